@@ -1,0 +1,339 @@
+//! What a step's output may depend on, and the hash of it.
+//!
+//! `recipe.json` holds a recipe in canonical form: compact JSON with sorted keys. Its blake3 hash is the
+//! key. Two recipes side by side *are* the explanation of a miss.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The layout of `Recipe` and of the cache. A change of either raises it, and old artifacts are then
+/// refused by name instead of misread.
+pub const FORMAT: u32 = 1;
+
+/// The hash of bytes: of a file, or of a folder's names and files.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+/// The hash of a recipe: the name of an artifact.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(Digest);
+
+impl Digest {
+    /// The digest of bytes in memory.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The first characters, enough for people.
+    pub fn short(&self) -> String {
+        self.to_string()[..10].to_owned()
+    }
+
+    /// Reads 64 lower-case hexadecimal digits, and nothing else.
+    pub fn parse(text: &str) -> Option<Digest> {
+        let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let hash = blake3::Hash::from_hex(text).ok().filter(|_| lower)?;
+        Some(Digest(*hash.as_bytes()))
+    }
+}
+
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Digest {
+        Digest(*hash.as_bytes())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Digest::parse(&text).ok_or_else(|| serde::de::Error::custom("expected 64 hexadecimal digits"))
+    }
+}
+
+impl Key {
+    /// The key with this name.
+    pub fn parse(text: &str) -> Option<Key> {
+        Digest::parse(text).map(Key)
+    }
+
+    /// The first characters, enough for people.
+    pub fn short(&self) -> String {
+        self.0.short()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// Everything that a step's output may depend on, and nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// [`FORMAT`] when it was made.
+    pub format: u32,
+    /// The kind's name.
+    pub kind: String,
+    /// Source files, crates, scripts and environment variables, each beside its digest or version.
+    pub code: BTreeMap<String, String>,
+    /// Every param, defaults filled in.
+    pub params: Value,
+    /// `cpu` or `cuda`, for kinds that compute on a device.
+    pub device: Option<String>,
+    /// What each slot held: content, not history.
+    pub inputs: BTreeMap<String, Digest>,
+}
+
+impl Recipe {
+    /// The bytes that are hashed and stored.
+    pub fn canonical(&self) -> String {
+        // Destructured so that a new field cannot be left out.
+        let Recipe { format, kind, code, params, device, inputs } = self;
+        let mut text = String::with_capacity(512);
+        let mut field = |name: &str, value: &Value| {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            write_canonical(&Value::from(name), &mut text);
+            text.push(':');
+            write_canonical(value, &mut text);
+        };
+        field("code", &serde_json::json!(code));
+        field("device", &serde_json::json!(device));
+        field("format", &Value::from(*format));
+        field("inputs", &serde_json::json!(inputs));
+        field("kind", &Value::from(kind.as_str()));
+        field("params", params);
+        text.push('}');
+        text
+    }
+
+    /// The key of the canonical bytes.
+    pub fn key(canonical: &str) -> Key {
+        Key(Digest::of(canonical.as_bytes()))
+    }
+
+    /// What differs, seen from an older recipe.
+    pub fn changes_since(&self, older: &Recipe) -> Vec<Change> {
+        let Recipe { format, kind, code, params, device, inputs } = self;
+        let mut changes = Vec::new();
+        if *format != older.format {
+            changes.push(Change::new("format", "", Some(older.format), Some(format)));
+        }
+        if *kind != older.kind {
+            changes.push(Change::new("kind", "", Some(&older.kind), Some(kind)));
+        }
+        if *device != older.device {
+            changes.push(Change::new("device", "", older.device.as_ref(), device.as_ref()));
+        }
+        compare_params("", &older.params, params, &mut changes);
+        compare_maps("input", &older.inputs, inputs, &mut changes);
+        compare_maps("code", &older.code, code, &mut changes);
+        changes
+    }
+}
+
+/// One component of a recipe that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `param`, `input`, `code`, `device`, `kind` or `format`.
+    pub component: String,
+    /// Which one of them, where there are several.
+    pub name: String,
+    /// What it was; none if it was not there.
+    pub old: Option<String>,
+    /// What it is; none if it is gone.
+    pub new: Option<String>,
+}
+
+impl Change {
+    fn new(component: &str, name: &str, old: Option<impl ToString>, new: Option<impl ToString>) -> Change {
+        Change {
+            component: component.to_owned(),
+            name: name.to_owned(),
+            old: old.map(|value| value.to_string()),
+            new: new.map(|value| value.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { component, name, old, new } = self;
+        f.write_str(component)?;
+        if !name.is_empty() {
+            write!(f, " {name}")?;
+        }
+        // A digest tells a person only that it differs.
+        let short = |text: &str| match Digest::parse(text) {
+            Some(digest) => digest.short(),
+            None => text.to_owned(),
+        };
+        match (old, new) {
+            (Some(old), Some(new)) => write!(f, ": {} → {}", short(old), short(new)),
+            (None, Some(new)) => write!(f, ": new ({})", short(new)),
+            (Some(old), None) => write!(f, ": gone (was {})", short(old)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn compare_maps<T: ToString + PartialEq>(
+    component: &str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    changes: &mut Vec<Change>,
+) {
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    for name in old.keys().chain(added) {
+        let (before, after) = (old.get(name), new.get(name));
+        if before != after {
+            changes.push(Change::new(
+                component,
+                name,
+                before.map(ToString::to_string),
+                after.map(ToString::to_string),
+            ));
+        }
+    }
+}
+
+/// Descends into maps, so that the one param that differs is named.
+fn compare_params(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
+    if let (Value::Object(before), Value::Object(after)) = (old, new) {
+        let added = after.keys().filter(|name| !before.contains_key(*name));
+        for name in before.keys().chain(added) {
+            let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match (before.get(name), after.get(name)) {
+                (Some(old), Some(new)) => compare_params(&inner, old, new, changes),
+                (old, new) => changes.push(Change::new("param", &inner, old, new)),
+            }
+        }
+    } else if old != new {
+        changes.push(Change::new("param", path, Some(old), Some(new)));
+    }
+}
+
+/// Compact JSON with sorted keys: one text for one value.
+pub fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut names: Vec<&String> = map.keys().collect();
+            names.sort_unstable();
+            text.push('{');
+            for (i, name) in names.into_iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_canonical(&Value::from(name.as_str()), text);
+                text.push(':');
+                write_canonical(&map[name], text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            format: FORMAT,
+            kind: "train".into(),
+            code: BTreeMap::from([("train.rs".into(), Digest::of(b"code").to_string())]),
+            params: json!({"rate": 0.1, "layers": {"width": 200, "depth": 6}}),
+            device: Some("cpu".into()),
+            inputs: BTreeMap::from([("cells".into(), Digest::of(b"cells"))]),
+        }
+    }
+
+    fn key(recipe: &Recipe) -> Key {
+        Recipe::key(&recipe.canonical())
+    }
+
+    #[test]
+    fn every_field_enters_the_key_and_is_named_as_a_change() {
+        let other = |edit: fn(&mut Recipe)| {
+            let mut other = recipe();
+            edit(&mut other);
+            let changes = other.changes_since(&recipe());
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert_ne!(key(&other), key(&recipe()));
+            changes[0].to_string()
+        };
+        assert_eq!(other(|r| r.format = 2), "format: 1 → 2");
+        assert_eq!(other(|r| r.kind = "embed".into()), "kind: train → embed");
+        assert_eq!(other(|r| r.params["layers"]["depth"] = json!(2)), "param layers.depth: 6 → 2");
+        assert_eq!(other(|r| r.device = Some("cuda".into())), "device: cpu → cuda");
+        let change = other(|r| *r.inputs.get_mut("cells").unwrap() = Digest::of(b"others"));
+        assert!(change.starts_with("input cells: "), "{change}");
+        let change = other(|r| r.code.insert("kit.rs".into(), "1.2.3".into()).map_or((), drop));
+        assert_eq!(change, "code kit.rs: new (1.2.3)");
+    }
+
+    #[test]
+    fn the_order_of_params_does_not_enter_the_key() {
+        let mut other = recipe();
+        other.params = json!({"layers": {"depth": 6, "width": 200}, "rate": 0.1});
+        assert_eq!(key(&other), key(&recipe()));
+    }
+
+    #[test]
+    fn canonical_bytes_read_back_to_the_same_recipe() {
+        let canonical = recipe().canonical();
+        let read: Recipe = serde_json::from_str(&canonical).unwrap();
+        assert_eq!(read.canonical(), canonical);
+        // The stored form is a promise to caches that exist.
+        assert!(canonical.starts_with(r#"{"code":{"train.rs":""#), "{canonical}");
+        assert!(canonical.ends_with(r#""kind":"train","params":{"layers":{"depth":6,"width":200},"rate":0.1}}"#));
+    }
+
+    #[test]
+    fn digests_read_lower_case_only() {
+        let text = Digest::of(b"x").to_string();
+        assert_eq!(Digest::parse(&text), Some(Digest::of(b"x")));
+        assert_eq!(Digest::parse(&text.to_uppercase()), None);
+        assert_eq!(Digest::parse(&text[1..]), None);
+    }
+}

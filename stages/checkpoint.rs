@@ -1,0 +1,162 @@
+//! State of a running step that survives any kill: two generations, each whole or not there.
+//!
+//! On disk, in `checkpoints/<key>/`: files named by a counter (`0000000012`), each the state as the
+//! stage wrote it followed by the 32 bytes of its blake3 hash. A file gets its name by a rename after
+//! fsync, so a name stands for a whole file; the hash finds rot. The folder goes when the step's
+//! artifact is committed.
+
+use crate::disk::{self, Fault, fault};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// How many are kept: the newest, and the one before it should the newest be damaged.
+const GENERATIONS: usize = 2;
+const HASH_BYTES: u64 = 32;
+const DRAFT: &str = "draft";
+
+/// The checkpoints of one step.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// What was found of earlier attempts.
+pub struct Found {
+    /// The newest state that is whole.
+    pub state: Vec<u8>,
+    /// Newer ones that were damaged and passed over.
+    pub damaged: Vec<PathBuf>,
+}
+
+impl Checkpoints {
+    /// Those kept in `folder`, which is made when the first one is saved.
+    pub fn in_folder(folder: PathBuf) -> Checkpoints {
+        Checkpoints { folder }
+    }
+
+    /// A folder that outlives kills of the step, for an external program's own checkpoints.
+    pub fn program_folder(&self) -> disk::Result<PathBuf> {
+        let folder = self.folder.join("program");
+        disk::create_folders(&folder)?;
+        Ok(folder)
+    }
+
+    /// Makes a state durable; when this returns, it will be found whatever happens.
+    pub fn save(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> disk::Result<()> {
+        disk::create_folders(&self.folder)?;
+        let draft = self.folder.join(DRAFT);
+        disk::remove_file(&draft)?;
+        let number = self.numbers()?.last().map_or(0, |newest| newest + 1);
+        let path = self.folder.join(format!("{number:010}"));
+        let file = File::create_new(&draft).map_err(|error| fault("creating", &draft, error))?;
+        let mut writer = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new() };
+        let written = write(&mut writer).and_then(|()| {
+            let hash = writer.hasher.finalize();
+            writer.inner.write_all(hash.as_bytes())
+        });
+        let file = written
+            .and_then(|()| writer.inner.into_inner().map_err(std::io::IntoInnerError::into_error))
+            .map_err(|error| fault("writing the checkpoint", &draft, error))?;
+        file.sync_all().map_err(|error| fault("syncing the checkpoint", &draft, error))?;
+        disk::close(file, &draft)?;
+        disk::rename(&draft, &path)?;
+        disk::sync_folder(&self.folder)?;
+        let numbers = self.numbers()?;
+        for old in &numbers[..numbers.len().saturating_sub(GENERATIONS)] {
+            disk::remove_file(&self.folder.join(format!("{old:010}")))?;
+        }
+        Ok(())
+    }
+
+    /// The newest whole state, if there is one.
+    pub fn load(&self) -> disk::Result<Option<Found>> {
+        let mut damaged = Vec::new();
+        for number in self.numbers()?.into_iter().rev() {
+            let path = self.folder.join(format!("{number:010}"));
+            match read_whole(&path)? {
+                Some(state) => return Ok(Some(Found { state, damaged })),
+                None => damaged.push(path),
+            }
+        }
+        Ok(None)
+    }
+
+    fn numbers(&self) -> disk::Result<Vec<u64>> {
+        let names = disk::list_if_there(&self.folder)?;
+        Ok(names.iter().filter_map(|(name, _)| name.to_str()?.parse().ok()).collect())
+    }
+}
+
+/// The state in a checkpoint file; none where the file is damaged.
+pub fn read_whole(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
+    let mut file = File::open(path).map_err(|error| fault("opening", path, error))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|error| fault("reading", path, error))?;
+    disk::close(file, path)?;
+    let Some(length) = bytes.len().checked_sub(HASH_BYTES as usize) else { return Ok(None) };
+    let hash = blake3::hash(&bytes[..length]);
+    if hash.as_bytes() != &bytes[length..] {
+        return Ok(None);
+    }
+    bytes.truncate(length);
+    Ok(Some(bytes))
+}
+
+struct Hashing<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn save(checkpoints: &Checkpoints, state: &[u8]) {
+        checkpoints.save(|writer| writer.write_all(state)).unwrap();
+    }
+
+    #[test]
+    fn the_newest_whole_state_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::in_folder(folder.path().join("key"));
+        assert!(checkpoints.load().unwrap().is_none());
+        for state in [b"one", b"two", b"six"] {
+            save(&checkpoints, state);
+        }
+        assert_eq!(checkpoints.load().unwrap().unwrap().state, b"six");
+        assert_eq!(checkpoints.numbers().unwrap(), [1, 2]);
+
+        let newest = folder.path().join("key/0000000002");
+        let mut bytes = std::fs::read(&newest).unwrap();
+        bytes[1] ^= 1;
+        std::fs::write(&newest, bytes).unwrap();
+        let found = checkpoints.load().unwrap().unwrap();
+        assert_eq!((found.state.as_slice(), found.damaged), (b"two".as_slice(), vec![newest]));
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_older_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::in_folder(folder.path().to_owned());
+        save(&checkpoints, b"old");
+        let refused = checkpoints.save(|writer| {
+            writer.write_all(b"ne")?;
+            Err(std::io::Error::other("no"))
+        });
+        assert!(refused.is_err());
+        assert_eq!(checkpoints.load().unwrap().unwrap().state, b"old");
+    }
+}

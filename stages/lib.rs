@@ -1,0 +1,15 @@
+//! The kinds of stage that a pipeline may use, one file per kind.
+//!
+//! A kind reads artifacts and writes one; it knows no cache, no graph and no other kind. Data passes
+//! between stages through artifacts and only there.
+
+pub mod checkpoint;
+mod command;
+pub mod disk;
+pub mod stage;
+pub mod warden;
+
+use stage::Kind;
+
+/// Every kind that a pipeline file may name.
+pub const KINDS: &[Kind] = &[command::KIND];
