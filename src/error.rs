@@ -22,7 +22,9 @@ pub enum Error {
     #[error("{0}")]
     Machine(#[from] stages::disk::Fault),
     /// The cache was written by a newer version.
-    #[error("{path}: the cache has format {found}, this program reads format {expected}; use the newer program, or another --cache")]
+    #[error(
+        "{path}: the cache has format {found}, this program reads format {expected}; use the newer program, or another --cache"
+    )]
     Newer {
         /// The file that says so.
         path: PathBuf,
@@ -34,6 +36,9 @@ pub enum Error {
     /// The machine lacks something, or failed in a way that names no file.
     #[error("{0}")]
     Device(String),
+    /// Whoever read standard output has gone; not an error of anybody's.
+    #[error("nobody reads standard output")]
+    NobodyReads,
     /// A signal ended the run.
     #[error("stopped by {}", signal_name(*.0))]
     Signal(i32),
@@ -43,12 +48,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 1 a stage, 2 the user's input, 3 the machine, 128 + n a signal.
+    /// 0 nothing to complain of, 1 a stage, 2 the user's input, 3 the machine, 128 + n a signal.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Stage { .. } => 1,
             Error::Pipeline(_) | Error::Usage(_) => 2,
             Error::Machine(_) | Error::Newer { .. } | Error::Device(_) => 3,
+            Error::NobodyReads => 0,
             Error::Signal(number) => 128u8.saturating_add(*number as u8),
         }
     }

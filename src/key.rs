@@ -32,6 +32,11 @@ impl Digest {
         self.to_string()[..10].to_owned()
     }
 
+    /// The bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Reads 64 lower-case hexadecimal digits, and nothing else.
     pub fn parse(text: &str) -> Option<Digest> {
         let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -157,6 +162,50 @@ impl Recipe {
         compare_maps("input", &older.inputs, inputs, &mut changes);
         compare_maps("code", &older.code, code, &mut changes);
         changes
+    }
+}
+
+/// Why a step is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Reason {
+    /// No run on this cache has met this step.
+    New,
+    /// It was made from another recipe before.
+    Changed {
+        /// The run that used the older artifact.
+        run: String,
+        /// What differs.
+        changes: Vec<Change>,
+    },
+    /// The same recipe was computed before, and its artifact is no longer there.
+    Gone {
+        /// The run that had it.
+        run: String,
+    },
+    /// The artifact was damaged.
+    Damaged {
+        /// What was found.
+        found: String,
+    },
+    /// `--force` asked for it.
+    Forced,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::New => f.write_str("new"),
+            Reason::Changed { changes, .. } => {
+                for (i, change) in changes.iter().enumerate() {
+                    write!(f, "{}{change}", if i > 0 { "; " } else { "" })?;
+                }
+                Ok(())
+            }
+            Reason::Gone { run } => write!(f, "its artifact of run {run} is gone"),
+            Reason::Damaged { found } => write!(f, "its artifact was damaged: {found}"),
+            Reason::Forced => f.write_str("forced"),
+        }
     }
 }
 
@@ -326,7 +375,9 @@ mod tests {
         assert_eq!(read.canonical(), canonical);
         // The stored form is a promise to caches that exist.
         assert!(canonical.starts_with(r#"{"code":{"train.rs":""#), "{canonical}");
-        assert!(canonical.ends_with(r#""kind":"train","params":{"layers":{"depth":6,"width":200},"rate":0.1}}"#));
+        assert!(
+            canonical.ends_with(r#""kind":"train","params":{"layers":{"depth":6,"width":200},"rate":0.1}}"#)
+        );
     }
 
     #[test]

@@ -1,0 +1,33 @@
+//! The engine: a cached graph of steps that explains itself and survives anything.
+//!
+//! It knows nothing of genes or tensors. Imports go downward only: `cli` → `run` → {`plan` → `graph` →
+//! `spec`; `executor` → `worker` → `stages::stage`; `store` → `key`}.
+
+pub mod cli; // the command line: one file per command
+mod complaint; // what is wrong with a pipeline file, shown where it is wrong
+mod console; // events for a person
+mod drawing; // the graph as a picture
+mod error; // whose fault, where, what to do
+mod event; // what happens in a run, as one stream
+mod examine; // a step whose inputs are known: its recipe, its artifact
+mod executor; // where a step runs
+mod graph; // spec + kinds -> checked graph of steps
+mod hash; // digests of files and folders
+mod history; // what earlier runs made of the same steps
+mod key; // digest, key, recipe, reason
+mod locate; // finds a place of a YAML text; only for complaints
+mod memo; // what was hashed before
+mod output; // standard output: results
+mod plan; // the state of every step; never sees a disk
+mod pools; // what the machine has, and what is free of it
+mod preview; // the first rows of a file
+mod quantity; // sizes and times as users write them
+mod run; // the loop; the one owner of mutable state
+mod runlog; // the record of a run
+mod spec; // the YAML as data
+mod store; // artifacts on disk
+mod survey; // how things stand without computing
+mod template; // `{name}` in texts
+mod text; // numbers as people read them
+mod worker; // one thread, one step
+mod yaml; // text -> values, within budgets

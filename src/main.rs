@@ -1,1 +1,5 @@
-fn main(){}
+//! The program: the engine with every kind of stage.
+
+fn main() -> std::process::ExitCode {
+    pipeline::cli::main(stages::KINDS)
+}

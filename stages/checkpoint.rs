@@ -9,6 +9,8 @@ use crate::disk::{self, Fault, fault};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many are kept: the newest, and the one before it should the newest be damaged.
 const GENERATIONS: usize = 2;
@@ -19,6 +21,8 @@ const DRAFT: &str = "draft";
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
+    /// Set by the first use, so that the engine knows what it may be waiting for.
+    in_use: Arc<AtomicBool>,
 }
 
 /// What was found of earlier attempts.
@@ -32,7 +36,12 @@ pub struct Found {
 impl Checkpoints {
     /// Those kept in `folder`, which is made when the first one is saved.
     pub fn in_folder(folder: PathBuf) -> Checkpoints {
-        Checkpoints { folder }
+        Checkpoints { folder, in_use: Arc::default() }
+    }
+
+    /// Whether the step has saved or looked for a state.
+    pub fn in_use(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// A folder that outlives kills of the step, for an external program's own checkpoints.
@@ -44,13 +53,15 @@ impl Checkpoints {
 
     /// Makes a state durable; when this returns, it will be found whatever happens.
     pub fn save(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> disk::Result<()> {
+        self.in_use.store(true, Ordering::Relaxed);
         disk::create_folders(&self.folder)?;
         let draft = self.folder.join(DRAFT);
         disk::remove_file(&draft)?;
         let number = self.numbers()?.last().map_or(0, |newest| newest + 1);
         let path = self.folder.join(format!("{number:010}"));
         let file = File::create_new(&draft).map_err(|error| fault("creating", &draft, error))?;
-        let mut writer = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new() };
+        let mut writer =
+            Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new() };
         let written = write(&mut writer).and_then(|()| {
             let hash = writer.hasher.finalize();
             writer.inner.write_all(hash.as_bytes())
@@ -71,6 +82,7 @@ impl Checkpoints {
 
     /// The newest whole state, if there is one.
     pub fn load(&self) -> disk::Result<Option<Found>> {
+        self.in_use.store(true, Ordering::Relaxed);
         let mut damaged = Vec::new();
         for number in self.numbers()?.into_iter().rev() {
             let path = self.folder.join(format!("{number:010}"));

@@ -13,8 +13,12 @@ use std::path::{Component, Path};
 use std::process::{Child, ExitStatus, Stdio};
 
 /// The kind itself. Its code is what the user brings, so none of ours enters the key.
-pub const KIND: Kind =
-    Kind::of::<Command>("command", "an external program: a shell command line, Python, R, anything", Slots::Any, &[]);
+pub const KIND: Kind = Kind::of::<Command>(
+    "command",
+    "an external program: a shell command line, Python, R, anything",
+    Slots::Any,
+    &[],
+);
 
 /// Always let through, and never in a key: they say where things are, not what they are.
 const WHEREABOUTS: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
@@ -51,7 +55,10 @@ impl TryFrom<String> for OutputName {
     fn try_from(name: String) -> Result<OutputName, String> {
         let plain = Path::new(&name).components().all(|part| matches!(part, Component::Normal(_)));
         if name.is_empty() || name.contains('\0') || !plain || Path::new(&name).components().count() == 0 {
-            return Err(format!("the output name `{}` leaves the stage's folder; give a plain relative path", name.escape_debug()));
+            return Err(format!(
+                "the output name `{}` leaves the stage's folder; give a plain relative path",
+                name.escape_debug()
+            ));
         }
         Ok(OutputName(name))
     }
@@ -68,12 +75,20 @@ impl Stage for Command {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
         let mut command = warden::command("sh");
         command.args(["-euc", &self.run, "sh"]).current_dir(&io.work).env_clear();
-        for name in WHEREABOUTS.iter().filter(|name| **name == "PATH").copied().chain(self.env.iter().map(String::as_str)) {
+        for name in WHEREABOUTS
+            .iter()
+            .filter(|name| **name == "PATH")
+            .copied()
+            .chain(self.env.iter().map(String::as_str))
+        {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
         }
-        command.env("PIPELINE_ROOT", &io.root).env("PIPELINE_OUT", &io.out).env("PIPELINE_CPUS", io.cpus.to_string());
+        command
+            .env("PIPELINE_ROOT", &io.root)
+            .env("PIPELINE_OUT", &io.out)
+            .env("PIPELINE_CPUS", io.cpus.to_string());
         command.env("TMPDIR", &io.work);
         for (slot, path) in &io.inputs {
             command.env(format!("PIPELINE_IN_{}", slot.to_uppercase()), path);
@@ -130,7 +145,9 @@ fn listen(io: &Io, mut reader: PipeReader, child: &mut Child) -> anyhow::Result<
 fn check_status(status: ExitStatus) -> anyhow::Result<()> {
     match status.code() {
         Some(0) => Ok(()),
-        Some(137) => bail!("the command was killed (exit code 137); often that is the machine running out of memory"),
+        Some(137) => {
+            bail!("the command was killed (exit code 137); often that is the machine running out of memory")
+        }
         Some(code) => bail!("the command ended with exit code {code}"),
         None => bail!("the command's warden was killed ({status})"),
     }
@@ -147,16 +164,24 @@ impl Command {
             return Ok(());
         };
         let names = |name: &str, file: &String| file == name || file.starts_with(&format!("{name}/"));
-        let missing: Vec<&str> =
-            outputs.iter().map(|name| name.0.as_str()).filter(|name| !written.iter().any(|file| names(name, file))).collect();
+        let missing: Vec<&str> = outputs
+            .iter()
+            .map(|name| name.0.as_str())
+            .filter(|name| !written.iter().any(|file| names(name, file)))
+            .collect();
         if !missing.is_empty() {
-            bail!("the command did not write `{}` into $PIPELINE_OUT, which `outputs` names", missing.join("`, `"));
+            bail!(
+                "the command did not write `{}` into $PIPELINE_OUT, which `outputs` names",
+                missing.join("`, `")
+            );
         }
         let extra: Vec<&String> =
             written.iter().filter(|file| !outputs.iter().any(|name| names(&name.0, file))).collect();
         match extra.as_slice() {
             [] => Ok(()),
-            [first, ..] => bail!("the command wrote `{first}` into $PIPELINE_OUT, which `outputs` does not name"),
+            [first, ..] => {
+                bail!("the command wrote `{first}` into $PIPELINE_OUT, which `outputs` does not name")
+            }
         }
     }
 }

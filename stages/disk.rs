@@ -108,11 +108,20 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<File> {
     Ok(file)
 }
 
+/// Makes the content of a file durable that was written by other means.
+pub fn sync_file(path: &Path) -> Result<()> {
+    sync(path)
+}
+
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> Result<()> {
-    let folder = File::open(path).map_err(|error| fault("opening", path, error))?;
-    folder.sync_all().map_err(|error| fault("syncing", path, error))?;
-    close(folder, path)
+    sync(path)
+}
+
+fn sync(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(|error| fault("opening", path, error))?;
+    file.sync_all().map_err(|error| fault("syncing", path, error))?;
+    close(file, path)
 }
 
 /// Makes a folder and those above it.

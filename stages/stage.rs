@@ -72,7 +72,7 @@ pub struct Prepared {
     /// Every param with its value, defaults filled in; enters the key.
     pub params: Value,
     /// What runs with them.
-    pub stage: Box<dyn Stage>,
+    pub stage: Arc<dyn Stage>,
 }
 
 /// A param that cannot be used: where below `with:`, and why.
@@ -126,7 +126,7 @@ where
     })?;
     let params = serde_json::to_value(&stage)
         .map_err(|error| ParamError { path: Vec::new(), message: error.to_string() })?;
-    Ok(Prepared { params, stage: Box::new(stage) })
+    Ok(Prepared { params, stage: Arc::new(stage) })
 }
 
 /// Where a step computes.
@@ -265,9 +265,9 @@ impl Io {
 
     /// Whether the step should end, and why.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.stop.reason().or_else(|| {
-            self.limit.filter(|limit| self.began.elapsed() >= *limit).map(StopReason::Timeout)
-        })
+        self.stop
+            .reason()
+            .or_else(|| self.limit.filter(|limit| self.began.elapsed() >= *limit).map(StopReason::Timeout))
     }
 
     /// Returns an error where the step should end; for loops that keep no checkpoint.

@@ -11,7 +11,9 @@
 //! | SIGUSR1 | the kernel, when the engine died | kills everything now |
 //! | SIGTERM | the engine | passes it on, kills everything after the grace period; a second one: now |
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process, set_child_subreaper, set_parent_process_death_signal,
+};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;

@@ -1,0 +1,80 @@
+//! `adopt`: takes an old artifact for a new key where only code or device differ, on the record.
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::key::Reason;
+use crate::output;
+use crate::plan::{Selection, State};
+use crate::store::Claim;
+use crate::survey::{Survey, word};
+use clap::Args;
+use serde_json::json;
+use stages::stage::Kind;
+
+/// Take the earlier artifact of a step whose code or device alone has changed
+#[derive(Args)]
+pub struct Adopt {
+    #[command(flatten)]
+    source: Source,
+    /// The steps, producers before their consumers
+    #[arg(required = true)]
+    steps: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Adopt {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let mut adopted = Vec::new();
+        for name in &self.steps {
+            let node = graph.find(name)?;
+            let step = &graph.steps[node].name;
+            // An adopted producer may have settled what this step's inputs are: look anew each time.
+            let survey =
+                Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+            let refuse = |why: String| Err(Error::Usage(format!("{step} cannot be adopted: {why}")));
+            match survey.plan.state(node) {
+                State::Due => {}
+                State::Waiting => {
+                    let before = survey.waits_next(node).map(|node| graph.steps[node].name.clone());
+                    return refuse(format!(
+                        "it waits for {}; adopt or run that first",
+                        before.unwrap_or_default()
+                    ));
+                }
+                other => return refuse(format!("it is {}", word(other))),
+            }
+            let changes = match survey.reason(node)? {
+                Reason::Changed { changes, .. } => changes,
+                other => return refuse(format!("there is no earlier artifact to take ({other})")),
+            };
+            if let Some(change) =
+                changes.iter().find(|change| !["code", "device"].contains(&change.component.as_str()))
+            {
+                return refuse(format!("more than code and device differs ({change}); run it"));
+            }
+            let (old, _) = survey.history.last(step).expect("a changed step has an earlier key");
+            let examined = &survey.examined[&node];
+            let draft = format!("adopt-{}.{}", std::process::id(), node.index());
+            match store.claim(examined.key, &draft, false)? {
+                Claim::Hit(_) => {}
+                Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
+                Claim::Draft(draft) => draft.adopt(old, &examined.canonical, changes.clone())?,
+            }
+            adopted.push(json!({"step": step, "key": examined.key, "from": old, "changes": changes}));
+            if !self.json {
+                output::write(&format!(
+                    "adopted {step}: {} now stands for {}\n",
+                    old.short(),
+                    examined.key.short()
+                ))?;
+            }
+        }
+        if self.json {
+            output::write_json(&adopted)?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,95 @@
+//! `doctor`: whether this machine has what runs need.
+
+use super::Cache;
+use crate::error::Result;
+use crate::output::{self, table};
+use crate::store::{Lock, Store};
+use crate::{pools, text};
+use clap::Args;
+use serde_json::json;
+use stages::disk;
+use stages::stage::Kind;
+use std::process::Command;
+
+/// Below this much free space a run is likely to meet the end of the disk.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Check that this machine has what runs need
+#[derive(Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    cache: Cache,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Check {
+    name: &'static str,
+    good: bool,
+    found: String,
+}
+
+impl Doctor {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let store = self.cache.open()?;
+        let checks = [shell(), locks(&store)?, space(&store)?, processors(), gpus(kinds)];
+        if self.json {
+            let values: Vec<_> = checks
+                .iter()
+                .map(|Check { name, good, found }| json!({"check": name, "good": good, "found": found}))
+                .collect();
+            output::write_json(&values)?;
+        } else {
+            let mark = |good| if good { "good" } else { "BAD" };
+            let rows = checks
+                .iter()
+                .map(|check| vec![check.name.into(), mark(check.good).into(), check.found.clone()]);
+            output::write(&table(&rows.collect::<Vec<Vec<String>>>()))?;
+        }
+        Ok(if checks.iter().all(|check| check.good) { 0 } else { 3 })
+    }
+}
+
+fn shell() -> Check {
+    let ran = Command::new("sh").args(["-c", "exit 7"]).status();
+    let good = matches!(&ran, Ok(status) if status.code() == Some(7));
+    let found = if good { "`sh` runs" } else { "`sh` does not run; `command` stages need it" };
+    Check { name: "shell", good, found: found.to_owned() }
+}
+
+/// Locks are tried for real: some file systems accept the call and lock nothing.
+fn locks(store: &Store) -> Result<Check> {
+    let path = store.memos().join("doctor.lock");
+    let held = Lock::alone(&path)?;
+    let works = matches!(Lock::try_alone(&path)?, crate::store::Attempt::Busy(_));
+    held.release()?;
+    let root = store.root().display();
+    let found = match works {
+        true => format!("kernel locks work in {root}"),
+        false => format!("{root} has no working locks: runs at the same time may compute a step twice"),
+    };
+    Ok(Check { name: "locks", good: works, found })
+}
+
+fn space(store: &Store) -> Result<Check> {
+    let free = disk::free_bytes(store.root())?;
+    let found = format!("{} free in {}", text::bytes(free), store.root().display());
+    Ok(Check { name: "space", good: free >= LITTLE_SPACE, found })
+}
+
+fn processors() -> Check {
+    let cpus = std::thread::available_parallelism().map_or(1, Into::into);
+    let found = format!("{cpus} processors, {} of memory", text::bytes(pools::machine_memory()));
+    Check { name: "machine", good: true, found }
+}
+
+fn gpus(kinds: &[Kind]) -> Check {
+    let ids = pools::machine_gpus();
+    let on_device = kinds.iter().filter(|kind| kind.on_device).count();
+    let found = match ids.as_slice() {
+        [] => "none; every step computes on the processor".to_owned(),
+        ids => format!("ids {ids:?}; {on_device} kinds compute on a device"),
+    };
+    Check { name: "GPUs", good: true, found }
+}

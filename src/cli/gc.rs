@@ -1,0 +1,84 @@
+//! `gc`: removes old artifacts, and says what it would cost to have them again.
+
+use super::Cache;
+use crate::error::{Error, Result};
+use crate::output;
+use crate::quantity;
+use crate::runlog;
+use crate::store::Limits;
+use crate::text;
+use clap::Args;
+use serde_json::json;
+
+/// Records of runs beyond this many are forgotten with the artifacts.
+const RUNS_KEPT: usize = 1000;
+
+/// Remove old artifacts
+#[derive(Args)]
+pub struct Gc {
+    #[command(flatten)]
+    cache: Cache,
+    /// Remove the oldest until the rest is no larger: `20GiB`
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<String>,
+    /// Remove what is older: `30d`, `12h`
+    #[arg(long, value_name = "TIME")]
+    older_than: Option<String>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Gc {
+    pub fn run(self) -> Result<u8> {
+        if self.max_size.is_none() && self.older_than.is_none() {
+            let hint = "say what may go: --max-size 20GiB, --older-than 30d, or both";
+            return Err(Error::Usage(hint.to_owned()));
+        }
+        let limits = Limits {
+            older_than: self
+                .older_than
+                .as_deref()
+                .map(quantity::duration)
+                .transpose()
+                .map_err(Error::Usage)?,
+            max_bytes: self.max_size.as_deref().map(quantity::bytes).transpose().map_err(Error::Usage)?,
+        };
+        let store = self.cache.open()?;
+        let candidates = store.candidates(limits, &runlog::needed(&store)?)?;
+        let removed = match self.dry_run {
+            true => candidates,
+            false => {
+                runlog::forget_all_but(&store, RUNS_KEPT)?;
+                store.sweep(|run| runlog::lives(&store, run).unwrap_or(true))?;
+                store.collect(candidates, || runlog::needed(&store))?
+            }
+        };
+        let bytes: u64 = removed.iter().map(|candidate| candidate.bytes).sum();
+        let seconds: f64 = removed.iter().map(|candidate| candidate.seconds).sum();
+        if self.json {
+            output::write_json(
+                &json!({"dry_run": self.dry_run, "bytes": bytes, "seconds": seconds, "removed": removed}),
+            )?;
+            return Ok(0);
+        }
+        let word = if self.dry_run { "would remove" } else { "removed" };
+        let mut report = String::new();
+        for candidate in &removed {
+            let age = text::seconds(candidate.age_seconds as f64);
+            report.push_str(&format!(
+                "{word} {} ({}, {age} old)\n",
+                candidate.step,
+                text::bytes(candidate.bytes)
+            ));
+        }
+        let count = text::count(removed.len(), "artifact");
+        let size = text::bytes(bytes);
+        report.push_str(&format!("{word} {count}, {size}; to compute again: {}\n", text::seconds(seconds)));
+        output::write(&report)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,45 @@
+//! `init`: a first pipeline to change.
+
+use crate::error::{Error, Result};
+use crate::output;
+use clap::Args;
+use stages::disk;
+use std::path::{Path, PathBuf};
+
+/// What a new project starts with: paths and contents.
+const FILES: [(&str, &str); 4] = [
+    ("pipelines/words.yaml", include_str!("../../pipelines/words.yaml")),
+    ("pipelines/data/words.txt", include_str!("../../pipelines/data/words.txt")),
+    ("pipelines/scripts/count.py", include_str!("../../pipelines/scripts/count.py")),
+    (".gitignore", "/cache\n"),
+];
+
+/// Make a first pipeline to change
+#[derive(Args)]
+pub struct Init {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+impl Init {
+    pub fn run(self) -> Result<u8> {
+        let there = |(path, _): &&(&str, &str)| *path != ".gitignore" && self.folder.join(path).exists();
+        if let Some((path, _)) = FILES.iter().find(there) {
+            let path = self.folder.join(path);
+            return Err(Error::Usage(format!("{} is there already; give another folder", path.display())));
+        }
+        for (path, content) in FILES {
+            let path = self.folder.join(path);
+            if path.exists() {
+                continue; // The project has its own .gitignore.
+            }
+            disk::create_folders(path.parent().unwrap_or(Path::new(".")))?;
+            disk::write(&path, content.as_bytes())?;
+            output::write(&format!("wrote {}\n", path.display()))?;
+        }
+        let file = self.folder.join("pipelines/words.yaml");
+        output::write(&format!("run it with: pipeline run {}\n", file.display()))?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,84 @@
+//! `plan`: what would run, and why.
+
+use super::{Source, Steps};
+use crate::error::Result;
+use crate::output;
+use crate::plan::State;
+use crate::survey::{Survey, word};
+use clap::Args;
+use serde_json::json;
+use stages::stage::Kind;
+use std::fmt::Write;
+
+/// The exit code that says that work is due.
+const WORK_IS_DUE: u8 = 10;
+
+/// Show what would run, and why
+#[derive(Args)]
+pub struct Plan {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    steps: Steps,
+    /// Show cached steps too
+    #[arg(long)]
+    all: bool,
+    /// End with exit code 10 when work is due
+    #[arg(long)]
+    exit_code: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Plan {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let survey = Survey::new(&graph, &store, &self.steps.select(&graph)?)?;
+        let (mut due, mut waiting, mut cached, mut absent) = (0usize, 0usize, 0usize, 0usize);
+        let mut text = String::new();
+        let mut rows = Vec::new();
+        for node in survey.plan.steps() {
+            let step = &graph.steps[node].name;
+            let state = survey.plan.state(node);
+            let about = match state {
+                State::Due => {
+                    due += 1;
+                    survey.reason(node)?.to_string()
+                }
+                State::Waiting => {
+                    waiting += 1;
+                    let next = survey.waits_next(node).map(|node| graph.steps[node].name.as_str());
+                    format!("for {}", next.unwrap_or_default())
+                }
+                State::Absent(hint) => {
+                    absent += 1;
+                    hint.clone()
+                }
+                _ => {
+                    cached += 1;
+                    String::new()
+                }
+            };
+            if self.json {
+                let key = survey.examined.get(&node).map(|examined| examined.key);
+                let reason = (*state == State::Due).then(|| survey.reason(node)).transpose()?;
+                rows.push(
+                    json!({"step": step, "state": word(state), "key": key, "reason": reason, "about": about}),
+                );
+            } else if self.all || state.artifact().is_none() {
+                let line = format!("{:<7} {step}  {about}", word(state));
+                writeln!(text, "{}", line.trim_end()).expect("a string takes all");
+            }
+        }
+        match self.json {
+            true => output::write_json(&rows)?,
+            false => {
+                writeln!(text, "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent")
+                    .expect("a string takes all");
+                output::write(&text)?;
+            }
+        }
+        Ok(if self.exit_code && due > 0 { WORK_IS_DUE } else { 0 })
+    }
+}

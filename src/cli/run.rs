@@ -1,0 +1,104 @@
+//! `run`: computes what is due.
+
+use super::{Source, Steps};
+use crate::console::{Console, Detail, JsonLines};
+use crate::error::{Error, Result};
+use crate::event::{Ended, Sink};
+use crate::executor::Message;
+use crate::pools::{self, Pools};
+use crate::run::{self, Options};
+use crate::{output, text};
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use stages::disk::fault;
+use stages::stage::{Kind, StopFlag};
+use std::path::Path;
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+/// How long a second signal leaves for drafts to be removed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// However the loop fares, the process ends this long after the first signal.
+const LAST_RESORT: Duration = Duration::from_secs(24);
+
+/// Compute what is due
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    steps: Steps,
+    /// How many processors steps may use [default: all]
+    #[arg(short, long)]
+    jobs: Option<usize>,
+    /// The GPUs that may be leased to steps, by id [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "IDS")]
+    gpus: Option<Vec<u32>>,
+    /// Go on with other steps after one failed
+    #[arg(short, long)]
+    keep_going: bool,
+    /// Show only warnings and failures
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print the events as JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        if self.jobs == Some(0) {
+            return Err(Error::Usage("--jobs 0 leaves nobody to work; give 1 or more".to_owned()));
+        }
+        let (graph, store) = self.source.load(kinds)?;
+        let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+        let gpus = self.gpus.unwrap_or_else(pools::machine_gpus);
+        let options = Options {
+            selection: self.steps.select(&graph)?,
+            keep_going: self.keep_going,
+            pools: Pools::new(cpus, pools::machine_memory(), gpus),
+            arguments: std::env::args().collect(),
+        };
+        let stop = StopFlag::default();
+        let (sender, receiver) = mpsc::channel();
+        listen_to_signals(stop.clone(), sender.clone())?;
+        let mut sink: Box<dyn Sink> = match self.json {
+            true => Box::new(JsonLines),
+            false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
+        };
+        let (ended, result) = run::run(&graph, &store, options, &mut *sink, stop, (sender, receiver))?;
+        if !self.json {
+            match output::write(&summary(&ended)) {
+                Err(Error::NobodyReads) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        result.map(|()| 0)
+    }
+}
+
+fn summary(ended: &Ended) -> String {
+    let Ended { run, computed, cached, skipped, failed, seconds } = ended;
+    let time = text::seconds(*seconds);
+    format!("run {run}: {computed} computed, {cached} cached, {skipped} skipped, {failed} failed in {time}\n")
+}
+
+/// The first signal asks, the second one insists, and in the end the process goes whatever holds it.
+fn listen_to_signals(stop: StopFlag, messages: Sender<Message>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| fault("listening for", Path::new("signals"), error))?;
+    std::thread::spawn(move || {
+        for (count, signal) in signals.forever().enumerate() {
+            stop.raise();
+            // The loop may be at its end already; then so is the process.
+            let _ = messages.send(Message::Signal(signal));
+            let wait = if count == 0 { LAST_RESORT } else { LAST_WORDS };
+            std::thread::spawn(move || {
+                std::thread::sleep(wait);
+                std::process::exit(128 + signal);
+            });
+        }
+    });
+    Ok(())
+}

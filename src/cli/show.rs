@@ -1,0 +1,116 @@
+//! `show`: what a step's artifact holds and where it came from.
+
+use super::Source;
+use crate::error::{Error, Result};
+use crate::key::Recipe;
+use crate::output::{self, table};
+use crate::plan::Selection;
+use crate::preview;
+use crate::store::Manifest;
+use crate::survey::{Survey, word};
+use crate::text;
+use clap::Args;
+use serde_json::json;
+use stages::stage::Kind;
+use std::fmt::Write;
+
+/// Show what a step's artifact holds and where it came from
+#[derive(Args)]
+pub struct Show {
+    #[command(flatten)]
+    source: Source,
+    /// The step
+    step: String,
+    /// How many rows or lines of each file
+    #[arg(long, default_value_t = 5)]
+    rows: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let node = graph.find(&self.step)?;
+        let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+        let step = &graph.steps[node].name;
+        let Some(artifact) = survey.plan.state(node).artifact() else {
+            let state = word(survey.plan.state(node));
+            return Err(Error::Usage(format!(
+                "{step} has no artifact (it is {state}); compute it with: pipeline run {} --until '{step}'",
+                self.source.file.display()
+            )));
+        };
+        let examined = &survey.examined[&node];
+        let manifest = store.manifest(artifact.key)?.ok_or_else(|| gone(step))?;
+        if self.json {
+            output::write_json(&json!({
+                "step": step, "key": artifact.key, "folder": artifact.out, "manifest": manifest, "recipe": examined.recipe,
+            }))?;
+            return Ok(0);
+        }
+        let mut report = origin(step, &manifest, &artifact.out.display().to_string());
+        report.push_str(&recipe(&examined.recipe));
+        for file in &manifest.files {
+            writeln!(report, "\n{}  {}  {}", file.path, text::bytes(file.size), file.digest.short())
+                .expect("a string takes all");
+            report.push_str(&preview::file(&artifact.out.join(&file.path), self.rows)?);
+        }
+        output::write(&report)?;
+        Ok(0)
+    }
+}
+
+fn gone(step: &str) -> Error {
+    Error::Usage(format!("the artifact of {step} was removed a moment ago; run the pipeline again"))
+}
+
+fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
+    let Manifest { format: _, key, output, files, step: made_for, run, at, seconds, version, adopted } =
+        manifest;
+    let mut rows = vec![
+        vec!["step".to_owned(), step.to_owned()],
+        vec!["key".to_owned(), key.to_string()],
+        vec!["output".to_owned(), output.to_string()],
+        vec![
+            "files".to_owned(),
+            format!("{}, {}", text::count(files.len(), "file"), text::bytes(manifest.bytes())),
+        ],
+        vec![
+            "made".to_owned(),
+            format!("{} in {}, run {run}, version {version}", text::date(*at), text::seconds(*seconds)),
+        ],
+        vec!["folder".to_owned(), folder.to_owned()],
+    ];
+    if made_for != step {
+        rows.push(vec!["made for".to_owned(), made_for.clone()]);
+    }
+    if let Some(adopted) = adopted {
+        let changes: Vec<String> = adopted.changes.iter().map(ToString::to_string).collect();
+        rows.push(vec![
+            "adopted".to_owned(),
+            format!("from {} although: {}", adopted.from.short(), changes.join("; ")),
+        ]);
+    }
+    table(&rows)
+}
+
+fn recipe(recipe: &Recipe) -> String {
+    let Recipe { format: _, kind, code, params, device, inputs } = recipe;
+    let mut rows = vec![vec!["kind".to_owned(), kind.clone()]];
+    rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.clone()]));
+    for (name, value) in params.as_object().into_iter().flatten() {
+        rows.push(vec![
+            format!("param {name}"),
+            value.as_str().map_or_else(|| value.to_string(), |text| text.trim_end().replace('\n', "⏎ ")),
+        ]);
+    }
+    rows.extend(inputs.iter().map(|(slot, digest)| vec![format!("input {slot}"), digest.short()]));
+    rows.extend(code.iter().map(|(name, digest)| {
+        let digest =
+            crate::key::Digest::parse(digest).map_or_else(|| digest.clone(), |digest| digest.short());
+        vec![format!("code {name}"), digest]
+    }));
+    format!("\n{}", table(&rows))
+}

@@ -1,0 +1,79 @@
+//! `status`: how a pipeline stands, stage by stage.
+
+use super::Source;
+use crate::error::Result;
+use crate::event::Event;
+use crate::output::{self, table};
+use crate::plan::{Selection, State};
+use crate::survey::Survey;
+use crate::{runlog, text};
+use clap::Args;
+use indexmap::IndexMap;
+use serde::Serialize;
+use stages::stage::Kind;
+
+/// Show how a pipeline stands, stage by stage
+#[derive(Args)]
+pub struct Status {
+    #[command(flatten)]
+    source: Source,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Default, Serialize)]
+struct Row {
+    steps: usize,
+    cached: usize,
+    due: usize,
+    waiting: usize,
+    absent: usize,
+}
+
+impl Status {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let mut stages: IndexMap<&str, Row> = IndexMap::new();
+        for node in survey.plan.steps() {
+            let row = stages.entry(graph.steps[node].stage.as_str()).or_default();
+            row.steps += 1;
+            match survey.plan.state(node) {
+                State::Due => row.due += 1,
+                State::Waiting => row.waiting += 1,
+                State::Absent(_) => row.absent += 1,
+                _ => row.cached += 1,
+            }
+        }
+        if self.json {
+            output::write_json(&stages)?;
+            return Ok(0);
+        }
+        let heading = ["stage", "steps", "cached", "due", "waiting", "absent"];
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        for (stage, Row { steps, cached, due, waiting, absent }) in &stages {
+            let numbers = [steps, cached, due, waiting, absent];
+            rows.push(std::iter::once((*stage).to_owned()).chain(numbers.map(ToString::to_string)).collect());
+        }
+        let mut report = table(&rows);
+        if let Some(run) = runlog::runs(&store)?.last() {
+            let events = runlog::read(&store, run)?.unwrap_or_default();
+            let how = match events.last() {
+                Some((_, Event::Ended(ended))) => {
+                    format!(
+                        "{} computed, {} failed in {}",
+                        ended.computed,
+                        ended.failed,
+                        text::seconds(ended.seconds)
+                    )
+                }
+                _ if runlog::lives(&store, run)? => "in progress".to_owned(),
+                _ => "killed".to_owned(),
+            };
+            report.push_str(&format!("last run on this cache: {run}, {how}\n"));
+        }
+        output::write(&report)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,162 @@
+//! `why`: what made a step run, component by component.
+
+use super::Source;
+use crate::error::Result;
+use crate::graph::{Graph, Source as Input};
+use crate::history::History;
+use crate::key::{Change, Digest, Reason};
+use crate::output::{self, table};
+use crate::plan::{Selection, State};
+use crate::store::Store;
+use crate::survey::{Survey, word};
+use crate::text;
+use clap::Args;
+use petgraph::graph::NodeIndex;
+use serde_json::{Value, json};
+use stages::stage::Kind;
+
+/// Explain why a step ran, or would run
+#[derive(Args)]
+pub struct Why {
+    #[command(flatten)]
+    source: Source,
+    /// The step
+    step: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Why {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let node = graph.find(&self.step)?;
+        let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+        let (report, value) = match survey.plan.state(node) {
+            State::Cached(_) => explain_cached(&graph, &store, &survey, node)?,
+            State::Due => explain_due(&graph, &store, &survey, node)?,
+            State::Waiting => {
+                let mut report = format!("{} waits for steps that are due\n", graph.steps[node].name);
+                let mut values = Vec::new();
+                for due in survey.waits_for(node) {
+                    let (text, value) = explain_due(&graph, &store, &survey, due)?;
+                    report.push_str(&text);
+                    values.push(value);
+                }
+                (report, json!({"step": graph.steps[node].name, "state": "waits", "for": values}))
+            }
+            State::Absent(hint) => {
+                let name = &graph.steps[node].name;
+                (
+                    format!("{name} is absent: {hint}\n"),
+                    json!({"step": name, "state": "absent", "hint": hint}),
+                )
+            }
+            other => {
+                (format!("{} is {}\n", graph.steps[node].name, word(other)), json!({"state": word(other)}))
+            }
+        };
+        match self.json {
+            true => output::write_json(&value)?,
+            false => output::write(&report)?,
+        }
+        Ok(0)
+    }
+}
+
+fn explain_due(
+    graph: &Graph,
+    store: &Store,
+    survey: &Survey<'_>,
+    node: NodeIndex,
+) -> Result<(String, Value)> {
+    let name = &graph.steps[node].name;
+    let reason = survey.reason(node)?;
+    let report = match &reason {
+        Reason::New => format!("{name} is due: no run on this cache has computed it\n"),
+        Reason::Changed { run, changes } => {
+            let made = made(store, survey.history.last(name).map(|(key, _)| key))?;
+            format!(
+                "{name} is due: it differs from the one of run {run}{made}\n{}",
+                changes_table(graph, node, changes)
+            )
+        }
+        other => format!("{name} is due: {other}\n"),
+    };
+    Ok((report, json!({"step": name, "state": "due", "reason": reason})))
+}
+
+/// A cached step is explained by what it was before the run that made it.
+fn explain_cached(
+    graph: &Graph,
+    store: &Store,
+    survey: &Survey<'_>,
+    node: NodeIndex,
+) -> Result<(String, Value)> {
+    let name = &graph.steps[node].name;
+    let examined = &survey.examined[&node];
+    let manifest = store.manifest(examined.key)?;
+    let mut report = format!("{name} is cached{}\n", made(store, Some(examined.key))?);
+    let mut reason = None;
+    if let Some(manifest) = &manifest {
+        if let Some(adopted) = &manifest.adopted {
+            report.push_str(&format!(
+                "it was adopted from {}, although these differed\n",
+                adopted.from.short()
+            ));
+            report.push_str(&changes_table(graph, node, &adopted.changes));
+        }
+        let before = History::read(store, &graph.file, std::iter::once(name.clone()), Some(&manifest.run))?;
+        let why = before.reason(store, name, examined.key, &examined.recipe)?;
+        report.push_str(&match &why {
+            Reason::New => "it was computed then because no earlier run had met it\n".to_owned(),
+            Reason::Changed { run, changes } => {
+                format!(
+                    "it was computed then because it differed from the one of run {run}\n{}",
+                    changes_table(graph, node, changes)
+                )
+            }
+            other => format!("it was computed then because {other}\n"),
+        });
+        reason = Some(why);
+    }
+    Ok((
+        report,
+        json!({"step": name, "state": "cached", "key": examined.key, "manifest": manifest, "reason": reason}),
+    ))
+}
+
+fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
+    let manifest = key.map(|key| store.manifest(key)).transpose()?.flatten();
+    Ok(manifest.map_or_else(String::new, |manifest| {
+        format!(
+            ", made in run {} at {} in {}",
+            manifest.run,
+            text::date(manifest.at),
+            text::seconds(manifest.seconds)
+        )
+    }))
+}
+
+fn changes_table(graph: &Graph, node: NodeIndex, changes: &[Change]) -> String {
+    let mut rows = vec![["", "was", "is"].map(str::to_owned).to_vec()];
+    for Change { component, name, old, new } in changes {
+        let shown = |value: &Option<String>| match value {
+            Some(text) => Digest::parse(text).map_or_else(|| text.clone(), |digest| digest.short()),
+            None => "-".to_owned(),
+        };
+        let from = if component == "input" { source_of(graph, node, name) } else { String::new() };
+        rows.push(vec![format!("  {component} {name}{from}"), shown(old), shown(new)]);
+    }
+    table(&rows)
+}
+
+/// Where an input comes from.
+fn source_of(graph: &Graph, node: NodeIndex, slot: &str) -> String {
+    let input = graph.steps[node].inputs.iter().find(|input| input.slot == slot);
+    match input.map(|input| &input.source) {
+        Some(Input::Step(producer)) => format!(" (from {})", graph.steps[*producer].name),
+        Some(Input::File { shown, .. }) => format!(" ({shown})"),
+        _ => String::new(),
+    }
+}

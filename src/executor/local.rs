@@ -1,0 +1,102 @@
+//! Runs each step on a thread of this process.
+//!
+//! One thread per step, mostly waiting: a killed engine leaves none behind. A thread must outlive the
+//! program that it started, because the kernel's death signal goes by thread.
+
+use super::{Message, Outcome, Task};
+use crate::error::Result;
+use crate::runlog::unix_seconds;
+use crate::store::{Claim, CommitError, Committed, Origin, Store};
+use crate::worker::{self, Failure};
+use stages::stage::{Device, Io, StopFlag};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+/// Starts tasks on this machine.
+#[derive(Clone)]
+pub struct Local {
+    store: Store,
+    stop: StopFlag,
+    messages: Sender<Message>,
+}
+
+impl Local {
+    /// An executor that answers through `messages`.
+    pub fn new(store: Store, stop: StopFlag, messages: Sender<Message>) -> Local {
+        Local { store, stop, messages }
+    }
+
+    /// Starts a task; its outcome comes as a message.
+    pub fn start(&self, task: Task) {
+        let local = self.clone();
+        std::thread::spawn(move || {
+            let node = task.node;
+            let outcome = local.run(task).unwrap_or_else(Outcome::Refused);
+            local.tell(Message::Finished(node, outcome));
+        });
+    }
+
+    /// The loop may have ended before a step that was told to stop did.
+    fn tell(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+
+    fn run(&self, task: Task) -> Result<Outcome> {
+        let draft = match self.store.claim(task.key, &task.draft, task.anew)? {
+            Claim::Hit(artifact) => return Ok(Outcome::Hit(artifact)),
+            Claim::Busy(process) => return Ok(Outcome::Busy(process)),
+            Claim::Draft(draft) => draft,
+        };
+        self.tell(Message::Started(task.node));
+        let began = Instant::now();
+        let device = match task.gpus.first() {
+            Some(id) if task.on_gpu => Device::Cuda(*id),
+            _ => Device::Cpu,
+        };
+        let io = Io {
+            step: task.step.clone(),
+            root: task.root,
+            inputs: task.inputs,
+            out: draft.out(),
+            work: draft.work(),
+            device,
+            gpus: task.gpus,
+            cpus: task.cpus,
+            stop: self.stop.clone(),
+            limit: task.limit,
+            began,
+            checkpoints: task.checkpoints,
+            listener: Box::new(|_| ()),
+        };
+        let (node, messages) = (task.node, self.messages.clone());
+        let tell = move |report| drop(messages.send(Message::Report(node, report)));
+        match worker::work(&*task.stage, io, task.log, tell) {
+            Ok(()) => {}
+            Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
+            Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
+        }
+        let failed = |why| Outcome::Failed { why, tail: Vec::new(), log: None };
+        for seen in &task.seen {
+            if !still_the_same(seen, &self.stop) {
+                let path = seen.stamps[0].0.display();
+                return Ok(failed(format!(
+                    "the input {path} changed while the step ran; run again when it is at rest"
+                )));
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let origin = Origin { step: task.step, run: task.run, at: unix_seconds(), seconds };
+        match draft.commit(&task.recipe, origin) {
+            Ok(Committed { artifact, bytes, other }) => {
+                Ok(Outcome::Computed { artifact, seconds, bytes, other })
+            }
+            Err(CommitError::Output(why)) => Ok(failed(why)),
+            Err(CommitError::Machine(error)) => Err(error),
+        }
+    }
+}
+
+/// A touched file may hold the same bytes; then nothing has happened.
+fn still_the_same(seen: &crate::hash::Seen, stop: &StopFlag) -> bool {
+    seen.unchanged() || crate::hash::input(&seen.stamps[0].0, stop).is_ok_and(|now| now.digest == seen.digest)
+}

@@ -1,0 +1,71 @@
+//! What earlier runs made of the same steps: the "old" side of every explanation.
+
+use crate::error::Result;
+use crate::event::Event;
+use crate::key::{Key, Reason, Recipe};
+use crate::runlog;
+use crate::store::Store;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// How many runs of one pipeline file are searched for a step.
+const RUNS: usize = 100;
+
+/// The last key of each step of a pipeline file, and the run that named it.
+#[derive(Debug, Default)]
+pub struct History {
+    last: HashMap<String, (Key, String)>,
+}
+
+impl History {
+    /// Reads the newest runs of `file` until every one of `steps` was met. `before` leaves out a run and
+    /// all that came after it.
+    pub fn read(
+        store: &Store,
+        file: &Path,
+        steps: impl Iterator<Item = String>,
+        before: Option<&str>,
+    ) -> Result<History> {
+        let mut wanted: HashSet<String> = steps.collect();
+        let mut history = History::default();
+        let runs = runlog::runs(store)?;
+        let earlier = runs.iter().rev().filter(|run| before.is_none_or(|before| run.as_str() < before));
+        let mut searched = 0;
+        for run in earlier {
+            if wanted.is_empty() || searched == RUNS {
+                break;
+            }
+            let events = runlog::read(store, run)?.unwrap_or_default();
+            if !matches!(events.first(), Some((_, Event::Begun(begun))) if begun.file == file) {
+                continue;
+            }
+            searched += 1;
+            // Only what was there in the end explains: a key that was merely due made nothing.
+            let made = events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
+            for (step, key) in made.filter_map(|(_, event)| event.key()) {
+                if wanted.remove(step) {
+                    history.last.insert(step.to_owned(), (key, run.clone()));
+                }
+            }
+        }
+        Ok(history)
+    }
+
+    /// The last key of a step and the run that named it.
+    pub fn last(&self, step: &str) -> Option<(Key, &str)> {
+        self.last.get(step).map(|(key, run)| (*key, run.as_str()))
+    }
+
+    /// Why the artifact of `recipe` is not there.
+    pub fn reason(&self, store: &Store, step: &str, key: Key, recipe: &Recipe) -> Result<Reason> {
+        let Some((last, run)) = self.last(step) else { return Ok(Reason::New) };
+        let run = run.to_owned();
+        if last == key {
+            return Ok(Reason::Gone { run });
+        }
+        Ok(match store.recipe(last)? {
+            Some(older) => Reason::Changed { run, changes: recipe.changes_since(&older) },
+            None => Reason::Gone { run },
+        })
+    }
+}

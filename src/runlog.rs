@@ -1,0 +1,243 @@
+//! The record of a run: one JSON Lines file per run, locked while the run lives.
+//!
+//! `runs/<run>.jsonl` holds the events of [`crate::event`], each with `t`, the seconds since the run
+//! began. The lock says that the run is alive: its drafts and every key that it has named are left in
+//! peace. A record is history, not state; a damaged line is passed over.
+
+use crate::error::Result;
+use crate::event::{Event, Sink};
+use crate::key::Key;
+use crate::store::Store;
+use serde::{Deserialize, Serialize};
+use stages::disk::{self, fault};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The record being written. Its lock goes with it.
+#[derive(Debug)]
+pub struct RunLog {
+    run: String,
+    path: PathBuf,
+    file: File,
+    began: Instant,
+    /// Lines not yet handed to the system.
+    pending: Vec<u8>,
+}
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line<E> {
+    t: f64,
+    #[serde(flatten)]
+    event: E,
+}
+
+/// Seconds since 1970, for people.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl RunLog {
+    /// Begins the record of a new run.
+    pub fn create(store: &Store) -> Result<RunLog> {
+        let stamp = utc(unix_seconds());
+        for attempt in 0.. {
+            let nonce = (u64::from(std::process::id()) << 16) ^ attempt;
+            let run = format!("{stamp}-{nonce:x}");
+            let path = path_of(store, &run);
+            let opened = File::options().append(true).create_new(true).open(&path);
+            match opened {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(fault("creating", &path, error).into()),
+                Ok(file) => {
+                    // Waits for nobody but one who is just asking whether this run lives. Where there are
+                    // no locks every run seems alive, and nothing of it is ever swept.
+                    let _ = file.lock();
+                    return Ok(RunLog { run, path, file, began: Instant::now(), pending: Vec::new() });
+                }
+            }
+        }
+        unreachable!("some number is free")
+    }
+
+    /// The run's name.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Where a step's output goes.
+    pub fn output_folder(&self) -> PathBuf {
+        self.path.with_extension("logs")
+    }
+
+    /// When the run began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Ends the record.
+    pub fn close(mut self) -> Result<()> {
+        self.flush()?;
+        Ok(disk::close(self.file, &self.path)?)
+    }
+}
+
+impl Sink for RunLog {
+    fn hear(&mut self, event: &Event) -> Result<()> {
+        if !matches!(event, Event::Note { .. } | Event::Progress { .. }) {
+            let t = (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+            serde_json::to_writer(&mut self.pending, &Line { t, event })
+                .map_err(|error| fault("writing", &self.path, error))?;
+            self.pending.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let bytes = Some(self.pending.len() as u64);
+        self.file
+            .write_all(&self.pending)
+            .map_err(|error| disk::Fault { bytes, ..fault("writing", &self.path, error) })?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn path_of(store: &Store, run: &str) -> PathBuf {
+    store.runs().join(format!("{run}.jsonl"))
+}
+
+/// Every run, oldest first.
+pub fn runs(store: &Store) -> Result<Vec<String>> {
+    let names = disk::list(&store.runs())?;
+    Ok(names.iter().filter_map(|(name, _)| Some(name.to_str()?.strip_suffix(".jsonl")?.to_owned())).collect())
+}
+
+/// The events of a run, each with its time; lines that cannot be read are passed over.
+pub fn read(store: &Store, run: &str) -> Result<Option<Vec<(f64, Event)>>> {
+    let Some(bytes) = disk::read_if_there(&path_of(store, run))? else { return Ok(None) };
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    Ok(Some(lines.map(|Line { t, event }| (t, event)).collect()))
+}
+
+/// Whether the run is still going on.
+pub fn lives(store: &Store, run: &str) -> Result<bool> {
+    is_locked(&path_of(store, run))
+}
+
+fn is_locked(path: &Path) -> Result<bool> {
+    let file = match File::options().read(true).append(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(fault("opening", path, error).into()),
+    };
+    let locked = file.try_lock().is_err();
+    disk::close(file, path)?;
+    Ok(locked)
+}
+
+/// Every key that a run in progress, or a pinned one, has named.
+pub fn needed(store: &Store) -> Result<HashSet<Key>> {
+    let mut keys = HashSet::new();
+    for run in runs(store)? {
+        if is_pinned(store, &run) || lives(store, &run)? {
+            let events = read(store, &run)?.unwrap_or_default();
+            keys.extend(events.iter().filter_map(|(_, event)| Some(event.key()?.1)));
+        }
+    }
+    Ok(keys)
+}
+
+/// Marks a run whose artifacts must stay; the mark is an empty file beside the record.
+pub fn pin(store: &Store, run: &str, pinned: bool) -> Result<()> {
+    let path = pin_path(store, run);
+    match pinned {
+        true if path.exists() => {}
+        true => disk::write_durably(&path, b"", 0o644)?,
+        false => drop(disk::remove_file(&path)?),
+    }
+    Ok(disk::sync_folder(&store.runs())?)
+}
+
+/// Whether a run is marked.
+pub fn is_pinned(store: &Store, run: &str) -> bool {
+    pin_path(store, run).exists()
+}
+
+fn pin_path(store: &Store, run: &str) -> PathBuf {
+    store.runs().join(format!("{run}.pin"))
+}
+
+/// `20261121-154502` for people who sort by name.
+pub fn utc(seconds: u64) -> String {
+    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
+    // Days to a civil date, counting years from March so that leap days come last
+    // (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// Removes records of runs that ended before a number of newest ones, but for pinned ones.
+pub fn forget_all_but(store: &Store, newest: usize) -> Result<usize> {
+    let runs = runs(store)?;
+    let mut forgotten = 0;
+    for run in &runs[..runs.len().saturating_sub(newest)] {
+        if !is_pinned(store, run) && !lives(store, run)? {
+            disk::remove_folder(&path_of(store, run).with_extension("logs"))?;
+            disk::remove_file(&path_of(store, run))?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right() {
+        assert_eq!(utc(0), "19700101-000000");
+        assert_eq!(utc(951_782_399), "20000228-235959");
+        assert_eq!(utc(951_782_400), "20000229-000000");
+        assert_eq!(utc(1_795_236_302), "20261121-044502");
+    }
+
+    #[test]
+    fn a_run_lives_as_long_as_its_record_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let log = RunLog::create(&store).unwrap();
+        let run = log.run().to_owned();
+        assert!(lives(&store, &run).unwrap());
+        log.close().unwrap();
+        assert!(!lives(&store, &run).unwrap());
+        assert!(!lives(&store, "never").unwrap());
+    }
+
+    #[test]
+    fn a_damaged_line_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut log = RunLog::create(&store).unwrap();
+        log.hear(&Event::Stopping { signal: 2 }).unwrap();
+        log.pending.extend_from_slice(b"{\"t\":1,\"event\":\"comp\n");
+        log.hear(&Event::Stopping { signal: 15 }).unwrap();
+        let run = log.run().to_owned();
+        log.close().unwrap();
+        let events: Vec<Event> =
+            read(&store, &run).unwrap().unwrap().into_iter().map(|(_, event)| event).collect();
+        assert_eq!(events, [Event::Stopping { signal: 2 }, Event::Stopping { signal: 15 }]);
+    }
+}

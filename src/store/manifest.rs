@@ -1,0 +1,135 @@
+//! The record of an artifact: what it is the result of, and every file with size and digest.
+//!
+//! `manifest.json` is one line of compact JSON whose last field is the blake3 hash of all bytes before
+//! it. The record names its own key, so that two records exchanged by mistake are found out.
+
+use crate::key::{Change, Digest, FORMAT, Key};
+use serde::{Deserialize, Serialize};
+
+const CHECKSUM: &str = ",\"checksum\":\"";
+const END: &str = "\"}\n";
+const HEX: usize = 64;
+
+/// The record of an artifact.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`] when it was made.
+    pub format: u32,
+    /// The artifact's own name.
+    pub key: Key,
+    /// The digest of all files: what consumers' keys are made of.
+    pub output: Digest,
+    /// Every file, sorted by path.
+    pub files: Vec<FileRecord>,
+    /// The step that it was made for.
+    pub step: String,
+    /// The run that made it.
+    pub run: String,
+    /// When, in seconds since 1970. For people; nothing is decided by it.
+    pub at: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The version of the program that made it.
+    pub version: String,
+    /// Set where it was not computed from this recipe but taken over from an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<Adoption>,
+}
+
+/// One file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Relative to the artifact's `out` folder.
+    pub path: String,
+    /// In bytes.
+    pub size: u64,
+    /// Of the content.
+    pub digest: Digest,
+}
+
+/// How an artifact came to serve a recipe that it was not made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The artifact that it was taken from.
+    pub from: Key,
+    /// What differed: only `code` and `device` may.
+    pub changes: Vec<Change>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut text = serde_json::to_string(self).expect("a manifest is plain data with text keys");
+        text.pop(); // The closing brace comes after the checksum.
+        let checksum = Digest::of(text.as_bytes());
+        format!("{text}{CHECKSUM}{checksum}{END}").into_bytes()
+    }
+
+    /// Reads a record; says what is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+        let damaged = || "manifest.json does not match its checksum".to_owned();
+        let tail = CHECKSUM.len() + HEX + END.len();
+        let (body, tail) =
+            bytes.len().checked_sub(tail).and_then(|at| bytes.split_at_checked(at)).ok_or_else(damaged)?;
+        if tail != format!("{CHECKSUM}{}{END}", Digest::of(body)).as_bytes() {
+            return Err(damaged());
+        }
+        let text = [body, b"}"].concat();
+        serde_json::from_slice(&text).map_err(|error| format!("manifest.json cannot be read: {error}"))
+    }
+
+    /// The size of all files together.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    /// Whether a newer program wrote it.
+    pub fn is_newer(&self) -> bool {
+        self.format > FORMAT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let digest = Digest::of(b"x");
+        Manifest {
+            format: FORMAT,
+            key: Key::parse(&digest.to_string()).unwrap(),
+            output: digest,
+            files: vec![FileRecord { path: "a".into(), size: 1, digest }],
+            step: "train".into(),
+            run: "r".into(),
+            at: 1,
+            seconds: 0.5,
+            version: "0".into(),
+            adopted: None,
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back() {
+        assert_eq!(Manifest::parse(&manifest().to_bytes()), Ok(manifest()));
+        let value: serde_json::Value = serde_json::from_slice(&manifest().to_bytes()).unwrap();
+        assert!(value["checksum"].is_string(), "other programs read it as JSON");
+    }
+
+    #[test]
+    fn no_flipped_bit_is_overlooked() {
+        let mut bytes = manifest().to_bytes();
+        for i in 0..bytes.len() {
+            for bit in 0..8 {
+                bytes[i] ^= 1 << bit;
+                assert!(Manifest::parse(&bytes).is_err(), "byte {i} bit {bit}");
+                bytes[i] ^= 1 << bit;
+            }
+        }
+        for cut in 0..bytes.len() {
+            assert!(Manifest::parse(&bytes[..cut]).is_err());
+        }
+    }
+}

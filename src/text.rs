@@ -1,0 +1,70 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// `0.31 s`, `12.4 s`, `3 min 05 s`, `2 h 07 min`.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{} min {:02} s", s as u64 / 60, s as u64 % 60),
+        s if s < 172_800.0 => format!("{} h {:02} min", s as u64 / 3600, s as u64 / 60 % 60),
+        s => format!("{} days", s as u64 / 86_400),
+    }
+}
+
+/// The same for a duration.
+pub fn duration(duration: Duration) -> String {
+    seconds(duration.as_secs_f64())
+}
+
+/// `812 B`, `1.4 MiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ => format!("{size:.1} {}", UNITS[unit]),
+    }
+}
+
+/// `1 step`, `2 steps`.
+pub fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `2026-11-21 15:45:02 UTC`.
+pub fn date(unix_seconds: u64) -> String {
+    let compact = crate::runlog::utc(unix_seconds);
+    let (date, time) = compact.split_at(8);
+    format!(
+        "{}-{}-{} {}:{}:{} UTC",
+        &date[..4],
+        &date[4..6],
+        &date[6..],
+        &time[1..3],
+        &time[3..5],
+        &time[5..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_read_them() {
+        assert_eq!(
+            [seconds(0.314), seconds(12.44), seconds(185.9), seconds(7620.0)],
+            ["0.31 s", "12.4 s", "3 min 05 s", "2 h 07 min"]
+        );
+        assert_eq!([bytes(812), bytes(1_468_006)], ["812 B", "1.4 MiB"]);
+        assert_eq!([count(1, "step"), count(0, "step")], ["1 step", "0 steps"]);
+        assert_eq!(date(1_795_236_302), "2026-11-21 04:45:02 UTC");
+    }
+}

@@ -1,0 +1,201 @@
+//! The other commands: each tells the truth about a pipeline, for people and as JSON.
+
+use crate::support::{Project, program};
+use std::process::{Command, Stdio};
+
+const CHAIN: &str = "
+params: {word: one}
+stages:
+  a: {kind: grow, in: {text: {file: input.txt}}, with: {line: '{word}'}}
+  b: {kind: grow, from: a, with: {line: b}}
+  c: {kind: grow, from: b, with: {line: c}}
+";
+
+fn chain() -> Project {
+    let project = Project::of_toys(CHAIN);
+    project.write("input.txt", "x\n");
+    project
+}
+
+#[test]
+fn plan_tells_what_is_due_and_why() {
+    let project = chain();
+    let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
+    assert_eq!(
+        plan.exits(10).stdout,
+        "due     a  new\nwaits   b  for a\nwaits   c  for b\n1 due, 2 waiting for them, 0 cached, 0 absent\n"
+    );
+    project.run_well(&[]);
+    let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
+    assert_eq!(plan.exits(0).stdout, "0 due, 0 waiting for them, 3 cached, 0 absent\n");
+    let plan = project.json(&["plan", "p.yaml", "--set", "word=two"]);
+    assert_eq!(plan[0]["reason"]["changes"][0]["name"], "line");
+    assert_eq!(plan[0]["reason"]["changes"][0]["new"], "\"two\"");
+}
+
+#[test]
+fn why_compares_component_by_component() {
+    let project = chain();
+    project.run_well(&[]);
+    project.write("input.txt", "y\n");
+    project.edit("word: one", "word: two");
+    let why = project.cli(&["why", "p.yaml", "a"]).stdout;
+    assert!(why.starts_with("a is due: it differs from the one of run "), "{why}");
+    assert!(why.contains("param line"), "{why}");
+    assert!(why.contains("input text (input.txt)"), "{why}");
+    let why = project.cli(&["why", "p.yaml", "c"]).stdout;
+    assert!(why.starts_with("c waits for steps that are due\na is due: it differs"), "{why}");
+    project.run_well(&[]);
+    let why = project.cli(&["why", "p.yaml", "b"]).stdout;
+    assert!(why.contains("b is cached, made in run "), "{why}");
+    assert!(why.contains("input input (from a)"), "{why}");
+    project.cli(&["why", "p.yaml", "d"]).exits(2);
+}
+
+#[test]
+fn status_counts_by_stage() {
+    let project = chain();
+    project.run_well(&["--until", "a"]);
+    let status = project.json(&["status", "p.yaml"]);
+    assert_eq!(status["a"]["cached"], 1);
+    assert_eq!(status["b"]["due"], 1);
+    assert_eq!(status["c"]["waiting"], 1);
+    let text = project.cli(&["status", "p.yaml"]).stdout;
+    assert!(text.contains("last run on this cache: "), "{text}");
+}
+
+#[test]
+fn show_tells_what_an_artifact_holds() {
+    let project = chain();
+    let nothing = project.cli(&["show", "p.yaml", "c"]);
+    nothing
+        .exits(2)
+        .says("c has no artifact (it is waits); compute it with: pipeline run p.yaml --until 'c'");
+    project.run_well(&[]);
+    let text = project.cli(&["show", "p.yaml", "c"]).stdout;
+    for part in ["kind         grow", "param line", "input input", "code toys/grow.rs", "  | x", "  | one"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn log_tells_the_history() {
+    let project = chain();
+    project.run_well(&[]);
+    project.run_well(&[]);
+    let runs = project.json(&["log", "p.yaml"]);
+    assert_eq!(runs[0]["ended"]["computed"], 3);
+    assert_eq!(runs[1]["ended"]["cached"], 3);
+    let first = runs[0]["begun"]["run"].as_str().unwrap();
+    let events = project.cli(&["log", "p.yaml", "--run", first]).stdout;
+    assert!(events.contains("due b") && events.contains("computed c"), "{events}");
+    project
+        .cli(&["log", "p.yaml", "--run", "nonsense"])
+        .exits(2)
+        .says("there is no run nonsense on this cache");
+}
+
+#[test]
+fn graph_draws_in_three_languages() {
+    let project = chain();
+    project.run_well(&["--until", "a"]);
+    let draw = |format: &str| project.cli(&["graph", "p.yaml", "--format", format]).stdout;
+    assert!(draw("mermaid").starts_with("flowchart LR\n") && draw("mermaid").contains(" --> "));
+    assert!(draw("dot").starts_with("digraph") && draw("dot").contains(" -> "));
+    let svg = draw("svg");
+    assert!(
+        svg.starts_with("<svg")
+            && svg.contains("a: cached")
+            && svg.contains("b: due")
+            && svg.contains("c: waits")
+    );
+    assert_eq!(project.json(&["graph", "p.yaml"])["edges"], serde_json::json!([["a", "b"], ["b", "c"]]));
+}
+
+#[test]
+fn adopt_takes_an_artifact_whose_code_alone_changed() {
+    let stages = "stages:\n  a: {kind: command, with: {run: 'sh $PIPELINE_ROOT/s.sh > $PIPELINE_OUT/o', scripts: [s.sh]}}\n  b: {kind: command, from: a, with: {run: 'cp $PIPELINE_IN_INPUT/o $PIPELINE_OUT/o'}}\n";
+    let project = Project::new(stages);
+    project.write("s.sh", "echo result\n");
+    project.run_well(&[]);
+    project.write("s.sh", "# refactored, at last\necho result\n");
+    assert_eq!(project.json(&["plan", "p.yaml"])[0]["state"], "due");
+    project.cli(&["adopt", "p.yaml", "a"]).exits(0);
+    assert_eq!(project.run_well(&[]).counts(), [0, 2, 0, 0]);
+    project.cli(&["verify", "p.yaml"]).exits(0);
+    assert!(project.cli(&["show", "p.yaml", "a"]).stdout.contains("although: code s.sh:"));
+    assert!(project.cli(&["why", "p.yaml", "a"]).stdout.contains("it was adopted from"));
+    project.edit("s.sh >", "./s.sh >");
+    project.cli(&["adopt", "p.yaml", "a"]).exits(2).says("more than code and device differs (param run:");
+    project.cli(&["adopt", "p.yaml", "b"]).exits(2).says("it waits for a");
+}
+
+#[test]
+fn the_schema_knows_every_kind_and_param() {
+    let project = chain();
+    let schema = project.json(&["schema"]).to_string();
+    for word in ["grow", "command", "scripts", "variants", "optional"] {
+        assert!(schema.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn init_makes_a_project_that_runs() {
+    let project = Project::new("stages: {}");
+    project.cli(&["init", "new"]).exits(0);
+    let ran = project.cli(&["run", "new/pipelines/words.yaml"]);
+    ran.exits(0);
+    assert!(project.path("new/cache/v1/entries").is_dir(), "the cache lies in the project's root");
+    project.cli(&["init", "new"]).exits(2).says("is there already");
+}
+
+#[test]
+fn doctor_completions_and_man_work() {
+    let project = chain();
+    assert!(project.cli(&["doctor", "p.yaml"]).exits(0).stdout.contains("kernel locks work"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(project.cli(&["completions", shell]).exits(0).stdout.contains("pipeline"));
+    }
+    assert!(project.cli(&["man"]).exits(0).stdout.contains(".TH pipeline 1"));
+    project.write("man/.keep", "");
+    project.cli(&["man", "--dir", "man"]).exits(0);
+    assert!(project.path("man/pipeline-run.1").exists());
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let project = Project::of_toys("stages: {a: {kind: grow, with: {line: x, files: 300}}}");
+    project.run_well(&[]);
+    let mut child = project
+        .command(&["show", "p.yaml", "a"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+#[test]
+fn a_full_standard_output_is_an_error() {
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let project = chain();
+    let output = project.command(&["plan", "p.yaml"]).stdout(full()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("writing standard output: no space left on device")
+    );
+}
+
+#[test]
+fn the_version_and_the_exit_codes_are_told() {
+    let output = Command::new(program()).arg("--version").output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        concat!("pipeline ", env!("CARGO_PKG_VERSION"))
+    );
+    let help = Command::new(program()).arg("--help").output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains("Exit codes: 0 done, 1 a stage failed"));
+    assert_eq!(Command::new(program()).arg("nonsense").output().unwrap().status.code(), Some(2));
+}

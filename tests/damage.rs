@@ -1,0 +1,154 @@
+//! Rot: found before use, healed by the next run, never an error and never a wrong result.
+
+use crate::support::Project;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const CHAIN: &str = "
+stages:
+  a: {kind: grow, with: {line: a, files: 3}}
+  b: {kind: grow, from: a, with: {line: b}}
+";
+
+/// Changes a file in place, as rot would: the mode, size and time stay.
+fn rot(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let metadata = std::fs::metadata(path).unwrap();
+    let modified = metadata.modified().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(path, bytes).unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    std::fs::set_permissions(path, metadata.permissions()).unwrap();
+}
+
+#[test]
+fn every_file_of_an_artifact_is_guarded() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    let expected = project.output("b", "text");
+    let files = project.files("cache/v1/entries");
+    assert_eq!(files.len(), 3 + 2 + 1 + 2, "{files:?}");
+    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+        ("bit", |bytes| bytes[0] ^= 1),
+        ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("empty", Vec::clear),
+        ("grow", |bytes| bytes.push(b' ')),
+    ];
+    for file in files {
+        for (name, damage) in damages {
+            rot(&file, damage);
+            let found = project.cli(&["verify", "p.yaml"]);
+            assert!(
+                found.exits(3).stdout.contains("1 damaged"),
+                "{name} of {}: {}",
+                file.display(),
+                found.stdout
+            );
+            let healed = project.run_well(&[]);
+            assert_eq!(healed.counts()[0], 1, "{name} of {}", file.display());
+            healed.says("its artifact is damaged");
+            project.cli(&["verify", "p.yaml"]).exits(0);
+        }
+        std::fs::remove_file(&file).unwrap();
+        project.cli(&["verify", "p.yaml"]).exits(3);
+        project.run_well(&[]);
+    }
+    assert_eq!(project.output("b", "text"), expected);
+}
+
+#[test]
+fn files_exchanged_between_artifacts_are_found() {
+    let project =
+        Project::of_toys("stages: {a: {kind: grow, with: {line: a}}, b: {kind: grow, with: {line: b}}}");
+    project.run_well(&[]);
+    for name in ["out/text", "manifest.json", "recipe.json"] {
+        let (a, b) = (project.artifact("a"), project.artifact("b"));
+        let [a, b] = [a, b].map(|out| out.parent().unwrap().join(name));
+        let aside = project.path("aside");
+        std::fs::rename(&a, &aside).unwrap();
+        std::fs::rename(&b, &a).unwrap();
+        std::fs::rename(&aside, &b).unwrap();
+        let found = project.cli(&["verify", "p.yaml"]);
+        assert!(found.exits(3).stdout.contains("2 damaged"), "{name}: {}", found.stdout);
+        assert_eq!(project.run_well(&[]).counts()[0], 2);
+    }
+}
+
+#[test]
+fn something_added_to_an_artifact_is_found() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    std::fs::write(project.artifact("a").join("extra"), "x").unwrap();
+    let found = project.cli(&["verify", "p.yaml"]);
+    assert!(found.exits(3).stdout.contains("out/extra does not belong to it"), "{}", found.stdout);
+    assert_eq!(project.run_well(&[]).computed(), ["a"]);
+}
+
+#[test]
+fn repair_quarantines_and_deletes_nothing() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    rot(&project.artifact("a").join("text"), |bytes| bytes[0] ^= 1);
+    let repaired = project.cli(&["verify", "p.yaml", "--repair"]);
+    assert!(repaired.exits(0).stdout.contains("now in quarantine"));
+    project.cli(&["verify", "p.yaml"]).exits(0);
+    assert_eq!(project.files("cache/v1/quarantine").len(), 5);
+    assert_eq!(project.run_well(&[]).computed(), ["a"]);
+}
+
+#[test]
+fn a_sound_cache_raises_no_alarm() {
+    let project = Project::of_toys(CHAIN);
+    for round in 0..20 {
+        project.run_well(&["--force", "a", "--force", "b"]);
+        assert_eq!(project.json(&["verify", "p.yaml"])["damaged"], serde_json::json!([]), "round {round}");
+    }
+}
+
+#[test]
+fn a_deleted_cache_folder_is_a_miss() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    for folder in ["entries", "locks", "memo", "tmp", "checkpoints", "quarantine"] {
+        std::fs::remove_dir_all(project.path("cache/v1").join(folder)).unwrap();
+        let recomputed = if folder == "entries" { 2 } else { 0 };
+        assert_eq!(project.run_well(&[]).counts()[0], recomputed, "{folder}");
+    }
+}
+
+#[test]
+fn a_damaged_memo_is_no_danger() {
+    let project =
+        Project::of_toys("stages: {a: {kind: grow, in: {text: {file: input.txt}}, with: {line: a}}}");
+    project.write("input.txt", "x\n");
+    project.run_well(&[]);
+    std::thread::sleep(std::time::Duration::from_millis(3100));
+    project.run_well(&[]); // By now everything has settled and is remembered.
+    let memo = project.files("cache/v1/memo").into_iter().find(|path| !path.ends_with("clock")).unwrap();
+    let length = std::fs::metadata(&memo).unwrap().len() as usize;
+    for at in (0..length).step_by(17) {
+        rot(&memo, |bytes| bytes[at] ^= 16);
+        assert_eq!(project.run_well(&[]).counts(), [0, 1, 0, 0], "byte {at}");
+        if !memo.exists() {
+            break;
+        }
+    }
+    project.write("input.txt", "y\n");
+    assert_eq!(project.run_well(&[]).counts(), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_record_of_a_newer_program_is_refused_by_name() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    let manifest = project.artifact("a").parent().unwrap().join("manifest.json");
+    rot(&manifest, |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let (body, _) = text.split_once(",\"checksum\"").unwrap();
+        let body = body.replace("{\"format\":1,", "{\"format\":2,");
+        let checksum = blake3::hash(body.as_bytes()).to_hex();
+        *bytes = format!("{body},\"checksum\":\"{checksum}\"}}\n").into_bytes();
+    });
+    project.run(&[]).exits(3).says("the cache has format 2, this program reads format 1");
+}

@@ -1,0 +1,11 @@
+//! What the program promises, asserted through the program.
+
+mod cache;
+mod command;
+mod commands;
+mod concurrency;
+mod crash;
+mod damage;
+mod layering;
+mod running;
+mod support;
