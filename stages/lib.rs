@@ -4,6 +4,7 @@
 //! between stages through artifacts and only there.
 
 pub mod checkpoint;
+mod code;
 mod command;
 pub mod disk;
 pub mod stage;
