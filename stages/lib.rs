@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod code;
 mod command;
 pub mod disk;
+pub mod kit;
 pub mod stage;
 pub mod warden;
 

@@ -1,0 +1,223 @@
+//! `cells.parquet`: one row per cell, its genes by their index in `genes.parquet`.
+//!
+//! Columns: `cell` (text, unique), `genes` (list of u32, rising), `values` (list of f32, as long as
+//! `genes`). A gene that is not listed has the value zero.
+
+use super::table::{Batches, Writer, column_as};
+use anyhow::{Context, Result, bail};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The name of the file in an artifact.
+pub const FILE: &str = "cells.parquet";
+
+const VALUES_PER_BATCH: usize = 1 << 18;
+/// About 30 MB in memory: what a reader or a writer holds at least.
+const VALUES_PER_GROUP: usize = 1 << 22;
+
+/// Writes cells one by one.
+pub struct CellWriter {
+    writer: Writer,
+    schema: Arc<Schema>,
+    ids: Vec<String>,
+    ends: Vec<i32>,
+    genes: Vec<u32>,
+    values: Vec<f32>,
+    in_group: usize,
+}
+
+impl CellWriter {
+    /// Prereq: `path` does not exist.
+    pub fn create(path: &Path) -> Result<CellWriter> {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("cell", DataType::Utf8, false),
+            Field::new("genes", list_of(DataType::UInt32), false),
+            Field::new("values", list_of(DataType::Float32), false),
+        ]));
+        let writer = Writer::create(path, schema.clone())?;
+        let (ids, genes, values) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(CellWriter { writer, schema, ids, ends: vec![0], genes, values, in_group: 0 })
+    }
+
+    /// Appends a cell. Prereq: `genes` rise, and are as many as `values`. Zeros are left out.
+    pub fn push(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
+        for (gene, value) in genes.iter().zip(values) {
+            if *value != 0.0 {
+                self.genes.push(*gene);
+                self.values.push(*value);
+            }
+        }
+        self.ids.push(id.to_owned());
+        let end =
+            i32::try_from(self.genes.len()).with_context(|| format!("cell `{id}` has too many values"))?;
+        self.ends.push(end);
+        if self.genes.len() + self.ids.len() >= VALUES_PER_BATCH {
+            self.write_batch()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and closes the file.
+    pub fn finish(mut self) -> Result<()> {
+        self.write_batch()?;
+        self.writer.finish()
+    }
+
+    fn write_batch(&mut self) -> Result<()> {
+        let ends = OffsetBuffer::new(std::mem::replace(&mut self.ends, vec![0]).into());
+        let genes: ArrayRef = Arc::new(UInt32Array::from(std::mem::take(&mut self.genes)));
+        let values: ArrayRef = Arc::new(Float32Array::from(std::mem::take(&mut self.values)));
+        self.in_group += values.len();
+        let list = |items: ArrayRef| -> Result<ArrayRef> {
+            Ok(Arc::new(ListArray::try_new(item(items.data_type().clone()), ends.clone(), items, None)?))
+        };
+        let ids: ArrayRef = Arc::new(StringArray::from_iter_values(std::mem::take(&mut self.ids)));
+        self.writer
+            .write(&RecordBatch::try_new(self.schema.clone(), vec![ids, list(genes)?, list(values)?])?)?;
+        if self.in_group >= VALUES_PER_GROUP {
+            self.in_group = 0;
+            self.writer.end_group()?;
+        }
+        Ok(())
+    }
+}
+
+fn item(of: DataType) -> Arc<Field> {
+    Arc::new(Field::new("element", of, false))
+}
+
+fn list_of(item_type: DataType) -> DataType {
+    DataType::List(item(item_type))
+}
+
+/// Some cells, in the file's order.
+pub struct CellBatch {
+    ids: StringArray,
+    genes: ListArray,
+    values: ListArray,
+}
+
+/// One cell: its id, the genes that are not zero and their values.
+pub type Cell<'a> = (&'a str, &'a [u32], &'a [f32]);
+
+impl CellBatch {
+    /// The cells of the batch.
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        let genes: &[u32] = self.genes.values().as_primitive::<UInt32Type>().values();
+        let values: &[f32] = self.values.values().as_primitive::<Float32Type>().values();
+        (0..self.ids.len()).map(move |row| {
+            let range = |list: &ListArray| {
+                let ends = list.value_offsets();
+                ends[row] as usize..ends[row + 1] as usize
+            };
+            (self.ids.value(row), &genes[range(&self.genes)], &values[range(&self.values)])
+        })
+    }
+}
+
+/// Reads cells batch by batch.
+pub struct CellReader {
+    batches: Batches,
+    path: PathBuf,
+    genes: usize,
+}
+
+impl CellReader {
+    /// Prereq: `genes` is the number of rows of the table of genes that the indices point into.
+    pub fn open(path: &Path, genes: usize) -> Result<CellReader> {
+        Ok(CellReader { batches: Batches::open(path)?, path: path.to_owned(), genes })
+    }
+
+    fn check(&self, batch: &RecordBatch) -> Result<CellBatch> {
+        let column = |name, wanted: &DataType, in_words| column_as(batch, name, wanted, in_words, &self.path);
+        let ids = column("cell", &DataType::Utf8, "text")?.as_string().clone();
+        let genes = column("genes", &list_of(DataType::UInt32), "lists of gene indices")?.as_list().clone();
+        let values = column("values", &list_of(DataType::Float32), "lists of numbers")?.as_list().clone();
+        let batch = CellBatch { ids, genes, values };
+        if batch.ids.null_count() + batch.genes.null_count() + batch.values.null_count() > 0 {
+            bail!("{}: a cell lacks its id, its genes or its values", self.path.display());
+        }
+        for (id, genes, values) in batch.cells() {
+            if genes.len() != values.len() {
+                let (genes, values) = (genes.len(), values.len());
+                bail!("{}: cell `{id}` has {genes} genes and {values} values", self.path.display());
+            }
+            if !genes.is_sorted_by(|a, b| a < b) {
+                bail!("{}: the gene indices of cell `{id}` do not rise", self.path.display());
+            }
+            if let Some(last) = genes.last().filter(|last| **last as usize >= self.genes) {
+                let count = self.genes;
+                bail!(
+                    "{}: cell `{id}` has the gene index {last}, and there are {count} genes",
+                    self.path.display()
+                );
+            }
+        }
+        Ok(batch)
+    }
+}
+
+impl Iterator for CellReader {
+    type Item = Result<CellBatch>;
+
+    fn next(&mut self) -> Option<Result<CellBatch>> {
+        let batch = self.batches.next()?;
+        Some(batch.and_then(|batch| self.check(&batch)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(path: &Path, cells: &[(&str, &[u32], &[f32])]) {
+        let mut writer = CellWriter::create(path).unwrap();
+        for (id, genes, values) in cells {
+            writer.push(id, genes, values).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    #[test]
+    fn cells_come_back_without_their_zeros() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        write(&path, &[("a", &[0, 2, 3], &[1.0, 0.0, 2.5]), ("b", &[], &[])]);
+        let batch = CellReader::open(&path, 4).unwrap().next().unwrap().unwrap();
+        let cells: Vec<Cell> = batch.cells().collect();
+        assert_eq!(cells, [("a", &[0, 3][..], &[1.0, 2.5][..]), ("b", &[], &[])]);
+    }
+
+    #[test]
+    fn an_index_beyond_the_genes_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        write(&path, &[("a", &[0, 9], &[1.0, 1.0])]);
+        let error = CellReader::open(&path, 4).unwrap().next().unwrap().err().unwrap().to_string();
+        assert!(error.ends_with("cell `a` has the gene index 9, and there are 4 genes"), "{error}");
+    }
+
+    #[test]
+    fn many_cells_are_many_row_groups_and_equal_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let genes: Vec<u32> = (0..3000).collect();
+        let values: Vec<f32> = genes.iter().map(|gene| (gene % 7 + 1) as f32).collect();
+        let paths = [folder.path().join("a"), folder.path().join("b")];
+        for path in &paths {
+            let mut writer = CellWriter::create(path).unwrap();
+            for cell in 0..2000 {
+                writer.push(&format!("c{cell}"), &genes, &values).unwrap();
+            }
+            writer.finish().unwrap();
+        }
+        assert_eq!(std::fs::read(&paths[0]).unwrap(), std::fs::read(&paths[1]).unwrap());
+        let cells: usize =
+            CellReader::open(&paths[0], 3000).unwrap().map(|batch| batch.unwrap().ids.len()).sum();
+        assert_eq!(cells, 2000);
+    }
+}

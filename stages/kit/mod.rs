@@ -1,0 +1,7 @@
+//! What several kinds share.
+
+pub mod cells;
+pub mod genes;
+pub mod network;
+pub mod random;
+pub mod table;

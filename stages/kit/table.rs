@@ -1,0 +1,277 @@
+//! Parquet files whose bytes depend on nothing but their content.
+//!
+//! A consumer's key holds the digest of these bytes, so a step that runs again must write the same
+//! ones: one writer, fixed properties, no time, no version of a library, rows in the caller's order.
+
+use crate::disk;
+use anyhow::{Context, Result, anyhow, bail};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bounds what a reader holds of a table with long lists.
+const ROWS_PER_BATCH: usize = 1024;
+
+/// Writes one Parquet file, batch by batch.
+pub struct Writer {
+    inner: ArrowWriter<File>,
+    path: PathBuf,
+}
+
+impl Writer {
+    /// Prereq: nothing is at `path`.
+    pub fn create(path: &Path, schema: Arc<Schema>) -> Result<Writer> {
+        let file = File::create_new(path).map_err(|error| disk::fault("creating", path, error))?;
+        let options =
+            ArrowWriterOptions::new().with_properties(properties(&schema)).with_skip_arrow_metadata(true);
+        let inner =
+            ArrowWriter::try_new_with_options(file, schema, options).with_context(|| writing(path))?;
+        Ok(Writer { inner, path: path.to_owned() })
+    }
+
+    /// Appends rows. Where row groups end depends on how many rows and values have come, never on memory or time.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.inner.write(batch).with_context(|| writing(&self.path))
+    }
+
+    /// Ends a row group, which bounds what the writer holds.
+    pub fn end_group(&mut self) -> Result<()> {
+        self.inner.flush().with_context(|| writing(&self.path))
+    }
+
+    /// Writes the footer and closes the file.
+    pub fn finish(self) -> Result<()> {
+        let file = self.inner.into_inner().with_context(|| writing(&self.path))?;
+        Ok(disk::close(file, &self.path)?)
+    }
+}
+
+fn writing(path: &Path) -> String {
+    format!("writing {}", path.display())
+}
+
+/// Each setting that a later version of the library might choose otherwise is chosen here.
+fn properties(schema: &Schema) -> WriterProperties {
+    let mut builder = WriterProperties::builder()
+        .set_created_by("pipeline".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_max_row_group_row_count(Some(1 << 20))
+        .set_dictionary_enabled(true);
+    for field in schema.fields() {
+        if let DataType::List(item) = field.data_type()
+            && item.data_type().is_integer()
+        {
+            // Gene indices rise within a cell: their differences are small, and a dictionary would only cost time.
+            let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
+            builder = builder
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    builder.build()
+}
+
+/// Writes a whole table of named columns.
+pub fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, column)| Field::new(*name, column.data_type().clone(), column.is_nullable()))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())
+        .with_context(|| writing(path))?;
+    let mut writer = Writer::create(path, schema)?;
+    writer.write(&batch)?;
+    writer.finish()
+}
+
+/// A table that fits in memory.
+#[derive(Debug)]
+pub struct Table {
+    batch: RecordBatch,
+    path: PathBuf,
+}
+
+impl Table {
+    /// Reads a whole file.
+    pub fn open(path: &Path) -> Result<Table> {
+        let reader = Batches::open(path)?;
+        let schema = reader.schema();
+        let batches = reader.collect::<Result<Vec<_>>>()?;
+        let batch = arrow::compute::concat_batches(&schema, &batches).with_context(|| reading(path))?;
+        Ok(Table { batch, path: path.to_owned() })
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Whether it has a column.
+    pub fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
+    }
+
+    /// The names of its columns.
+    pub fn columns(&self) -> Vec<String> {
+        self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
+    }
+
+    /// A column of text without missing values.
+    pub fn strings(&self, name: &str) -> Result<StringArray> {
+        let column = self.column(name, &DataType::Utf8, "text")?;
+        Ok(column.as_string().clone())
+    }
+
+    /// A column of numbers without missing values.
+    pub fn floats(&self, name: &str) -> Result<Float64Array> {
+        let column = self.column(name, &DataType::Float64, "numbers")?;
+        Ok(column.as_primitive::<Float64Type>().clone())
+    }
+
+    /// A column of whole numbers without missing values.
+    pub fn integers(&self, name: &str) -> Result<Int64Array> {
+        let column = self.column(name, &DataType::Int64, "whole numbers")?;
+        Ok(column.as_primitive::<Int64Type>().clone())
+    }
+
+    fn column(&self, name: &str, wanted: &DataType, in_words: &str) -> Result<ArrayRef> {
+        let column = column_as(&self.batch, name, wanted, in_words, &self.path)?;
+        match column.logical_null_count() {
+            0 => Ok(column),
+            missing => bail!(
+                "{}: the column `{name}` lacks {missing} of {} values",
+                self.path.display(),
+                column.len()
+            ),
+        }
+    }
+}
+
+/// One column of a batch in the wanted type, whatever a writer of another library chose for it.
+pub fn column_as(
+    batch: &RecordBatch,
+    name: &str,
+    wanted: &DataType,
+    in_words: &str,
+    path: &Path,
+) -> Result<ArrayRef> {
+    let Some(column) = batch.column_by_name(name) else {
+        let schema = batch.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        bail!("{}: has no column `{name}`, only `{}`", path.display(), names.join("`, `"));
+    };
+    let found = column.data_type();
+    let wrong =
+        || anyhow!("{}: the column `{name}` should hold {in_words} and holds {found}", path.display());
+    // Arrow would also turn numbers into text and text into numbers.
+    if wanted.is_numeric() != found.is_numeric() {
+        return Err(wrong());
+    }
+    let before = column.logical_null_count();
+    let converted = cast(column, wanted).map_err(|_| wrong())?;
+    if converted.logical_null_count() > before {
+        bail!("{}: the column `{name}` holds values that are no {in_words}", path.display());
+    }
+    Ok(converted)
+}
+
+/// The batches of a file, one after the other.
+pub struct Batches {
+    inner: ParquetRecordBatchReader,
+    path: PathBuf,
+}
+
+impl Batches {
+    /// Reads the footer.
+    pub fn open(path: &Path) -> Result<Batches> {
+        let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| reading(path))?;
+        let inner = builder.with_batch_size(ROWS_PER_BATCH).build().with_context(|| reading(path))?;
+        Ok(Batches { inner, path: path.to_owned() })
+    }
+
+    /// The columns and their types.
+    pub fn schema(&self) -> Arc<Schema> {
+        arrow::array::RecordBatchReader::schema(&self.inner)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.inner.next().map(|batch| batch.with_context(|| reading(&self.path)))
+    }
+}
+
+fn reading(path: &Path) -> String {
+    format!("reading {}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Float32Array, Int32Array};
+
+    fn write_example(path: &Path) {
+        let genes: ArrayRef = Arc::new(StringArray::from(vec!["SOX9", "SRY"]));
+        let ranks: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let means: ArrayRef = Arc::new(Float32Array::from(vec![0.5, 1.25]));
+        write(path, vec![("gene", genes), ("rank", ranks), ("mean", means)]).unwrap();
+    }
+
+    #[test]
+    fn equal_tables_are_equal_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        write_example(&a);
+        write_example(&b);
+        let bytes = disk::read(&a).unwrap();
+        assert_eq!(bytes, disk::read(&b).unwrap());
+        // A new version of the Parquet crate that writes other bytes makes every artifact of every user differ:
+        // that may be, but not unnoticed.
+        assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"d708f023c6bff583");
+    }
+
+    #[test]
+    fn columns_come_back_in_the_type_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write_example(&path);
+        let table = Table::open(&path).unwrap();
+        assert_eq!(table.strings("gene").unwrap().value(1), "SRY");
+        assert_eq!(table.floats("rank").unwrap().value(1), 2.0);
+        assert_eq!(table.integers("rank").unwrap().value(0), 1);
+        assert_eq!(table.floats("mean").unwrap().value(1), 1.25);
+    }
+
+    #[test]
+    fn a_column_that_is_not_as_asked_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        write_example(&path);
+        let table = Table::open(&path).unwrap();
+        let missing = table.strings("symbol").unwrap_err().to_string();
+        assert!(
+            missing.ends_with("a.parquet: has no column `symbol`, only `gene`, `rank`, `mean`"),
+            "{missing}"
+        );
+        let wrong = table.floats("gene").unwrap_err().to_string();
+        assert!(
+            wrong.ends_with("a.parquet: the column `gene` should hold numbers and holds Utf8"),
+            "{wrong}"
+        );
+    }
+}
