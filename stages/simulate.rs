@@ -1,0 +1,152 @@
+//! `simulate`: cells from a known network.
+
+mod boolean;
+mod curated;
+mod measure;
+mod scale_free;
+
+use crate::code;
+use crate::kit::cells::{self, CellWriter};
+use crate::kit::network::{self, Network};
+use crate::kit::{genes, table};
+use crate::stage::{Io, Kind, Slots, Stage};
+use anyhow::{Result, bail};
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use curated::Model;
+use scale_free::ScaleFree;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Simulate>(
+    "simulate",
+    "cells of a known network: a scale-free one, or one of BEELINE's curated models",
+    Slots::Named(&[]),
+    code::SIMULATE,
+);
+
+/// Cells of a known network, simulated with noise.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Simulate {
+    /// The network: `scale_free` with its own params, or `GSD`, `HSC`, `VSC`, `mCAD`.
+    network: Which,
+    /// How many cells.
+    cells: usize,
+    /// Strength of the noise within a cell; 1 is that of the models' authors.
+    noise: f64,
+    /// Of each gene's values, the lowest such share is lost with this probability, as BEELINE does it.
+    dropout: f64,
+    /// Molecule counts as a sequencer gives them; otherwise the expression itself.
+    counts: bool,
+    /// Another seed gives another network and other cells.
+    seed: u64,
+}
+
+/// Where the network comes from.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+enum Which {
+    /// Made at random with hubs, as in SERGIO.
+    #[serde(rename = "scale_free")]
+    ScaleFree(ScaleFree),
+    /// Gonadal sex determination, 19 genes (Ríos et al. 2015).
+    #[serde(rename = "GSD")]
+    Gsd,
+    /// Haematopoietic stem cells, 11 genes (Krumsiek et al. 2011).
+    #[serde(rename = "HSC")]
+    Hsc,
+    /// Ventral spinal cord, 8 genes (Lovrics et al. 2014).
+    #[serde(rename = "VSC")]
+    Vsc,
+    /// Mammalian cortical area development, 5 genes (Giacomantonio and Goodhill 2010).
+    #[serde(rename = "mCAD")]
+    Mcad,
+}
+
+impl Default for Simulate {
+    fn default() -> Simulate {
+        let network = Which::ScaleFree(ScaleFree::default());
+        Simulate { network, cells: 400, noise: 1.0, dropout: 0.2, counts: true, seed: 0 }
+    }
+}
+
+/// What a simulation gives.
+struct Simulated {
+    genes: Vec<String>,
+    network: Network,
+    /// One expression per gene for each cell.
+    cells: Vec<Vec<f64>>,
+    labels: Labels,
+}
+
+/// What is known of each cell.
+enum Labels {
+    /// The cell types.
+    Types(Vec<String>),
+    /// The time since the simulation's start.
+    Times(Vec<f64>),
+}
+
+impl Stage for Simulate {
+    fn run(&self, io: &Io) -> Result<()> {
+        self.check()?;
+        let simulated = self.simulate(io)?;
+        genes::write(&io.out(genes::FILE), &simulated.genes)?;
+        simulated.network.write(&io.out(network::FILE))?;
+        let width = self.cells.to_string().len();
+        let ids: Vec<String> = (1..=self.cells).map(|cell| format!("cell{cell:0width$}")).collect();
+        let id_column: ArrayRef = Arc::new(StringArray::from_iter_values(&ids));
+        match simulated.labels {
+            Labels::Types(types) => {
+                let types = Arc::new(StringArray::from_iter_values(types));
+                table::write(&io.out("types.parquet"), vec![("cell", id_column), ("type", types)])?;
+            }
+            Labels::Times(times) => {
+                let lineages = Arc::new(StringArray::from_iter_values(times.iter().map(|_| "time")));
+                let times = Arc::new(Float64Array::from(times));
+                let columns: Vec<(&str, ArrayRef)> =
+                    vec![("cell", id_column), ("lineage", lineages), ("pseudotime", times)];
+                table::write(&io.out("pseudotime.parquet"), columns)?;
+            }
+        }
+        let indices: Vec<u32> = (0..simulated.genes.len() as u32).collect();
+        let mut writer = CellWriter::create(&io.out(cells::FILE))?;
+        for (id, values) in ids.iter().zip(&simulated.cells) {
+            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+            writer.push(id, &indices, &values)?;
+        }
+        writer.finish()
+    }
+}
+
+impl Simulate {
+    fn check(&self) -> Result<()> {
+        if self.cells == 0 {
+            bail!("`cells` is 0; give at least 1");
+        }
+        if !(0.0..=1.0).contains(&self.dropout) {
+            bail!("`dropout` is {}; give a share from 0 to 1", self.dropout);
+        }
+        if !(0.0..=100.0).contains(&self.noise) {
+            bail!("`noise` is {}; give a number from 0 to 100", self.noise);
+        }
+        Ok(())
+    }
+
+    fn simulate(&self, io: &Io) -> Result<Simulated> {
+        let curated = |model: Model| model.simulate(self.cells, self.noise, self.seed, io);
+        let mut simulated = match &self.network {
+            Which::ScaleFree(scale_free) => scale_free.simulate(self.cells, self.noise, self.seed, io)?,
+            Which::Gsd => curated(Model::gsd())?,
+            Which::Hsc => curated(Model::hsc())?,
+            Which::Vsc => curated(Model::vsc())?,
+            Which::Mcad => curated(Model::mcad())?,
+        };
+        if self.counts {
+            measure::count(&mut simulated.cells, self.seed);
+        }
+        measure::drop(&mut simulated.cells, self.dropout, self.seed);
+        Ok(simulated)
+    }
+}

@@ -1,0 +1,4 @@
+//! The kinds that turn what biologists have into tables, run as the engine runs them.
+
+mod simulate;
+mod support;
