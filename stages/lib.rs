@@ -4,12 +4,15 @@
 //! between stages through artifacts and only there.
 
 pub mod checkpoint;
+mod code;
 mod command;
 pub mod disk;
+pub mod kit;
+mod simulate;
 pub mod stage;
 pub mod warden;
 
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, simulate::KIND];
