@@ -1,0 +1,130 @@
+//! From what is wrong with a stage to the place in the file that says so.
+
+use crate::complaint::{Complaint, Place, Segment};
+use crate::spec::Said;
+use crate::yaml;
+use serde_json::Value;
+
+/// What is wrong with a stage.
+#[derive(Debug)]
+pub struct Fault {
+    /// Below the stage.
+    pub path: Vec<Segment>,
+    /// Whether the last key is at fault rather than its value.
+    pub at_key: bool,
+    /// The piece of the value's text that is at fault; empty for all of it.
+    pub piece: String,
+    /// What was expected and found.
+    pub title: String,
+    /// What stands beside the marked place.
+    pub label: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault of the value at a path.
+    pub fn new(path: Vec<Segment>, title: impl Into<String>) -> Fault {
+        Fault {
+            path,
+            at_key: false,
+            piece: String::new(),
+            title: title.into(),
+            label: String::new(),
+            hint: None,
+        }
+    }
+
+    /// A fault that serde found.
+    pub fn said(path: Vec<Segment>, message: &str) -> Fault {
+        let Said { title, label, hint, at_key } = Said::of(message);
+        Fault { path, at_key, piece: String::new(), title, label, hint }
+    }
+
+    /// Blames the last key of the path.
+    pub fn at_key(self) -> Fault {
+        Fault { at_key: true, ..self }
+    }
+
+    /// Blames a piece of the text.
+    pub fn piece(self, piece: impl Into<String>) -> Fault {
+        Fault { piece: piece.into(), ..self }
+    }
+
+    /// Says what stands beside the place.
+    pub fn label(self, label: impl Into<String>) -> Fault {
+        Fault { label: label.into(), ..self }
+    }
+
+    /// Says what to do.
+    pub fn hint(self, hint: impl Into<String>) -> Fault {
+        Fault { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// The path below a stage that these keys make.
+pub fn path(keys: &[&str]) -> Vec<Segment> {
+    keys.iter().map(|key| Segment::Key((*key).to_owned())).collect()
+}
+
+/// Where to look for what is at fault: a variant's override, then the stage itself.
+#[derive(Clone, Copy)]
+pub struct Blame<'a> {
+    /// The text.
+    pub source: &'a yaml::Source,
+    /// The whole file.
+    pub file: &'a Value,
+    /// The variant that is being read.
+    pub variant: Option<&'a str>,
+}
+
+impl Blame<'_> {
+    /// The complaint about a fault of a stage.
+    pub fn complain(&self, stage: &str, fault: Fault) -> Complaint {
+        let Fault { path, at_key, piece, title, label, hint } = fault;
+        let mut place = self.place(stage, &path);
+        place.at_key = at_key;
+        let title = match self.variant {
+            Some(variant) => format!("{title} (in the variant `{variant}`)"),
+            None => title,
+        };
+        self.source.complain_of(&place, &piece, title, label).hint_if(hint)
+    }
+
+    fn place(&self, stage: &str, path: &[Segment]) -> Place {
+        let own = Place::of(&["stages", stage]);
+        let overriding = self.variant.map(|variant| Place::of(&["variants", variant, "stages", stage]));
+        for prefix in overriding.into_iter().chain([own.clone()]) {
+            let place = prefix.clone().join(path.iter().cloned());
+            if self.exists(&place) {
+                return place;
+            }
+            // `from: x` is short for `in: {input: x}`.
+            if let [Segment::Key(first), Segment::Key(second), rest @ ..] = path
+                && first == "in"
+                && second == "input"
+            {
+                let short = prefix.key("from").join(rest.iter().cloned());
+                if self.exists(&short) {
+                    return short;
+                }
+            }
+        }
+        own.join(path.iter().cloned())
+    }
+
+    fn exists(&self, place: &Place) -> bool {
+        let mut value = self.file;
+        place.segments.iter().all(|segment| {
+            let below = match (value, segment) {
+                (Value::Array(items), Segment::Index(index)) => items.get(*index),
+                (Value::Array(items), Segment::Key(key)) => {
+                    key.parse().ok().and_then(|i: usize| items.get(i))
+                }
+                (Value::Object(map), Segment::Key(key)) => map.get(key),
+                _ => None,
+            };
+            below.map(|below| value = below).is_some()
+        })
+    }
+}

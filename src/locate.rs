@@ -1,0 +1,276 @@
+//! Where a value stands in the text of a YAML file.
+//!
+//! Only read when there is something to complain about: `yaml` decides what the values are. Neither
+//! function recurses, and a text that this parser does not understand simply has no places.
+
+use crate::complaint::{Place, Segment};
+use saphyr_parser::{Event, Parser, Span};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// The most values that are looked at; a file of the allowed size has fewer.
+const MAX_NODES: usize = 1 << 20;
+
+/// The places of one text.
+pub struct Places<'a> {
+    text: &'a str,
+    nodes: Vec<Node<'a>>,
+    /// The first tag such as `!!str`, which a pipeline file may not use.
+    pub first_tag: Option<Range<usize>>,
+}
+
+struct Node<'a> {
+    span: Span,
+    content: Content<'a>,
+}
+
+enum Content<'a> {
+    Scalar(Cow<'a, str>),
+    List(Vec<usize>),
+    /// Keys and values in turn.
+    Map(Vec<usize>),
+    Alias(usize),
+}
+
+impl<'a> Places<'a> {
+    /// Reads as far as the text can be read.
+    pub fn of(text: &'a str) -> Places<'a> {
+        let mut places = Places { text, nodes: Vec::new(), first_tag: None };
+        let mut open: Vec<usize> = Vec::new();
+        let mut anchors: HashMap<usize, usize> = HashMap::new();
+        for event in Parser::new_from_str(text) {
+            let Ok((event, span)) = event else { break };
+            let (content, anchor, tagged) = match event {
+                Event::Scalar(value, _, anchor, tag) => (Content::Scalar(value), anchor, tag.is_some()),
+                Event::SequenceStart(anchor, tag) => (Content::List(Vec::new()), anchor, tag.is_some()),
+                Event::MappingStart(anchor, tag) => (Content::Map(Vec::new()), anchor, tag.is_some()),
+                Event::Alias(anchor) => match anchors.get(&anchor) {
+                    Some(target) => (Content::Alias(*target), 0, false),
+                    None => break,
+                },
+                Event::SequenceEnd | Event::MappingEnd => {
+                    if let Some(ended) = open.pop() {
+                        places.nodes[ended].span.end = span.end;
+                    }
+                    continue;
+                }
+                Event::DocumentEnd => break,
+                Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => continue,
+            };
+            let id = places.nodes.len();
+            if id == MAX_NODES {
+                break;
+            }
+            if anchor > 0 {
+                anchors.insert(anchor, id);
+            }
+            if tagged && places.first_tag.is_none() {
+                places.first_tag = Some(places.tag_before(span));
+            }
+            if let Some(parent) = open.last() {
+                match &mut places.nodes[*parent].content {
+                    Content::List(items) | Content::Map(items) => items.push(id),
+                    Content::Scalar(_) | Content::Alias(_) => {}
+                }
+            }
+            if matches!(content, Content::List(_) | Content::Map(_)) {
+                open.push(id);
+            }
+            places.nodes.push(Node { span, content });
+        }
+        places
+    }
+
+    /// The bytes of the value, or of the key, at a place; else of the nearest thing above it that is there.
+    pub fn find(&self, place: &Place) -> Option<Range<usize>> {
+        let mut node = 0;
+        let mut key = None;
+        self.nodes.first()?;
+        for (depth, segment) in place.segments.iter().enumerate() {
+            match self.step(node, segment) {
+                Some((found_key, value)) => (key, node) = (found_key.or(key), value),
+                // Nothing is lost if the last key is what is missing: its map is named.
+                None if depth > 0 => return self.key_or_value(key, node),
+                None => return None,
+            }
+        }
+        if place.at_key { self.key_or_value(key, node) } else { self.value_or_key(key, node) }
+    }
+
+    /// The bytes of every key of this name in the map that holds the place's last key.
+    pub fn find_all(&self, place: &Place) -> Vec<Range<usize>> {
+        let Some((Segment::Key(name), above)) = place.segments.split_last() else { return Vec::new() };
+        let mut node = 0;
+        for segment in above {
+            match self.step(node, segment) {
+                Some((_, value)) => node = value,
+                None => return Vec::new(),
+            }
+        }
+        let Some(Content::Map(items)) = self.nodes.get(self.target(node)).map(|node| &node.content) else {
+            return Vec::new();
+        };
+        let keys = items.iter().step_by(2).filter(|key| self.is_scalar(**key, name));
+        keys.map(|key| self.bytes(self.nodes[*key].span)).collect()
+    }
+
+    /// Where a text nests deeper than so many levels, in characters; an error where it cannot be told.
+    ///
+    /// Takes linear time, which `serde_yaml` does not: it takes minutes for 200,000 brackets.
+    pub fn too_deep(text: &str, levels: usize) -> Result<Option<usize>, (usize, String)> {
+        let mut open = 0;
+        for event in Parser::new_from_str(text) {
+            match event {
+                Ok((Event::SequenceStart(..) | Event::MappingStart(..), span)) => {
+                    open += 1;
+                    if open > levels {
+                        return Ok(Some(span.start.index()));
+                    }
+                }
+                Ok((Event::SequenceEnd | Event::MappingEnd, _)) => open -= 1,
+                Ok(_) => {}
+                Err(error) => return Err((error.marker().index(), error.info().to_owned())),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The byte at which the character with this index begins.
+    pub fn byte(text: &str, index: usize) -> usize {
+        text.char_indices().nth(index).map_or(text.len(), |(byte, _)| byte)
+    }
+
+    /// What an alias stands for; the node itself if it is none. An anchor is never an alias.
+    fn target(&self, node: usize) -> usize {
+        match self.nodes[node].content {
+            Content::Alias(target) => target,
+            _ => node,
+        }
+    }
+
+    fn step(&self, node: usize, segment: &Segment) -> Option<(Option<usize>, usize)> {
+        match (&self.nodes[self.target(node)].content, segment) {
+            (Content::List(items), Segment::Index(index)) => Some((None, *items.get(*index)?)),
+            // What parses params below `with:` counts in text.
+            (Content::List(items), Segment::Key(key)) => {
+                Some((None, *items.get(key.parse::<usize>().ok()?)?))
+            }
+            (Content::Map(items), Segment::Key(key)) => self
+                .entry(items, key)
+                .map(|(key, value)| (Some(key), value))
+                .or_else(|| self.merged(items, key)),
+            _ => None,
+        }
+    }
+
+    fn entry(&self, items: &[usize], name: &str) -> Option<(usize, usize)> {
+        let pairs = items.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        pairs.rev().find(|(key, _)| self.is_scalar(*key, name))
+    }
+
+    /// Looks into what `<<` brings, one level of it.
+    fn merged(&self, items: &[usize], name: &str) -> Option<(Option<usize>, usize)> {
+        let (_, merge) = self.entry(items, "<<")?;
+        let sources = match &self.nodes[self.target(merge)].content {
+            Content::List(sources) => sources.clone(),
+            _ => vec![merge],
+        };
+        sources.into_iter().find_map(|source| match &self.nodes[self.target(source)].content {
+            Content::Map(items) => self.entry(items, name).map(|(key, value)| (Some(key), value)),
+            _ => None,
+        })
+    }
+
+    fn is_scalar(&self, node: usize, text: &str) -> bool {
+        matches!(&self.nodes[self.target(node)].content, Content::Scalar(value) if value == text)
+    }
+
+    fn key_or_value(&self, key: Option<usize>, value: usize) -> Option<Range<usize>> {
+        Some(self.bytes(self.nodes[key.unwrap_or(value)].span))
+    }
+
+    /// An empty value cannot be marked, so its key is.
+    fn value_or_key(&self, key: Option<usize>, value: usize) -> Option<Range<usize>> {
+        let span = self.bytes(self.nodes[value].span);
+        if span.is_empty() { self.key_or_value(key, value) } else { Some(span) }
+    }
+
+    fn bytes(&self, span: Span) -> Range<usize> {
+        let start = Places::byte(self.text, span.start.index());
+        let length = span.end.index().saturating_sub(span.start.index());
+        start..start + Places::byte(&self.text[start..], length)
+    }
+
+    fn tag_before(&self, span: Span) -> Range<usize> {
+        let value = self.bytes(span);
+        let start = if self.text[value.start..].starts_with('!') {
+            value.start
+        } else {
+            self.text[..value.start].rfind('!').unwrap_or(value.start)
+        };
+        let start = self.text[..start].trim_end_matches('!').len();
+        let length = self.text[start..].find(|c: char| c.is_whitespace()).unwrap_or(self.text.len() - start);
+        start..start + length
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# über alles
+stages:
+  größe: &base
+    kind: command
+    with: {run: 'a b', list: [1, two]}
+    script: |
+      one {x}
+      two
+  b:
+    <<: *base
+    in: *base
+    empty:
+";
+
+    fn find(place: Place) -> &'static str {
+        Places::of(TEXT).find(&place).map_or("nothing", |span| &TEXT[span])
+    }
+
+    #[test]
+    fn finds_keys_values_and_what_aliases_stand_for() {
+        let size = Place::of(&["stages", "größe"]);
+        assert_eq!(find(size.clone().at_key()), "größe");
+        assert_eq!(find(size.clone().key("kind")), "command");
+        assert_eq!(find(size.clone().key("with").key("run")), "'a b'");
+        assert_eq!(find(size.clone().key("with").key("list").index(1)), "two");
+        assert!(find(size.key("script")).contains("one {x}"));
+        assert_eq!(find(Place::of(&["stages", "b", "kind"]).at_key()), "kind");
+        assert_eq!(find(Place::of(&["stages", "b", "in", "kind"])), "command");
+        assert_eq!(find(Place::of(&["stages", "b", "empty"])), "empty");
+    }
+
+    #[test]
+    fn what_is_missing_is_shown_at_what_holds_it() {
+        assert_eq!(find(Place::of(&["stages", "b", "retries"])), "b");
+        assert_eq!(find(Place::of(&["nothing"])), "nothing");
+    }
+
+    #[test]
+    fn finds_every_key_of_a_name() {
+        let text = "a: 1\nb: {x: 1, x: 2}\na: 3\n";
+        let places = Places::of(text);
+        assert_eq!(places.find_all(&Place::of(&["a"])), [0..1, 21..22]);
+        assert_eq!(places.find_all(&Place::of(&["b", "x"])).len(), 2);
+    }
+
+    #[test]
+    fn hostile_texts_have_no_places_and_do_no_harm() {
+        let deep = ["[", "{a: ", "- ", "? "].map(|open| open.repeat(200_000));
+        let odd = ["", "\0", "*a", "&a *a", "a: &a *a", "a: *b", "]", "--- !", "\u{feff}", "a: !!x"];
+        for text in deep.iter().map(String::as_str).chain(odd) {
+            Places::of(text).find(&Place::of(&["a", "b"]));
+        }
+    }
+}

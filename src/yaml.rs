@@ -1,0 +1,629 @@
+//! The text of a pipeline file as values, within fixed budgets.
+//!
+//! `serde_yaml` decides every value. On top of it: a file of at most 1 MiB, 100 levels and one document;
+//! aliases may expand to a million values and no more; no tags, no `.nan`, no key twice. A key that is a
+//! scalar is the text that stands there (`1: x` has the key `1`); any other key is refused. `<<` takes a
+//! map or a list of maps: explicit keys win, and earlier maps win over later ones.
+
+use crate::complaint::{Complaint, Place, Segment, did_you_mean, word};
+use crate::locate::Places;
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The largest file.
+pub const MAX_BYTES: usize = 1 << 20;
+/// The deepest nest.
+pub const MAX_LEVELS: usize = 100;
+/// The most brackets that `serde_yaml` is given unseen: its time grows with the square of their depth.
+const MAX_BRACKETS: usize = 8_000;
+/// The most values, aliases expanded.
+const MAX_NODES: usize = 1_000_000;
+/// The most bytes of text in all values, aliases expanded.
+const MAX_TEXT: usize = 16 << 20;
+
+/// A file's name and text.
+pub struct Source {
+    /// As the user named it.
+    pub path: PathBuf,
+    /// Without a byte order mark.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads a file that may be a pipeline file.
+    pub fn read(path: &Path) -> Result<Source, Complaint> {
+        let refuse = |title: String| Complaint::new(path, title);
+        let cannot = |error: std::io::Error| {
+            let complaint = refuse(format!("cannot read the pipeline file: {}", error.kind()));
+            complaint.hint_if(similar_file(path).filter(|_| error.kind() == std::io::ErrorKind::NotFound))
+        };
+        let file = File::open(path).map_err(cannot)?;
+        if file.metadata().map_err(cannot)?.is_dir() {
+            return Err(refuse("expected a pipeline file, found a folder".into()).hint("name the file in it"));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+        if bytes.len() > MAX_BYTES {
+            return Err(refuse("the file is larger than 1 MiB".into())
+                .hint("a pipeline file describes the work; keep data in files of their own"));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes());
+            refuse("the file is not UTF-8 text".into())
+                .at(&text, good..good + '\u{fffd}'.len_utf8(), "not UTF-8")
+                .hint("save it as UTF-8, or check that it is the right file")
+        })?;
+        Ok(Source::new(path, text))
+    }
+
+    /// A text that stands for a file.
+    pub fn new(path: &Path, mut text: String) -> Source {
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Source { path: path.to_owned(), text }
+    }
+
+    /// The value of the whole text.
+    pub fn parse(&self) -> Result<Value, Complaint> {
+        if let Some(at) = self.text.find('\0') {
+            let complaint = Complaint::new(&self.path, "the file is not text: it holds a NUL byte");
+            return Err(complaint.at(&self.text, at..at + 1, "here"));
+        }
+        let failure = match parse(&self.text) {
+            Ok(value) => return self.refuse_tags(value),
+            Err(failure) => failure,
+        };
+        let places = Places::of(&self.text);
+        let mut complaint = Complaint::new(&self.path, &failure.title);
+        if failure.twice {
+            let spans = places.find_all(&failure.place);
+            for (i, span) in spans.into_iter().take(2).rev().enumerate() {
+                complaint = complaint.at(&self.text, span, ["again here", "first here"][i]);
+            }
+        } else if let Some(index) = failure.index {
+            let at = Places::byte(&self.text, index);
+            complaint = complaint.at(&self.text, at..at + 1, &failure.label);
+        }
+        Err(complaint.hint_if(failure.hint))
+    }
+
+    /// A complaint about the value or key at a place.
+    pub fn complain(&self, place: &Place, title: impl AsRef<str>, label: impl AsRef<str>) -> Complaint {
+        self.complain_of(place, "", title, label)
+    }
+
+    /// A complaint about a piece of the text at a place.
+    pub fn complain_of(
+        &self,
+        place: &Place,
+        piece: &str,
+        title: impl AsRef<str>,
+        label: impl AsRef<str>,
+    ) -> Complaint {
+        let complaint = Complaint::new(&self.path, title);
+        let Some(span) = Places::of(&self.text).find(place) else { return complaint };
+        let within = self.text[span.clone()].find(piece).filter(|_| !piece.is_empty());
+        let span = within.map_or(span.clone(), |at| span.start + at..span.start + at + piece.len());
+        complaint.at(&self.text, span, label)
+    }
+
+    /// `serde_yaml` resolves the tags of YAML itself in silence, so they are looked for in the text.
+    fn refuse_tags(&self, value: Value) -> Result<Value, Complaint> {
+        if !may_hold_tag(&self.text) {
+            return Ok(value);
+        }
+        match Places::of(&self.text).first_tag {
+            Some(span) => Err(Complaint::new(&self.path, "a tag is not allowed here")
+                .at(&self.text, span, "a YAML tag")
+                .hint("leave it out, or quote text that begins with `!`")),
+            None => Ok(value),
+        }
+    }
+}
+
+/// The value of a short text that is not a file: what `--set` is given.
+pub fn parse_argument(text: &str) -> Result<Value, String> {
+    if text.len() > MAX_BYTES {
+        return Err("larger than 1 MiB".into());
+    }
+    if text.contains('\0') {
+        return Err("holds a NUL byte".into());
+    }
+    match parse(text) {
+        Err(failure) if failure.title == EMPTY => Ok(Value::Null),
+        Err(failure) => Err(failure.title),
+        Ok(_) if may_hold_tag(text) && Places::of(text).first_tag.is_some() => {
+            Err("a tag is not allowed here".into())
+        }
+        Ok(value) => Ok(value),
+    }
+}
+
+const EMPTY: &str = "the file is empty";
+
+/// Why a text has no value.
+struct Failure {
+    title: String,
+    label: String,
+    hint: Option<String>,
+    /// Characters before the place.
+    index: Option<usize>,
+    /// The way to a key that stands twice.
+    place: Place,
+    twice: bool,
+}
+
+fn parse(text: &str) -> Result<Value, Failure> {
+    if text.matches(['[', '{']).count() > MAX_BRACKETS {
+        match Places::too_deep(text, MAX_LEVELS) {
+            Ok(None) => {}
+            Ok(Some(index)) => return Err(Failure { index: Some(index), ..Failure::too_deep() }),
+            Err((index, message)) => {
+                let failure = Failure::new(format!("not valid YAML: {message}")).labelled("here");
+                return Err(Failure { index: Some(index), ..failure });
+            }
+        }
+    }
+    let state = State::default();
+    let result = Node { state: &state, level: 0 }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let error = match result {
+        Ok(Value::Null)
+            if text
+                .lines()
+                .all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) =>
+        {
+            return Err(Failure::new(EMPTY));
+        }
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    let index = error.location().map(|location| location.index());
+    let mut segments = state.path.into_inner();
+    segments.reverse();
+    let place = Place { segments, at_key: true };
+    if let Some(failure) = state.failure.into_inner() {
+        return Err(Failure { index, place, ..failure });
+    }
+    let mut message = error.to_string();
+    if message.contains("more than one document") {
+        let mut failure = Failure::new("expected one YAML document, found several");
+        failure.hint = Some("put each pipeline into a file of its own".into());
+        failure.index = second_document(text);
+        failure.label = "another document".into();
+        return Err(failure);
+    }
+    if message.contains("repetition limit") {
+        return Err(Failure::new(TOO_MUCH).hinted(TOO_MUCH_HINT));
+    }
+    if let Some(end) = message.find(" at line ") {
+        message.truncate(end);
+    }
+    let found = index.and_then(|index| text.chars().nth(index));
+    let mut failure = Failure::new(format!("not valid YAML: {message}"));
+    failure.index = index;
+    failure.label = "here".into();
+    failure.hint = match found {
+        Some('\t') => Some("indent with spaces, not tabs".into()),
+        Some(c @ ('@' | '`' | '%')) => Some(format!("put text that begins with `{c}` into quotes")),
+        _ if message.contains("mapping values") => Some("put text that holds `: ` into quotes".into()),
+        _ if message.contains("unknown anchor") => Some("put text that begins with `*` into quotes".into()),
+        _ => None,
+    };
+    Err(failure)
+}
+
+const TOO_MUCH: &str = "the file expands to too much: more than a million values, or 16 MiB of text";
+const TOO_MUCH_HINT: &str = "use fewer aliases (`*name`)";
+
+impl Failure {
+    fn new(title: impl Into<String>) -> Failure {
+        Failure {
+            title: title.into(),
+            label: String::new(),
+            hint: None,
+            index: None,
+            place: Place::top(),
+            twice: false,
+        }
+    }
+
+    fn too_deep() -> Failure {
+        Failure::new(format!("the file nests deeper than {MAX_LEVELS} levels")).labelled("too deep")
+    }
+
+    fn labelled(self, label: impl Into<String>) -> Failure {
+        Failure { label: label.into(), ..self }
+    }
+
+    fn hinted(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// What has been read so far, and why reading stopped.
+#[derive(Default)]
+struct State {
+    nodes: Cell<usize>,
+    text: Cell<usize>,
+    failure: RefCell<Option<Failure>>,
+    /// Innermost first: filled only while an error goes up.
+    path: RefCell<Vec<Segment>>,
+}
+
+impl State {
+    fn fail<E: serde::de::Error>(&self, failure: Failure) -> E {
+        self.failure.borrow_mut().get_or_insert(failure);
+        E::custom("")
+    }
+
+    fn count<E: serde::de::Error>(&self, bytes: usize) -> Result<(), E> {
+        self.nodes.set(self.nodes.get() + 1);
+        self.text.set(self.text.get() + bytes);
+        if self.nodes.get() > MAX_NODES || self.text.get() > MAX_TEXT {
+            return Err(
+                self.fail(Failure::new(TOO_MUCH).labelled("reading stopped here").hinted(TOO_MUCH_HINT))
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Reads one value.
+#[derive(Clone, Copy)]
+struct Node<'s> {
+    state: &'s State,
+    /// Lists and maps around it.
+    level: usize,
+}
+
+impl Node<'_> {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.level == MAX_LEVELS {
+            return Err(self.state.fail(Failure::too_deep()));
+        }
+        Ok(Node { level: self.level + 1, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.state.count(0)?;
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        self.state.count(0)?;
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.state.count(0)?;
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.state.count(0)?;
+        Ok(Value::from(value))
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Value, E> {
+        Err(self.state.fail(
+            Failure::new("expected a number of at most 64 bits")
+                .labelled("too large")
+                .hinted("quote it if it is text"),
+        ))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Value, E> {
+        self.visit_u128(0)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.state.count(0)?;
+        match Number::from_f64(value) {
+            Some(number) => Ok(Value::Number(number)),
+            None => Err(self.state.fail(
+                Failure::new("expected a finite number")
+                    .labelled("not finite")
+                    .hinted("quote it if it is text"),
+            )),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.state.count(value.len())?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(self.state.fail(
+            Failure::new("a tag is not allowed here")
+                .labelled("a YAML tag")
+                .hinted("leave it out, or quote text that begins with `!`"),
+        ))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        self.state.count(0)?;
+        let inner = self.inner()?;
+        let mut items = Vec::new();
+        loop {
+            let next = list.next_element_seed(inner).inspect_err(|_| {
+                self.state.path.borrow_mut().push(Segment::Index(items.len()));
+            })?;
+            match next {
+                Some(item) => items.push(item),
+                None => return Ok(Value::Array(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.state.count(0)?;
+        let inner = self.inner()?;
+        let mut entries = Map::new();
+        let mut merges = Vec::new();
+        while let Some(key) = map.next_key_seed(Key(self.state))? {
+            let value = map.next_value_seed(inner).inspect_err(|_| {
+                self.state.path.borrow_mut().push(Segment::Key(key.clone()));
+            })?;
+            if key == "<<" && merges.is_empty() {
+                merges = merge_sources(value).map_err(|failure| self.state.fail::<A::Error>(failure))?;
+                continue;
+            }
+            if key == "<<" || entries.contains_key(&key) {
+                self.state.path.borrow_mut().push(Segment::Key(key.clone()));
+                let mut failure = Failure::new(format!("the key {} stands twice", word(&key)));
+                failure.twice = true;
+                return Err(self.state.fail(failure.hinted("rename one of them, or leave one out")));
+            }
+            entries.insert(key, value);
+        }
+        for source in merges {
+            for (key, value) in source {
+                entries.entry(key).or_insert(value);
+            }
+        }
+        Ok(Value::Object(entries))
+    }
+}
+
+/// The maps that `<<` names.
+fn merge_sources(value: Value) -> Result<Vec<Map<String, Value>>, Failure> {
+    let values = match value {
+        Value::Array(values) => values,
+        value => vec![value],
+    };
+    let maps = values.into_iter().map(|value| match value {
+        Value::Object(map) => Ok(map),
+        _ => Err(Failure::new("`<<` takes a map or a list of maps").labelled("in this map")),
+    });
+    maps.collect()
+}
+
+/// Reads a key as the text that stands there.
+struct Key<'s>(&'s State);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        let state = self.0;
+        deserializer.deserialize_str(self).map_err(|error| {
+            if state.failure.borrow().is_some() {
+                return error;
+            }
+            let failure = Failure::new("a key must be plain text").labelled("in this map");
+            state.fail(failure.hinted("write `key: value`; put a key that holds `[`, `{` or `?` into quotes"))
+        })
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<String, E> {
+        self.0.count(value.len())?;
+        Ok(value.to_owned())
+    }
+}
+
+/// Whether a `!` stands where a tag may: after an indicator, an anchor, or nothing.
+fn may_hold_tag(text: &str) -> bool {
+    text.match_indices('!').any(|(at, _)| {
+        let line = text[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
+        let before = text[line..at].trim_end();
+        let last_word = before.rsplit([' ', '\t']).next().unwrap_or("");
+        before.is_empty() || before.ends_with(['-', ':', ',', '[', '{', '?', '!']) || last_word.contains('&')
+    })
+}
+
+/// How many characters stand before the second `---`, or before what follows `...`.
+fn second_document(text: &str) -> Option<usize> {
+    let mut index = 0;
+    let mut seen = false;
+    for line in text.split_inclusive('\n') {
+        let marker = line.starts_with("---") || line.starts_with("...");
+        if seen && marker {
+            return Some(index);
+        }
+        seen |= marker || !(line.trim().is_empty() || line.starts_with(['#', '%']));
+        index += line.chars().count();
+    }
+    None
+}
+
+/// A file beside the one that is missing whose name is nearly the same.
+fn similar_file(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).ok()?.take(1_000);
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.contains(".y"))
+        .collect();
+    let meant = did_you_mean(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(format!("did you mean `{}`?", path.with_file_name(meant).display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(text: &str) -> Value {
+        source(text).parse().map_err(|complaint| complaint.to_string()).unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        source(text).parse().map(|value| value.to_string()).unwrap_err().to_string()
+    }
+
+    fn source(text: &str) -> Source {
+        Source::new(Path::new("p.yaml"), text.to_owned())
+    }
+
+    #[test]
+    fn scalars_are_what_yaml_says() {
+        let text = "\u{feff}a: 1\nb: 1.5\nc: true\nd: ~\ne: 'x'\nf: -3\ng: no\nh: 010\n1: {2.50: y}\n";
+        let expected = json!({"a": 1, "b": 1.5, "c": true, "d": null, "e": "x", "f": -3, "g": "no", "h": "010",
+            "1": {"2.50": "y"}});
+        assert_eq!(parsed(text), expected);
+    }
+
+    #[test]
+    fn merge_keys_fill_in_what_is_not_there() {
+        let text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd: {<<: *a}\n";
+        let value = parsed(text);
+        assert_eq!(value["c"], json!({"x": 3, "y": 1, "z": 2}));
+        assert_eq!(value["d"], json!({"x": 1, "y": 1}));
+        assert!(refused("a: {<<: 1}\n").contains("`<<` takes a map"));
+        assert!(refused("a: &a {x: 1}\nb: {<<: *a, <<: *a}\n").contains("p.yaml:2:"));
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_shown_at_both_places() {
+        let text = refused("stages:\n  a: {kind: x}\n  b: {kind: x}\n  a: {kind: y}\n");
+        assert!(text.contains("the key `a` stands twice") && text.contains("p.yaml:4:3"), "{text}");
+        assert!(text.contains("again here") && text.contains("2 |   a: {kind: x}"), "{text}");
+        let text = refused("a:\n- x\n- {1: a, '1': b}\n");
+        assert!(text.contains("p.yaml:3:10") && text.contains("first here"), "{text}");
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let mut text = String::from("b0: &b0 [lol, lol]\n");
+        for i in 1..=9 {
+            text += &format!("b{i}: &b{i} [{}]\n", vec![format!("*b{}", i - 1); 9].join(", "));
+        }
+        assert!(refused(&text).contains("expands to too much"));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(100));
+        assert!(refused(&long).contains("expands to too much"));
+        assert!(refused("a: &a [*a]\n").contains("deeper than 100 levels"));
+    }
+
+    #[test]
+    fn deep_nests_are_refused_and_a_hundred_levels_are_not() {
+        let nest = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        parsed(&nest(100));
+        let text = refused(&format!("a:\n  {}", nest(100)));
+        assert!(text.contains("deeper than 100 levels") && text.contains("p.yaml:2:"), "{text}");
+        let block: String = (0..1_400).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        for text in [
+            nest(400_000),
+            nest(8_000),
+            "[']', ".repeat(150_000),
+            "{a: ".repeat(200_000),
+            "- ".repeat(400_000),
+            "? ".repeat(400_000),
+            "- - ? - ".repeat(100_000),
+            block,
+        ] {
+            let began = std::time::Instant::now();
+            refused(&text);
+            eprintln!("{:?} {}", began.elapsed(), text.get(..10).unwrap_or_default());
+            assert!(began.elapsed().as_millis() < 1_000);
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_data_is_refused_where_it_stands() {
+        for (text, title, place) in [
+            ("a: !!str x\n", "a tag is not allowed", "p.yaml:1:4"),
+            ("a:\n- !mine {x: 1}\n", "a tag is not allowed", "p.yaml:2:"),
+            ("a: &b !!binary aGk=\n", "a tag is not allowed", "p.yaml:1:"),
+            ("a: !<tag:yaml.org,2002:str> x\n", "a tag is not allowed", "p.yaml:1:4"),
+            ("x: 1\na: .nan\n", "expected a finite number", "p.yaml:2:4"),
+            ("a: -.inf\n", "expected a finite number", "p.yaml:1:4"),
+            ("a: 18446744073709551616\n", "at most 64 bits", "p.yaml:1:4"),
+            ("a: 1\n---\nb: 2\n", "found several", "p.yaml:2:1"),
+            ("a: {[x]: 1}\n", "a key must be plain text", "p.yaml:1:"),
+            ("a: x\n\tb: 1\n", "not valid YAML", "p.yaml:2:"),
+            ("a: @at\n", "not valid YAML", "p.yaml:1:4"),
+            ("a: *none\n", "unknown anchor", "p.yaml:1:4"),
+            ("ä: 'open\n", "not valid YAML", "p.yaml:"),
+            ("a: b: c\n", "not valid YAML", "p.yaml:1:5"),
+            ("a: x\0\n", "NUL", "p.yaml:1:5"),
+        ] {
+            let shown = refused(text);
+            assert!(shown.contains(title) && shown.contains(place), "{text:?}: {shown}");
+        }
+        assert!(refused("").contains("the file is empty"));
+        assert!(refused("# nothing\n\n").contains("the file is empty"));
+        assert_eq!(parsed("a: if ! true; then b != c; fi\n")["a"], json!("if ! true; then b != c; fi"));
+    }
+
+    #[test]
+    fn what_is_not_a_pipeline_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words.yaml");
+        let refused = |path: &Path| Source::read(path).map(|_| ()).unwrap_err().to_string();
+        assert!(refused(folder.path()).contains("found a folder"));
+        std::fs::write(&path, vec![b' '; MAX_BYTES + 1]).unwrap();
+        assert!(refused(&path).contains("larger than 1 MiB"));
+        std::fs::write(&path, b"a: 1\nb: x\xff\n").unwrap();
+        let text = refused(&path);
+        assert!(text.contains("not UTF-8") && text.contains("words.yaml:2:5"), "{text}");
+        let text = refused(&folder.path().join("word.yaml"));
+        assert!(text.contains("cannot read the pipeline file: entity not found"), "{text}");
+        assert!(text.contains("did you mean") && text.contains("words.yaml"), "{text}");
+    }
+
+    #[test]
+    fn arguments_are_values_too() {
+        assert_eq!(parse_argument("5"), Ok(json!(5)));
+        assert_eq!(parse_argument("[a, 1]"), Ok(json!(["a", 1])));
+        assert_eq!(parse_argument(""), Ok(Value::Null));
+        assert!(parse_argument("[a").is_err());
+        assert!(parse_argument("{a: 1, a: 2}").is_err());
+        assert!(parse_argument("!!int 5").is_err());
+    }
+}
