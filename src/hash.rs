@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// What the file system says of a file without its content being read. Equal stamps mean an unchanged
-/// file, unless it was changed at the very moment of the stamp (see [`crate::memo`]).
+/// file, unless it was changed at the very moment of the stamp (see memo.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,

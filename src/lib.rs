@@ -4,6 +4,7 @@
 //! `spec`; `executor` → `worker` → `stages::stage`; `store` → `key`}.
 
 pub mod cli; // the command line: one file per command
+mod clock; // the calendar, for people
 mod complaint; // what is wrong with a pipeline file, shown where it is wrong
 mod console; // events for a person
 mod drawing; // the graph as a picture

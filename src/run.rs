@@ -1,5 +1,6 @@
 //! The loop that brings every step of a plan to its end; the one owner of mutable state.
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::{Begun, Ended, Event, Failed, Sink};
 use crate::examine::{self, Examined, Examiner};
@@ -181,7 +182,7 @@ impl Runner<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             arguments,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            at: runlog::unix_seconds(),
+            at: clock::unix_seconds(),
         }))?;
         for text in self.graph.warnings.clone() {
             self.tell(Event::Warning { step: None, text })?;

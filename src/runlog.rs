@@ -4,6 +4,7 @@
 //! began. The lock says that the run is alive: its drafts and every key that it has named are left in
 //! peace. A record is history, not state; a damaged line is passed over.
 
+use crate::clock;
 use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::key::Key;
@@ -14,7 +15,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// The record being written. Its lock goes with it.
 #[derive(Debug)]
@@ -35,15 +36,10 @@ struct Line<E> {
     event: E,
 }
 
-/// Seconds since 1970, for people.
-pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 impl RunLog {
     /// Begins the record of a new run.
     pub fn create(store: &Store) -> Result<RunLog> {
-        let stamp = utc(unix_seconds());
+        let stamp = clock::compact(clock::unix_seconds());
         for attempt in 0.. {
             let nonce = (u64::from(std::process::id()) << 16) ^ attempt;
             let run = format!("{stamp}-{nonce:x}");
@@ -171,23 +167,6 @@ fn pin_path(store: &Store, run: &str) -> PathBuf {
     store.runs().join(format!("{run}.pin"))
 }
 
-/// `20261121-154502` for people who sort by name.
-pub fn utc(seconds: u64) -> String {
-    let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
-    // Days to a civil date, counting years from March so that leap days come last
-    // (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 /// Removes records of runs that ended before a number of newest ones, but for pinned ones.
 pub fn forget_all_but(store: &Store, newest: usize) -> Result<usize> {
     let runs = runs(store)?;
@@ -205,14 +184,6 @@ pub fn forget_all_but(store: &Store, newest: usize) -> Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_right() {
-        assert_eq!(utc(0), "19700101-000000");
-        assert_eq!(utc(951_782_399), "20000228-235959");
-        assert_eq!(utc(951_782_400), "20000229-000000");
-        assert_eq!(utc(1_795_236_302), "20261121-044502");
-    }
 
     #[test]
     fn a_run_lives_as_long_as_its_record_is_held() {

@@ -103,7 +103,7 @@ impl<'a> Survey<'a> {
 pub fn word(state: &State) -> &'static str {
     match state {
         State::Out => "out",
-        State::Waiting => "waits",
+        State::Waiting => "waiting",
         State::Ready | State::Due => "due",
         State::Running => "running",
         State::Cached(_) => "cached",

@@ -38,21 +38,6 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `2026-11-21 15:45:02 UTC`.
-pub fn date(unix_seconds: u64) -> String {
-    let compact = crate::runlog::utc(unix_seconds);
-    let (date, time) = compact.split_at(8);
-    format!(
-        "{}-{}-{} {}:{}:{} UTC",
-        &date[..4],
-        &date[4..6],
-        &date[6..],
-        &time[1..3],
-        &time[3..5],
-        &time[5..]
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +50,5 @@ mod tests {
         );
         assert_eq!([bytes(812), bytes(1_468_006)], ["812 B", "1.4 MiB"]);
         assert_eq!([count(1, "step"), count(0, "step")], ["1 step", "0 steps"]);
-        assert_eq!(date(1_795_236_302), "2026-11-21 04:45:02 UTC");
     }
 }

@@ -79,8 +79,8 @@ fn a_changed_param_misses_and_a_reverted_one_hits() {
     let project = two();
     project.run_well(&[]);
     let changed = project.run_well(&["--set", "word=two"]);
-    assert_eq!(changed.computed(), ["first"]);
-    changed.says("started first: param run:");
+    assert_eq!(changed.computed(), ["first", "second"]);
+    changed.says("started first: param run: ");
     assert!(project.run_well(&[]).computed().is_empty());
 }
 
@@ -149,7 +149,6 @@ fn a_variable_let_through_is_in_the_key_and_others_are_not() {
     assert_eq!(run("C", "1"), 1);
     assert_eq!(run("C", "2"), 0);
     assert_eq!(run("en", "2"), 1);
-    assert_eq!(project.output("a", "o").trim(), "");
 }
 
 #[test]

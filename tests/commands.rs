@@ -23,7 +23,7 @@ fn plan_tells_what_is_due_and_why() {
     let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
     assert_eq!(
         plan.exits(10).stdout,
-        "due     a  new\nwaits   b  for a\nwaits   c  for b\n1 due, 2 waiting for them, 0 cached, 0 absent\n"
+        "due     a  new\nwaiting b  for a\nwaiting c  for b\n1 due, 2 waiting for them, 0 cached, 0 absent\n"
     );
     project.run_well(&[]);
     let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
@@ -70,10 +70,12 @@ fn show_tells_what_an_artifact_holds() {
     let nothing = project.cli(&["show", "p.yaml", "c"]);
     nothing
         .exits(2)
-        .says("c has no artifact (it is waits); compute it with: pipeline run p.yaml --until 'c'");
+        .says("c has no artifact (it is waiting); compute it with: pipeline run p.yaml --until 'c'");
     project.run_well(&[]);
     let text = project.cli(&["show", "p.yaml", "c"]).stdout;
-    for part in ["kind         grow", "param line", "input input", "code toys/grow.rs", "  | x", "  | one"] {
+    for part in
+        ["kind               grow", "param line", "input input", "code toys/grow.rs", "  | x", "  | one"]
+    {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
 }
@@ -107,7 +109,7 @@ fn graph_draws_in_three_languages() {
         svg.starts_with("<svg")
             && svg.contains("a: cached")
             && svg.contains("b: due")
-            && svg.contains("c: waits")
+            && svg.contains("c: waiting")
     );
     assert_eq!(project.json(&["graph", "p.yaml"])["edges"], serde_json::json!([["a", "b"], ["b", "c"]]));
 }

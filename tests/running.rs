@@ -188,7 +188,7 @@ fn jobs_limit_what_runs_at_once() {
 fn a_chain_of_thousands_needs_no_recursion() {
     let mut yaml = String::from("stages:\n  s0: {kind: grow, with: {line: x}}\n");
     for i in 1..3000 {
-        yaml.push_str(&format!("  s{i}: {{kind: where, from: s{}, with: {{}}}}\n", i - 1));
+        yaml.push_str(&format!("  s{i}: {{kind: grow, from: s{}, with: {{line: l{i}}}}}\n", i - 1));
     }
     let project = Project::of_toys(&yaml);
     let plan = project.cli(&["plan", "p.yaml"]);

@@ -1,6 +1,7 @@
 //! `log`: the history of runs, or the events of one.
 
 use super::Cache;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::event::{Ended, Event, Failed};
 use crate::output::{self, table};
@@ -75,7 +76,7 @@ fn history(store: &Store, as_json: bool) -> Result<()> {
         };
         let pinned = runlog::is_pinned(store, &run);
         values.push(json!({"begun": begun, "ended": ended, "state": state, "pinned": pinned}));
-        let mut row = vec![run.clone(), text::date(begun.at), begun.name.clone()];
+        let mut row = vec![run.clone(), clock::date(begun.at), begun.name.clone()];
         match ended {
             Some(Ended { run: _, computed, cached, skipped, failed, seconds }) => {
                 row.extend([computed, cached, skipped, failed].map(|count| count.to_string()));

@@ -1,6 +1,7 @@
 //! `show`: what a step's artifact holds and where it came from.
 
 use super::Source;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::key::Recipe;
 use crate::output::{self, table};
@@ -79,7 +80,7 @@ fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
         ],
         vec![
             "made".to_owned(),
-            format!("{} in {}, run {run}, version {version}", text::date(*at), text::seconds(*seconds)),
+            format!("{} in {}, run {run}, version {version}", clock::date(*at), text::seconds(*seconds)),
         ],
         vec!["folder".to_owned(), folder.to_owned()],
     ];

@@ -1,6 +1,7 @@
 //! `why`: what made a step run, component by component.
 
 use super::Source;
+use crate::clock;
 use crate::error::Result;
 use crate::graph::{Graph, Source as Input};
 use crate::history::History;
@@ -43,7 +44,7 @@ impl Why {
                     report.push_str(&text);
                     values.push(value);
                 }
-                (report, json!({"step": graph.steps[node].name, "state": "waits", "for": values}))
+                (report, json!({"step": graph.steps[node].name, "state": "waiting", "for": values}))
             }
             State::Absent(hint) => {
                 let name = &graph.steps[node].name;
@@ -132,7 +133,7 @@ fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
         format!(
             ", made in run {} at {} in {}",
             manifest.run,
-            text::date(manifest.at),
+            clock::date(manifest.at),
             text::seconds(manifest.seconds)
         )
     }))

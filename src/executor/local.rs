@@ -4,8 +4,8 @@
 //! program that it started, because the kernel's death signal goes by thread.
 
 use super::{Message, Outcome, Task};
+use crate::clock;
 use crate::error::Result;
-use crate::runlog::unix_seconds;
 use crate::store::{Claim, CommitError, Committed, Origin, Store};
 use crate::worker::{self, Failure};
 use stages::stage::{Device, Io, StopFlag};
@@ -85,7 +85,7 @@ impl Local {
             }
         }
         let seconds = began.elapsed().as_secs_f64();
-        let origin = Origin { step: task.step, run: task.run, at: unix_seconds(), seconds };
+        let origin = Origin { step: task.step, run: task.run, at: clock::unix_seconds(), seconds };
         match draft.commit(&task.recipe, origin) {
             Ok(Committed { artifact, bytes, other }) => {
                 Ok(Outcome::Computed { artifact, seconds, bytes, other })

@@ -4,10 +4,10 @@ use super::lock::Lock;
 use super::manifest::{Adoption, FileRecord, Manifest};
 use super::verify::{self, Verdict};
 use super::{Artifact, Store};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::key::{Change, Digest, FORMAT, Key};
-use crate::runlog::unix_seconds;
 use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use stages::disk::{self, EntryType, Fault, fault};
@@ -148,7 +148,7 @@ impl Draft {
                 disk::sync_file(&here)?;
             }
         }
-        let adopted = Some(Adoption { from, changes, at: unix_seconds() });
+        let adopted = Some(Adoption { from, changes, at: clock::unix_seconds() });
         let manifest = Manifest { format: FORMAT, key: self.key, adopted, ..manifest };
         self.record(recipe, &manifest, folders.iter())?;
         self.publish(&manifest)?;
