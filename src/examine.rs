@@ -42,9 +42,8 @@ pub struct Examiner<'a> {
 
 impl<'a> Examiner<'a> {
     /// An examiner that has looked at nothing.
-    pub fn new(graph: &'a Graph, store: &'a Store, stop: StopFlag) -> Result<Examiner<'a>> {
-        let memo = Memo::open(&store.memos(), &graph.file)?;
-        Ok(Examiner { graph, store, memo, seen: HashMap::new(), stop })
+    pub fn new(graph: &'a Graph, store: &'a Store, memo: Memo, stop: StopFlag) -> Examiner<'a> {
+        Examiner { graph, store, memo, seen: HashMap::new(), stop }
     }
 
     /// The external files of a step, as they were hashed.

@@ -45,10 +45,14 @@ impl Memo {
     /// The memo of a pipeline file, empty where there is none.
     pub fn open(folder: &Path, pipeline: &Path) -> disk::Result<Memo> {
         disk::create_folder(folder)?;
-        let name = Digest::of(pipeline.as_os_str().as_encoded_bytes()).short();
-        let path = folder.join(name);
+        Ok(Memo { now: file_system_second(folder)?, ..Memo::open_to_look(folder, pipeline)? })
+    }
+
+    /// The same for commands that only look: they write nothing, so that they work on a full disk.
+    pub fn open_to_look(folder: &Path, pipeline: &Path) -> disk::Result<Memo> {
+        let path = path_of(folder, pipeline);
         let facts = disk::read_if_there(&path)?.and_then(|bytes| parse(&bytes)).unwrap_or_default();
-        Ok(Memo { path, now: file_system_second(folder)?, facts, fresh: false })
+        Ok(Memo { path, now: i64::MIN, facts, fresh: false })
     }
 
     /// The input as it was hashed before, if nothing about it has changed since.
@@ -94,7 +98,8 @@ impl Memo {
         bytes.extend_from_slice(hash.as_bytes());
         let draft = self.path.with_extension(std::process::id().to_string());
         disk::remove_file(&draft)?;
-        disk::write(&draft, &bytes)?;
+        // Synced, because a power cut between rename and write-back would leave a name without content.
+        disk::write_durably(&draft, &bytes, 0o644)?;
         disk::rename(&draft, &self.path)?;
         self.fresh = false;
         Ok(())
@@ -103,6 +108,10 @@ impl Memo {
     fn settled(&self, stamps: &[(PathBuf, Stamp)]) -> bool {
         stamps.iter().all(|(_, stamp)| stamp.newest_second() + SETTLED_SECONDS < self.now)
     }
+}
+
+fn path_of(folder: &Path, pipeline: &Path) -> PathBuf {
+    folder.join(Digest::of(pipeline.as_os_str().as_encoded_bytes()).short())
 }
 
 /// Whether a memo file is whole; for `verify`.

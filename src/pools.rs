@@ -1,7 +1,9 @@
 //! What the machine has, and what running steps have taken of it.
 
 use crate::graph::Resources;
+use stages::disk;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// What is free.
 #[derive(Debug, Clone)]
@@ -79,9 +81,9 @@ pub fn machine_gpus() -> Vec<u32> {
     if let Ok(visible) = std::env::var("CUDA_VISIBLE_DEVICES") {
         return visible.split(',').filter_map(|id| id.trim().parse().ok()).collect();
     }
-    let nodes = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let nodes = disk::list(Path::new("/dev")).unwrap_or_default();
     let mut ids: Vec<u32> =
-        nodes.filter_map(|node| node.file_name().to_str()?.strip_prefix("nvidia")?.parse().ok()).collect();
+        nodes.iter().filter_map(|(name, _)| name.to_str()?.strip_prefix("nvidia")?.parse().ok()).collect();
     ids.sort_unstable();
     ids
 }

@@ -9,6 +9,7 @@ use crate::executor::{Message, Outcome, Task};
 use crate::graph::{Graph, Source};
 use crate::history::History;
 use crate::key::{Key, Reason};
+use crate::memo::Memo;
 use crate::plan::{Plan, Selection, State};
 use crate::pools::{Lease, Pools};
 use crate::runlog::{self, RunLog};
@@ -59,7 +60,8 @@ pub fn run(
     check_gpus(&plan, &options.pools)?;
     let log = RunLog::create(store)?;
     store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
-    let examiner = Examiner::new(graph, store, stop.clone())?;
+    let memo = Memo::open(&store.memos(), &graph.file)?;
+    let examiner = Examiner::new(graph, store, memo, stop.clone());
     let (messages, inbox) = channel;
     let mut runner = Runner {
         graph,

@@ -5,6 +5,7 @@ use crate::examine::{self, Examined, Examiner};
 use crate::graph::Graph;
 use crate::history::History;
 use crate::key::Reason;
+use crate::memo::Memo;
 use crate::plan::{Plan, Selection, State};
 use crate::store::{Lookup, Store};
 use petgraph::Direction;
@@ -28,7 +29,8 @@ impl<'a> Survey<'a> {
     pub fn new(graph: &'a Graph, store: &'a Store, selection: &Selection) -> Result<Survey<'a>> {
         let mut plan = Plan::new(graph, selection);
         examine::check_files(&plan)?;
-        let mut examiner = Examiner::new(graph, store, StopFlag::default())?;
+        let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
+        let mut examiner = Examiner::new(graph, store, memo, StopFlag::default());
         let mut examined = HashMap::new();
         loop {
             let (mut ready, mut absent) = (Vec::new(), Vec::new());
@@ -53,7 +55,6 @@ impl<'a> Survey<'a> {
                 examined.insert(found.node, found);
             }
         }
-        examiner.save()?;
         let due = plan.steps().filter(|node| *plan.state(*node) == State::Due);
         let names: Vec<String> = due.map(|node| graph.steps[node].name.clone()).collect();
         let history = History::read(store, &graph.file, names.into_iter(), None)?;
