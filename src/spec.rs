@@ -324,7 +324,7 @@ pub fn schema(kinds: &[Kind]) -> Value {
         if let Some(map) = params.as_object_mut() {
             map.remove("$schema");
             if let Some(Value::Object(inner)) = map.remove("$defs") {
-                // Definitions of kinds share one table, as their names do not clash across kinds by much.
+                // All kinds share one table of definitions, so each name gets its kind's before it.
                 definitions
                     .extend(inner.into_iter().map(|(name, inner)| (format!("{}.{name}", kind.name), inner)));
             }
