@@ -167,12 +167,14 @@ impl fmt::Display for Complaint {
 impl Spot {
     /// Takes the line in which the span begins, and of that a window around the span.
     fn new(text: &str, span: Range<usize>, label: String) -> Spot {
-        let start = text.floor_char_boundary(span.start.min(text.len()));
-        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
+        let boundary =
+            |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let start = boundary(span.start);
+        let end = boundary(span.end).max(start);
         let breaks = |c: char| c == '\n' || c == '\r';
         let line_start = text[..start].rfind(breaks).map_or(0, |at| at + 1);
         let line_end = text[start..].find(breaks).map_or(text.len(), |at| start + at);
-        let before = text[..line_start].as_bytes();
+        let before = &text.as_bytes()[..line_start];
         // `\r\n` is one break, and so is a lone `\r`.
         let line_breaks = before
             .iter()

@@ -324,7 +324,7 @@ pub fn schema(kinds: &[Kind]) -> Value {
         if let Some(map) = params.as_object_mut() {
             map.remove("$schema");
             if let Some(Value::Object(inner)) = map.remove("$defs") {
-                // Definitions of kinds share one table, as their names do not clash across kinds by much.
+                // All kinds share one table of definitions, so each name gets its kind's before it.
                 definitions
                     .extend(inner.into_iter().map(|(name, inner)| (format!("{}.{name}", kind.name), inner)));
             }
@@ -383,4 +383,46 @@ fn templated(mut params: Value) -> Value {
         }
     }
     params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serde_messages_become_ours() {
+        let said = |message: &str| {
+            let Said { title, hint, .. } = Said::of(message);
+            format!("{title}; {}", hint.unwrap_or_default())
+        };
+        assert_eq!(said("unknown field `knd`, expected `kind`"), "unknown field `knd`; did you mean `kind`?");
+        assert_eq!(
+            said("unknown field `a`, expected one of `b`, expected one of `kind`, `with`"),
+            "unknown field `a`, expected one of `b`; the fields are `kind`, `with`"
+        );
+        assert_eq!(said("unknown field `a`, there are no fields"), "unknown field `a`; there are no fields");
+        assert_eq!(
+            said("unknown variant `gat2`, expected one of `gat`, `gcn`"),
+            "unknown value `gat2`; did you mean `gat`?"
+        );
+        assert_eq!(said("missing field `run`"), "`run` is missing; ");
+        assert_eq!(said("invalid type: sequence, expected a string"), "expected text, found a list; ");
+        assert_eq!(
+            said("invalid value: integer `-1`, expected u32"),
+            "expected a whole number, 0 or more, found integer `-1`; "
+        );
+        assert_eq!(said("anything else"), "anything else; ");
+    }
+
+    #[test]
+    fn the_schema_knows_each_kind_and_its_params() {
+        let schema = schema(stages::KINDS);
+        let text = schema.to_string();
+        assert!(text.contains("\"const\":\"command\"") && text.contains("\"scripts\""), "{text}");
+        let references =
+            text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+        for reference in references {
+            assert!(schema.pointer(reference).is_some(), "{reference} leads nowhere");
+        }
+    }
 }

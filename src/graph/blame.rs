@@ -13,7 +13,7 @@ pub struct Fault {
     /// Whether the last key is at fault rather than its value.
     pub at_key: bool,
     /// The piece of the value's text that is at fault; empty for all of it.
-    pub piece: String,
+    pub piece: Box<str>,
     /// What was expected and found.
     pub title: String,
     /// What stands beside the marked place.
@@ -28,7 +28,7 @@ impl Fault {
         Fault {
             path,
             at_key: false,
-            piece: String::new(),
+            piece: Box::default(),
             title: title.into(),
             label: String::new(),
             hint: None,
@@ -38,7 +38,7 @@ impl Fault {
     /// A fault that serde found.
     pub fn said(path: Vec<Segment>, message: &str) -> Fault {
         let Said { title, label, hint, at_key } = Said::of(message);
-        Fault { path, at_key, piece: String::new(), title, label, hint }
+        Fault { path, at_key, piece: Box::default(), title, label, hint }
     }
 
     /// Blames the last key of the path.
@@ -47,7 +47,7 @@ impl Fault {
     }
 
     /// Blames a piece of the text.
-    pub fn piece(self, piece: impl Into<String>) -> Fault {
+    pub fn piece(self, piece: impl Into<Box<str>>) -> Fault {
         Fault { piece: piece.into(), ..self }
     }
 

@@ -13,14 +13,15 @@ use crate::complaint::{known, word};
 use crate::key::{Digest, write_canonical};
 use crate::template::{Template, Unfit};
 use petgraph::graph::NodeIndex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
 use std::path::Path;
 use std::rc::Rc;
 
 /// The most steps.
-const MAX_STEPS: usize = 250_000;
+const MAX_STEPS: usize = 200_000;
 /// The most combinations that are looked at, in all variants together.
 const MAX_COMBINATIONS: usize = 1_000_000;
 /// The most bytes of rendered params.
@@ -28,7 +29,7 @@ const MAX_TEXT: usize = 128 << 20;
 const NONE: u32 = u32::MAX;
 
 /// The steps of one stage in one world.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Table {
     /// The axes that the stage depends on, in the order of the matrix.
     axes: Vec<usize>,
@@ -241,18 +242,19 @@ impl<'a> Expansion<'a> {
         };
         let mut identity = String::with_capacity(256);
         write_canonical(&with, &mut identity);
+        // Nothing can fail when writing into a string.
+        let _ = write!(identity, "{:?}{resources:?}{:?}{:?}", plan.kind.name, plan.retries, plan.timeout);
+        for Input { slot, source } in &inputs {
+            let _ = match source {
+                Source::Step(step) => write!(identity, "\0{slot}\0{}", step.index()),
+                Source::File { path, shown: _, optional } => {
+                    write!(identity, "\0{slot}\0{path:?}{optional:?}")
+                }
+                Source::Unset { hint } => write!(identity, "\0{slot}\0-{hint:?}"),
+            };
+        }
         self.spend(identity.len())
             .map_err(|title| Fault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
-        let kind = plan.kind.name;
-        identity += &format!("{kind:?}{resources:?}{:?}{:?}", plan.retries, plan.timeout);
-        for Input { slot, source } in &inputs {
-            identity += &format!("\0{slot}\0");
-            match source {
-                Source::Step(step) => identity += &format!("{}", step.index()),
-                Source::File { path, shown: _, optional } => identity += &format!("{path:?}{optional:?}"),
-                Source::Unset { hint } => identity += &format!("-{hint:?}"),
-            }
-        }
         let identity = (index, Digest::of(identity.as_bytes()));
         if let Some(step) = self.interned.get(&identity) {
             return Ok(*step);
@@ -415,9 +417,14 @@ fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(|item| 32 + size(item)).sum(),
-        Value::Object(map) => map.iter().map(|(key, value)| 96 + key.len() + size(value)).sum(),
+        Value::Object(map) => size_of_map(map),
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
+}
+
+/// About how many bytes a copy of a map takes.
+pub fn size_of_map(map: &Map<String, Value>) -> usize {
+    map.iter().map(|(key, value)| 96 + key.len() + size(value)).sum()
 }
 
 /// Every combination of the allowed values of some axes, the last axis fastest.

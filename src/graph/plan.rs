@@ -30,7 +30,7 @@ pub struct Plan {
     pub retries: u32,
     /// How long a step may take.
     pub timeout: Option<Duration>,
-    /// Every name that its templates use.
+    /// Every name that its templates use, sorted.
     pub bindings: Vec<(String, Binding)>,
     /// The axes that its templates and conditions use.
     pub axes: BTreeSet<usize>,
@@ -149,7 +149,8 @@ impl Plan {
 
     /// What the name in one of its templates stands for.
     pub fn binding(&self, name: &str) -> Option<&Binding> {
-        self.bindings.iter().find(|(known, _)| known == name).map(|(_, binding)| binding)
+        let at = self.bindings.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        Some(&self.bindings[at].1)
     }
 
     /// Every template and the way to it.
@@ -192,6 +193,7 @@ impl Plan {
                 }
             }
         });
+        bindings.sort_by(|(one, _), (other, _)| one.cmp(other));
         fault.map_or(Ok(bindings), Err)
     }
 }

@@ -12,6 +12,8 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
+const MAX_AXES: usize = 64;
+
 /// One axis of the matrix.
 #[derive(Debug)]
 pub struct Axis {
@@ -77,6 +79,11 @@ impl Scope {
         if matrix.is_empty() {
             let complaint = source.complain(&Place::of(&["matrix"]), "a matrix over nothing", "no axis");
             return Err(complaint.hint("give it an axis, as in `seed: [1, 2, 3]`, or leave `matrix` out"));
+        }
+        if matrix.len() > MAX_AXES {
+            let complaint =
+                source.complain(&Place::of(&["matrix"]).at_key(), "too many axes", "more than 64");
+            return Err(complaint.hint("make params of those that have one value"));
         }
         for (name, values) in matrix {
             let place = Place::of(&["matrix", name]);

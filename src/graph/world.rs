@@ -5,8 +5,9 @@ use super::plan::Plan;
 use super::scope::{Scope, walk};
 use crate::complaint::{Complaint, Place, Segment, known, word};
 use crate::error::{Error, Result};
-use crate::spec::{self, Spec, Variant};
+use crate::spec::{self, Variant};
 use crate::yaml;
+use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 use stages::stage::Kind;
 use std::rc::Rc;
@@ -19,6 +20,8 @@ pub struct World {
     pub params: Rc<Map<String, Value>>,
     /// The params that `--set` gave and the variant left alone, by path.
     pub given: Rc<Vec<Vec<String>>>,
+    /// What the variant changes among the params.
+    changed: Map<String, Value>,
     /// Every stage, in the order of the file. Those that a variant leaves alone are the file's own.
     pub plans: Vec<Rc<Plan>>,
 }
@@ -44,18 +47,24 @@ impl World {
     /// The file itself.
     pub fn of_file(
         blame: Blame<'_>,
-        spec: &Spec,
+        stages: IndexMap<String, spec::Stage>,
         kinds: &[Kind],
         scope: &Scope,
         params: Map<String, Value>,
         given: Vec<Vec<String>>,
     ) -> std::result::Result<World, Complaint> {
-        let plans = spec.stages.iter().map(|(name, stage)| {
-            let plan = Plan::of(name, stage.clone(), kinds, scope, &params, false);
-            plan.map(Rc::new).map_err(|fault| blame.complain(name, fault))
+        let plans = stages.into_iter().map(|(name, stage)| {
+            let plan = Plan::of(&name, stage, kinds, scope, &params, false);
+            plan.map(Rc::new).map_err(|fault| blame.complain(&name, fault))
         });
         let plans = plans.collect::<std::result::Result<_, _>>()?;
-        Ok(World { variant: None, params: Rc::new(params), given: Rc::new(given), plans })
+        Ok(World {
+            variant: None,
+            params: Rc::new(params),
+            given: Rc::new(given),
+            changed: Map::new(),
+            plans,
+        })
     }
 
     /// The file under a variant.
@@ -66,7 +75,7 @@ impl World {
         variant: &Variant,
         kinds: &[Kind],
         scope: &Scope,
-        stages: &indexmap::IndexMap<String, spec::Stage>,
+        stages: &IndexSet<String>,
     ) -> std::result::Result<World, Complaint> {
         let Variant { params: changed, stages: overrides } = variant;
         let blame = Blame { variant: Some(name), ..blame };
@@ -74,6 +83,7 @@ impl World {
             variant: Some(name.to_owned()),
             params: Rc::clone(&self.params),
             given: Rc::clone(&self.given),
+            changed: changed.clone().unwrap_or_default(),
             plans: self.plans.clone(),
         };
         if let Some(changed) = changed.as_ref().filter(|changed| !changed.is_empty()) {
@@ -85,14 +95,14 @@ impl World {
                 let title = format!("unknown param {}", word(&way.join(".")));
                 blame.source.complain(&place.at_key(), title, "no such param").hint(hint)
             })?;
-            let left_alone = |path: &&Vec<String>| !touches(changed, path);
+            let left_alone = |path: &&Vec<String>| world.leaves(path);
             world.given = Rc::new(self.given.iter().filter(left_alone).cloned().collect());
             world.params = Rc::new(params);
         }
         for (stage, change) in overrides.iter().flatten() {
             let Some(index) = stages.get_index_of(stage) else {
                 let place = Place::of(&["variants", name, "stages", stage]).at_key();
-                let hint = known(stage, "stages", stages.keys().map(String::as_str));
+                let hint = known(stage, "stages", stages.iter().map(String::as_str));
                 let title = format!("unknown stage {}", word(stage));
                 return Err(blame.source.complain(&place, title, "no such stage").hint(hint));
             };
@@ -100,13 +110,17 @@ impl World {
                 continue;
             }
             let merged = overridden(blame.file, stage, change).and_then(|merged| {
-                let typed: spec::Stage =
-                    spec::typed(&merged, |segments, message| Fault::said(segments, message))?;
+                let typed: spec::Stage = spec::typed(&merged, Fault::said)?;
                 Plan::of(stage, typed, kinds, scope, &world.params, true)
             });
             world.plans[index] = Rc::new(merged.map_err(|fault| blame.complain(stage, fault))?);
         }
         Ok(world)
+    }
+
+    /// Whether the variant leaves a param as the file has it.
+    pub fn leaves(&self, param: &[String]) -> bool {
+        !touches(&self.changed, param)
     }
 
     /// Whether the value of a param came with `--set`.

@@ -1,0 +1,65 @@
+//! Which names and how many of them a pipeline file may have.
+
+use super::expand::size_of_map;
+use crate::complaint::{Complaint, Place, word};
+use crate::spec::Spec;
+use crate::template::is_name;
+use crate::yaml;
+use serde_json::Value;
+
+/// The most stages times variants.
+const MAX_READINGS: usize = 1_000_000;
+/// The most bytes of params, copied for each variant that changes any.
+const MAX_COPIED: usize = 256 << 20;
+
+/// Names that stand in step names and on command lines.
+pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Complaint> {
+    let plain = "use letters, digits, `_` and `-`, beginning with a letter or `_`";
+    let refuse = |keys: &[&str], what: &str, name: &str, hint: &str| {
+        let title = format!("{} cannot be the name of {what}", word(name));
+        Err(source.complain(&Place::of(keys).at_key(), title, "this name").hint(hint))
+    };
+    if spec.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        let title = "the pipeline's name is empty";
+        return Err(source
+            .complain(&Place::of(&["name"]), title, "here")
+            .hint("give it a name, or leave `name` out"));
+    }
+    if spec.stages.is_empty() {
+        let complaint = source.complain(&Place::of(&["stages"]), "there are no stages", "nothing to do");
+        return Err(complaint.hint("add one, as in `stages: {first: {kind: …}}`"));
+    }
+    if value.get("matrix").is_some_and(Value::is_null) {
+        let complaint = source.complain(&Place::of(&["matrix"]).at_key(), "a matrix over nothing", "no axis");
+        return Err(complaint.hint("give it an axis, as in `seed: [1, 2, 3]`, or leave `matrix` out"));
+    }
+    if let Some(name) = spec.stages.keys().find(|name| !is_name(name)) {
+        return refuse(&["stages", name], "a stage", name, plain);
+    }
+    if let Some(name) = spec.params.iter().flat_map(|params| params.keys()).find(|name| !is_name(name)) {
+        return refuse(&["params", name], "a param", name, plain);
+    }
+    let hidden = |name: &str| name.chars().any(char::is_control) || name.contains([',', '[', ']', '=', '/']);
+    for name in spec.variants.iter().flat_map(|variants| variants.keys()) {
+        if name.is_empty() || hidden(name) {
+            return refuse(&["variants", name], "a variant", name, "leave `,` `[` `]` `=` and `/` out");
+        }
+    }
+    let changing = spec.variants.iter().flat_map(|variants| variants.values()).flatten();
+    let copies = changing.filter(|variant| variant.params.is_some()).count();
+    let copied = copies.saturating_mul(spec.params.as_ref().map_or(0, size_of_map));
+    if copied > MAX_COPIED {
+        let title = format!("the params of all variants take more than {} MiB", MAX_COPIED >> 20);
+        return Err(source
+            .complain(&Place::of(&["variants"]).at_key(), title, "too many")
+            .hint("split the pipeline"));
+    }
+    let readings = spec.stages.len() * (1 + spec.variants.as_ref().map_or(0, |variants| variants.len()));
+    if readings > MAX_READINGS {
+        let title = format!("more than {MAX_READINGS} stages in all variants together");
+        return Err(source
+            .complain(&Place::of(&["variants"]).at_key(), title, "too many")
+            .hint("split the pipeline"));
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! From worlds to tables: what is the same in two readings of the file is looked at once.
+
+use super::blame::{self, Blame, Fault};
+use super::expand::{Expansion, Table};
+use super::order;
+use super::plan::Filling;
+use super::scope::{Binding, Scope};
+use super::world::World;
+use crate::error::Result;
+use indexmap::IndexSet;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+/// One world read: what each stage needs, the order, and the steps of each.
+pub struct Reading {
+    targets: Vec<Rc<Vec<usize>>>,
+    order: Rc<Vec<usize>>,
+    /// None where the file itself cannot be expanded although its variants may be.
+    tables: Vec<Option<Rc<Table>>>,
+}
+
+/// All readings together.
+pub struct Build<'a> {
+    blame: Blame<'a>,
+    stages: &'a IndexSet<String>,
+    /// Makes the steps.
+    pub expansion: Expansion<'a>,
+    /// Every table that some variant uses, with these variants.
+    pub tables: Vec<(Rc<Table>, Vec<u32>)>,
+    /// The address of a table to its place in `tables`, which keeps it alive.
+    by_table: HashMap<*const Table, usize>,
+}
+
+impl<'a> Build<'a> {
+    /// Nothing read yet.
+    pub fn new(blame: Blame<'a>, stages: &'a IndexSet<String>, expansion: Expansion<'a>) -> Build<'a> {
+        Build { blame, stages, expansion, tables: Vec::new(), by_table: HashMap::new() }
+    }
+
+    /// Reads a world; whatever is the same in the file's own reading is taken from there. Where faults
+    /// are not `fatal`, they leave holes.
+    pub fn read(&mut self, world: &World, base: Option<(&World, &Reading)>, fatal: bool) -> Result<Reading> {
+        // What is wrong with the file itself is not blamed on the first variant that reads it.
+        let complain = |stage: usize, fault: Fault| {
+            let of_file = base.is_some_and(|(file, reading)| {
+                reading.tables[stage].is_none() && unchanged(world, file, stage)
+            });
+            let variant = world.variant.as_deref().filter(|_| !of_file);
+            Blame { variant, ..self.blame }.complain(&world.plans[stage].name, fault)
+        };
+        let count = world.plans.len();
+        let mut targets: Vec<Rc<Vec<usize>>> = Vec::with_capacity(count);
+        let mut holes = HashSet::new();
+        for (i, plan) in world.plans.iter().enumerate() {
+            let reused = base.filter(|(file, _)| {
+                Rc::ptr_eq(plan, &file.plans[i])
+                    && (Rc::ptr_eq(&world.params, &file.params) || plan.bindings.is_empty())
+            });
+            if let Some((_, reading)) = reused {
+                targets.push(Rc::clone(&reading.targets[i]));
+                continue;
+            }
+            let found = match self.expansion.targets(world, plan) {
+                Ok(found) => found,
+                Err(fault) if fatal => return Err(complain(i, fault).into()),
+                Err(_) => {
+                    holes.insert(i);
+                    Vec::new()
+                }
+            };
+            let same = base.map(|(_, reading)| &reading.targets[i]).filter(|theirs| ***theirs == found);
+            targets.push(same.map_or_else(|| Rc::new(found), Rc::clone));
+        }
+        let same_order = base.filter(|(_, reading)| {
+            reading.targets.iter().zip(&targets).all(|(theirs, ours)| Rc::ptr_eq(theirs, ours))
+        });
+        let order = match same_order {
+            Some((_, reading)) => Rc::clone(&reading.order),
+            None => {
+                let needs: Vec<&[usize]> = targets.iter().map(|targets| targets.as_slice()).collect();
+                Rc::new(order::order(&needs).map_err(|circle| {
+                    let (first, fault) = cycle(world, &circle);
+                    complain(first, fault)
+                })?)
+            }
+        };
+        let mut tables: Vec<Option<Rc<Table>>> = vec![None; count];
+        for i in order.iter().copied() {
+            if let Some((file, reading)) = base
+                && reading.tables[i].is_some()
+                && unchanged(world, file, i)
+                && Rc::ptr_eq(&targets[i], &reading.targets[i])
+                && targets[i].iter().all(|target| same_table(&tables[*target], &reading.tables[*target]))
+            {
+                tables[i] = reading.tables[i].clone();
+                continue;
+            }
+            if holes.contains(&i) || targets[i].iter().any(|target| tables[*target].is_none()) {
+                continue;
+            }
+            match self.expansion.table(world, i, &targets[i], &tables) {
+                Ok(table) => {
+                    // Where nothing came out differently, nothing after it is looked at again.
+                    let same = base
+                        .and_then(|(_, reading)| reading.tables[i].as_ref())
+                        .filter(|theirs| ***theirs == table);
+                    tables[i] = Some(same.map_or_else(|| Rc::new(table), Rc::clone));
+                }
+                Err(fault) if fatal => return Err(complain(i, fault).into()),
+                Err(_) => {}
+            }
+        }
+        Ok(Reading { targets, order, tables })
+    }
+
+    /// Notes that a variant uses what was read.
+    pub fn mark(&mut self, reading: &Reading, variant: usize) {
+        for table in reading.tables.iter().flatten() {
+            let place = *self.by_table.entry(Rc::as_ptr(table)).or_insert_with(|| {
+                self.tables.push((Rc::clone(table), Vec::new()));
+                self.tables.len() - 1
+            });
+            self.tables[place].1.push(variant as u32);
+        }
+    }
+
+    pub fn warnings(&self, scope: &Scope) -> Vec<String> {
+        let used: HashSet<usize> = self.tables.iter().flat_map(|(table, _)| table.axes()).copied().collect();
+        let mut warnings = Vec::new();
+        for (_, axis) in scope.axes.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
+            warnings.push(format!("the axis `{}` of the matrix is used by no stage", axis.name));
+        }
+        let alive = self.tables.iter().flat_map(|(table, _)| table.existing());
+        let alive: HashSet<usize> = alive.map(|step| self.expansion.drafts[step].stage).collect();
+        for (_, name) in self.stages.iter().enumerate().filter(|(i, _)| !alive.contains(i)) {
+            warnings.push(format!(
+                "the stage `{name}` has no steps: its `when`, or that of its inputs, is never true"
+            ));
+        }
+        warnings
+    }
+}
+
+/// Whether a stage reads the same in both worlds, its inputs aside.
+fn unchanged(world: &World, file: &World, stage: usize) -> bool {
+    let plan = &world.plans[stage];
+    if !Rc::ptr_eq(plan, &file.plans[stage]) {
+        return false;
+    }
+    let conditions = plan.when.iter().map(|condition| &condition.binding);
+    let mut bindings = plan.bindings.iter().map(|(_, binding)| binding).chain(conditions);
+    Rc::ptr_eq(&world.params, &file.params)
+        || bindings.all(|binding| match binding {
+            Binding::Param(path) => world.leaves(path),
+            Binding::Axis(_) | Binding::Field(..) => true,
+        })
+}
+
+fn same_table(ours: &Option<Rc<Table>>, theirs: &Option<Rc<Table>>) -> bool {
+    matches!((ours, theirs), (Some(ours), Some(theirs)) if Rc::ptr_eq(ours, theirs))
+}
+
+/// The fault of a circle, and the stage that is blamed.
+fn cycle(world: &World, circle: &[usize]) -> (usize, Fault) {
+    let names: Vec<&str> = circle.iter().map(|stage| world.plans[*stage].name.as_str()).collect();
+    // The last one feeds the first; the first is where the circle is entered.
+    let first = names.first().copied().unwrap_or_default();
+    let last = names.last().copied().unwrap_or_default();
+    let mut shown: Vec<&str> = names.iter().copied().take(10).collect();
+    if names.len() > shown.len() {
+        shown.push("…");
+    }
+    shown.push(first);
+    let slot = circle.first().and_then(|stage| {
+        let wires = &world.plans[*stage].wires;
+        let named = wires
+            .iter()
+            .find(|(_, filling)| matches!(filling, Filling::Stage(name) if name.plain() == Some(last)));
+        named.or_else(|| wires.iter().find(|(_, filling)| matches!(filling, Filling::Stage(_))))
+    });
+    let place = slot.map_or_else(Vec::new, |(slot, _)| blame::path(&["in", slot]));
+    let title = format!("the stages need one another in a circle: {}", shown.join(" -> "));
+    let fault = Fault::new(place, title).label(format!("`{first}` needs `{last}`"));
+    (circle.first().copied().unwrap_or_default(), fault.hint("take one of these inputs away"))
+}
