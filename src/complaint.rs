@@ -119,11 +119,6 @@ impl Complaint {
         }
     }
 
-    /// What is wrong, without the place.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
-
     /// With colours, for a terminal whose user has not set `NO_COLOR`.
     pub fn styled(&self) -> String {
         self.render(&Renderer::styled())

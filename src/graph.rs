@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use world::World;
 
-pub use crate::spec::Resources;
+pub use crate::spec::{Compare, Resources};
 
 /// A checked pipeline.
 pub struct Graph {
@@ -50,6 +50,8 @@ pub struct Graph {
     pub stages: Vec<String>,
     /// The variants, in the order of the file.
     pub variants: Vec<String>,
+    /// What the file wants compared.
+    pub compare: Option<Compare>,
     /// What a person should know although nothing is wrong.
     pub warnings: Vec<String>,
 }
@@ -161,6 +163,7 @@ impl Graph {
             order,
             stages: stages.into_iter().collect(),
             variants,
+            compare: spec.compare.clone(),
             warnings,
         })
     }

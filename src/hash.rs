@@ -170,7 +170,7 @@ fn changed(path: &Path) -> Fault {
 
 fn content_digest(file: &File, path: &Path, size: u64, stop: &StopFlag) -> disk::Result<Digest> {
     if size <= LEAF_BYTES {
-        return with_bytes(file, path, 0, size, |bytes| Digest::of(bytes));
+        return with_bytes(file, path, 0, size, Digest::of);
     }
     let subtree = |offset, length| subtree(file, path, offset, length, stop);
     let left = hazmat::left_subtree_len(size);

@@ -88,7 +88,7 @@ pub fn run(
         runner.rank[node.index()] = rank;
     }
     runner.begin(options.arguments)?;
-    let result = runner.to_the_end();
+    let result = runner.finish_all();
     if matches!(&result, Err(error) if error.exit_code() == 3) {
         runner.abandon();
     }
@@ -211,7 +211,7 @@ impl Runner<'_> {
         Ok(ended)
     }
 
-    fn to_the_end(&mut self) -> Result<()> {
+    fn finish_all(&mut self) -> Result<()> {
         loop {
             if self.may_start() {
                 self.examine_ready()?;

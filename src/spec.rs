@@ -131,7 +131,7 @@ pub struct Variant {
 }
 
 /// What to compare between the variants.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compare {
     /// Names of metrics.

@@ -33,10 +33,14 @@ impl Source {
             let complaint = refuse(format!("cannot read the pipeline file: {}", error.kind()));
             complaint.hint_if(similar_file(path).filter(|_| error.kind() == std::io::ErrorKind::NotFound))
         };
-        let file = File::open(path).map_err(cannot)?;
-        if file.metadata().map_err(cannot)?.is_dir() {
+        let metadata = std::fs::metadata(path).map_err(cannot)?;
+        if metadata.is_dir() {
             return Err(refuse("expected a pipeline file, found a folder".into()).hint("name the file in it"));
         }
+        if !metadata.is_file() {
+            return Err(refuse("expected a pipeline file, found a pipe or a device".into()));
+        }
+        let file = File::open(path).map_err(cannot)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
         if bytes.len() > MAX_BYTES {

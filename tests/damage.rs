@@ -29,7 +29,8 @@ fn every_file_of_an_artifact_is_guarded() {
     let expected = project.output("b", "text");
     let files = project.files("cache/v1/entries");
     assert_eq!(files.len(), 3 + 2 + 1 + 2, "{files:?}");
-    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [(&str, Damage); 4] = [
         ("bit", |bytes| bytes[0] ^= 1),
         ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
         ("empty", Vec::clear),

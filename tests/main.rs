@@ -7,5 +7,6 @@ mod concurrency;
 mod crash;
 mod damage;
 mod layering;
+mod pipeline_file;
 mod running;
 mod support;

@@ -40,14 +40,21 @@ impl Draw {
         let survey = Survey::new(&graph, &store, &Selection::default())?;
         if self.json {
             let name = |node: NodeIndex| graph.steps[node].name.as_str();
-            let steps: Vec<_> = graph
-                .order
-                .iter()
-                .map(|&node| json!({"step": name(node), "state": word(survey.plan.state(node))}))
-                .collect();
+            let step = |node: NodeIndex| {
+                let step = &graph.steps[node];
+                let axes: serde_json::Map<_, _> =
+                    step.axes.iter().map(|(axis, label)| (axis.clone(), json!(label))).collect();
+                json!({
+                    "step": step.name, "stage": step.stage, "kind": step.kind.name, "axes": axes,
+                    "variants": &*step.variants, "state": word(survey.plan.state(node)),
+                })
+            };
+            let steps: Vec<_> = graph.order.iter().map(|&node| step(node)).collect();
             let ends = graph.steps.edge_indices().filter_map(|edge| graph.steps.edge_endpoints(edge));
             let edges: Vec<_> = ends.map(|(from, to)| json!([name(from), name(to)])).collect();
-            output::write_json(&json!({"steps": steps, "edges": edges}))?;
+            output::write_json(&json!({
+                "name": graph.name, "variants": graph.variants, "compare": graph.compare, "steps": steps, "edges": edges,
+            }))?;
             return Ok(0);
         }
         output::write(&match self.format {

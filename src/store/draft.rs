@@ -149,7 +149,7 @@ impl Draft {
             }
         }
         let adopted = Some(Adoption { from, changes, at: clock::unix_seconds() });
-        let manifest = Manifest { format: FORMAT, key: self.key, adopted, ..manifest };
+        let manifest = Manifest { format: FORMAT, key: self.key, adopted, ..*manifest };
         self.record(recipe, &manifest, folders.iter())?;
         self.publish(&manifest)?;
         self.release()

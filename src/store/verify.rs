@@ -21,7 +21,7 @@ pub enum Verdict {
     /// Every byte is as it was committed.
     Whole {
         /// Its record.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
         /// Every file and folder, relative to the entry, as it was when it was read.
         stamps: Vec<(PathBuf, Stamp)>,
     },
@@ -45,7 +45,7 @@ pub struct Damage {
 /// Reads an entry whole.
 pub fn entry(folder: &Path, key: Key) -> Result<Verdict> {
     match check(folder, key) {
-        Ok(Ok((manifest, stamps))) => Ok(Verdict::Whole { manifest, stamps }),
+        Ok(Ok((manifest, stamps))) => Ok(Verdict::Whole { manifest: Box::new(manifest), stamps }),
         Ok(Err(found)) => Ok(Verdict::Damaged(found)),
         Err(Error::Machine(fault)) if fault.source.kind() == io::ErrorKind::NotFound => {
             match std::fs::symlink_metadata(folder) {

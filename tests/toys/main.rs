@@ -133,7 +133,7 @@ impl Stage for Train {
                 *value = carry;
             }
             io.progress(weights.step.into(), self.steps.into());
-            if weights.step as usize % self.every == 0 {
+            if (weights.step as usize).is_multiple_of(self.every) {
                 self.save(io, &weights)?;
             }
         }
