@@ -79,7 +79,7 @@ struct Source {
 impl Source {
     fn load(&self, kinds: &[Kind]) -> Result<(Graph, Store)> {
         let graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
-        let store = open_cache(self.cache.as_deref(), Some(&graph.file))?;
+        let store = find_cache(self.cache.as_deref(), Some(&graph.file))?;
         Ok((graph, store))
     }
 }
@@ -95,12 +95,12 @@ struct Cache {
 }
 
 impl Cache {
-    fn open(&self) -> Result<Store> {
+    fn find(&self) -> Result<Store> {
         let file = self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
         if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
             return Err(Error::Usage(format!("{} is not there", file.display())));
         }
-        open_cache(self.cache.as_deref(), file.as_deref())
+        find_cache(self.cache.as_deref(), file.as_deref())
     }
 }
 
@@ -134,7 +134,7 @@ fn current_folder() -> Result<PathBuf> {
 
 /// `--cache`, else `PIPELINE_CACHE`, else `cache` in the nearest folder above that holds `pipelines`, else
 /// `cache` beside the pipeline file.
-fn open_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
+fn find_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
     let variable = std::env::var_os("PIPELINE_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let here = current_folder()?;
     let root = match given.map(Path::to_owned).or(variable) {
@@ -145,7 +145,7 @@ fn open_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
             project.unwrap_or(start).join("cache")
         }
     };
-    Store::open(&root)
+    Ok(Store::at(&root))
 }
 
 /// Runs the program with these kinds of stage.

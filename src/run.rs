@@ -58,6 +58,7 @@ pub fn run(
     let plan = Plan::new(graph, &options.selection);
     examine::check_files(&plan)?;
     check_gpus(&plan, &options.pools)?;
+    store.prepare()?;
     let log = RunLog::create(store)?;
     store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
     let memo = Memo::open(&store.memos(), &graph.file)?;

@@ -108,7 +108,7 @@ fn path_of(store: &Store, run: &str) -> PathBuf {
 
 /// Every run, oldest first.
 pub fn runs(store: &Store) -> Result<Vec<String>> {
-    let names = disk::list(&store.runs())?;
+    let names = disk::list_if_there(&store.runs())?;
     Ok(names.iter().filter_map(|(name, _)| Some(name.to_str()?.strip_suffix(".jsonl")?.to_owned())).collect())
 }
 
@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn a_run_lives_as_long_as_its_record_is_held() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::at(folder.path());
+        store.prepare().unwrap();
         let log = RunLog::create(&store).unwrap();
         let run = log.run().to_owned();
         assert!(lives(&store, &run).unwrap());
@@ -200,7 +201,8 @@ mod tests {
     #[test]
     fn a_damaged_line_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::at(folder.path());
+        store.prepare().unwrap();
         let mut log = RunLog::create(&store).unwrap();
         log.hear(&Event::Stopping { signal: 2 }).unwrap();
         log.pending.extend_from_slice(b"{\"t\":1,\"event\":\"comp\n");

@@ -70,24 +70,28 @@ pub enum Claim {
 }
 
 impl Store {
-    /// Opens a cache, making its folders where they are missing.
-    pub fn open(root: &Path) -> Result<Store> {
-        let store = Store { root: root.to_owned() };
+    /// The cache in a folder, whether it is there or not. Looking at it writes nothing.
+    pub fn at(root: &Path) -> Store {
+        Store { root: root.to_owned() }
+    }
+
+    /// Makes the folders that are missing, for commands that write.
+    pub fn prepare(&self) -> Result<()> {
         let missing = |folder: &PathBuf| !folder.is_dir();
         let folders: Vec<PathBuf> =
-            FOLDERS.iter().map(|name| store.folder(name)).chain([store.runs()]).filter(missing).collect();
+            FOLDERS.iter().map(|name| self.folder(name)).chain([self.runs()]).filter(missing).collect();
         for folder in &folders {
             disk::create_folders(folder)?;
         }
         if !folders.is_empty() {
             // Entries are only as durable as the folders above them.
-            disk::sync_folder(&store.version_folder())?;
-            disk::sync_folder(root)?;
-            if let Some(parent) = root.parent() {
+            disk::sync_folder(&self.version_folder())?;
+            disk::sync_folder(&self.root)?;
+            if let Some(parent) = self.root.parent() {
                 disk::sync_folder(parent)?;
             }
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The cache folder.
@@ -193,7 +197,7 @@ impl Store {
     /// Removes what dead runs left in `tmp`.
     pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> Result<()> {
         let tmp = self.folder("tmp");
-        for (name, _) in disk::list(&tmp)? {
+        for (name, _) in disk::list_if_there(&tmp)? {
             let run = name.to_str().and_then(|name| name.split('.').next());
             if !run.is_some_and(&lives) {
                 disk::remove_folder(&tmp.join(&name))?;

@@ -208,3 +208,46 @@ fn random_edits_hit_if_and_only_if_nothing_changed() {
         assert_eq!(ran.counts()[0], usize::from(fresh), "{content}{word}");
     }
 }
+
+/// Gives a file new content in place, in two writes, as a careless program would.
+fn rewrite(path: &std::path::Path, content: &str) {
+    use std::io::Write;
+    let mut file = std::fs::File::options().write(true).truncate(true).open(path).unwrap();
+    let (first, second) = content.split_at(content.len() / 2);
+    file.write_all(first.as_bytes()).unwrap();
+    file.write_all(second.as_bytes()).unwrap();
+}
+
+#[test]
+fn an_input_changed_at_any_instant_is_never_recorded_under_the_wrong_key() {
+    let project = Project::of_toys(
+        "stages: {a: {kind: grow, in: {text: {file: input.txt}}, with: {line: x, millis: 3}}}",
+    );
+    let contents = ["first\n".repeat(5000), "other\n".repeat(5000), "third\n".repeat(4000)];
+    project.write("input.txt", &contents[0]);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in (0..).take_while(|_| !done.load(std::sync::atomic::Ordering::Relaxed)) {
+                rewrite(&project.path("input.txt"), &contents[turn % 3]);
+                std::thread::sleep(std::time::Duration::from_micros(1000 + 700 * (turn as u64 % 7)));
+            }
+        });
+        let mut refused = 0;
+        for _ in 0..60 {
+            let ran = project.run(&[]);
+            refused += usize::from(ran.code != Some(0));
+            assert!(ran.code == Some(0) || ran.stderr.contains("changed while"), "{}", ran.stderr);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(refused > 0, "no change fell into a run");
+    });
+    for content in &contents {
+        project.write("input.txt", content);
+        project.run_well(&[]);
+        assert!(
+            project.output("a", "text") == format!("{content}x\n"),
+            "an artifact has the content of another"
+        );
+    }
+}

@@ -139,17 +139,59 @@ fn a_damaged_memo_is_no_danger() {
     assert_eq!(project.run_well(&[]).counts(), [1, 0, 0, 0]);
 }
 
+/// Writes a manifest whose checksum is right, whatever it says.
+fn forge(manifest: &Path, edit: impl Fn(&mut serde_json::Value)) {
+    rot(manifest, |bytes| {
+        let mut value: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        value.as_object_mut().unwrap().remove("checksum");
+        edit(&mut value);
+        let text = value.to_string();
+        let body = text.strip_suffix('}').unwrap();
+        *bytes =
+            format!("{body},\"checksum\":\"{}\"}}\n", blake3::hash(body.as_bytes()).to_hex()).into_bytes();
+    });
+}
+
+#[test]
+fn an_entry_made_by_an_enemy_reaches_nothing_outside() {
+    let project = Project::of_toys(CHAIN);
+    project.run_well(&[]);
+    project.write("outside", "secret\n");
+    let outside = project.path("outside").to_string_lossy().into_owned();
+    let climb = "../".repeat(6) + "outside";
+    for path in
+        ["../x", "/etc/passwd", "", "a/../../x", "nul\0", "text/", ".", &climb, &outside, &"n".repeat(5000)]
+    {
+        for copies in [1, 2] {
+            let manifest = project.artifact("a").parent().unwrap().join("manifest.json");
+            forge(&manifest, |value| {
+                let mut file = value["files"][0].clone();
+                file["path"] = serde_json::json!(path);
+                value["files"] = serde_json::json!(vec![file; copies]);
+            });
+            project.cli(&["verify", "p.yaml"]).exits(3);
+            assert_eq!(project.run_well(&[]).computed(), ["a"], "{path:?}");
+        }
+    }
+    for name in ["manifest.json", "recipe.json", "out", "out/text", "stray"] {
+        let part = project.artifact("a").parent().unwrap().join(name);
+        let aside = project.path("aside");
+        if part.exists() {
+            std::fs::rename(&part, &aside).unwrap();
+        }
+        std::os::unix::fs::symlink(&aside, &part).unwrap();
+        project.cli(&["verify", "p.yaml"]).exits(3);
+        assert_eq!(project.run_well(&[]).computed(), ["a"], "a link as {name}");
+        std::fs::remove_dir_all(&aside).or_else(|_| std::fs::remove_file(&aside)).ok();
+    }
+    assert_eq!(project.read("outside"), "secret\n");
+}
+
 #[test]
 fn a_record_of_a_newer_program_is_refused_by_name() {
     let project = Project::of_toys(CHAIN);
     project.run_well(&[]);
     let manifest = project.artifact("a").parent().unwrap().join("manifest.json");
-    rot(&manifest, |bytes| {
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let (body, _) = text.split_once(",\"checksum\"").unwrap();
-        let body = body.replace("{\"format\":1,", "{\"format\":2,");
-        let checksum = blake3::hash(body.as_bytes()).to_hex();
-        *bytes = format!("{body},\"checksum\":\"{checksum}\"}}\n").into_bytes();
-    });
+    forge(&manifest, |value| value["format"] = serde_json::json!(2));
     project.run(&[]).exits(3).says("the cache has format 2, this program reads format 1");
 }

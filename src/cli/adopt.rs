@@ -27,6 +27,7 @@ pub struct Adopt {
 impl Adopt {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
+        store.prepare()?;
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;

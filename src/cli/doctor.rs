@@ -32,7 +32,8 @@ struct Check {
 
 impl Doctor {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
-        let store = self.cache.open()?;
+        let store = self.cache.find()?;
+        store.prepare()?;
         let checks = [shell(), locks(&store)?, space(&store)?, processors(), gpus(kinds)];
         if self.json {
             let values: Vec<_> = checks

@@ -47,7 +47,8 @@ impl Gc {
                 .map_err(Error::Usage)?,
             max_bytes: self.max_size.as_deref().map(quantity::bytes).transpose().map_err(Error::Usage)?,
         };
-        let store = self.cache.open()?;
+        let store = self.cache.find()?;
+        store.prepare()?;
         let candidates = store.candidates(limits, &runlog::needed(&store)?)?;
         let removed = match self.dry_run {
             true => candidates,

@@ -31,10 +31,11 @@ pub struct Log {
 
 impl Log {
     pub fn run(self) -> Result<u8> {
-        let store = self.cache.open()?;
+        let store = self.cache.find()?;
         for (run, pinned) in
             self.pin.iter().map(|run| (run, true)).chain(self.unpin.iter().map(|run| (run, false)))
         {
+            store.prepare()?;
             runlog::pin(&store, &known(&store, run)?, pinned)?;
         }
         match &self.run {

@@ -25,7 +25,10 @@ pub struct Verify {
 
 impl Verify {
     pub fn run(self) -> Result<u8> {
-        let store = self.cache.open()?;
+        let store = self.cache.find()?;
+        if self.repair {
+            store.prepare()?;
+        }
         let (checked, damages) = store.verify(self.repair)?;
         let left = damages.iter().filter(|damage| !damage.repaired).count();
         if self.json {

@@ -5,6 +5,7 @@
 
 use crate::key::{Change, Digest, FORMAT, Key};
 use serde::{Deserialize, Serialize};
+use std::path::{Component, Path};
 
 const CHECKSUM: &str = ",\"checksum\":\"";
 const END: &str = "\"}\n";
@@ -77,7 +78,20 @@ impl Manifest {
             return Err(damaged());
         }
         let text = [body, b"}"].concat();
-        serde_json::from_slice(&text).map_err(|error| format!("manifest.json cannot be read: {error}"))
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|error| format!("manifest.json cannot be read: {error}"))?;
+        // A checksum tells of rot, not of malice: a cache may come from somebody else.
+        let plain =
+            |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let bad = |path: &str| path.is_empty() || path.contains('\0') || path.ends_with('/') || !plain(path);
+        let sorted = manifest.files.is_sorted_by(|a, b| a.path < b.path);
+        match manifest.files.iter().find(|file| bad(&file.path)) {
+            Some(file) => {
+                Err(format!("manifest.json names `{}`, which is no plain path", file.path.escape_debug()))
+            }
+            None if !sorted => Err("manifest.json names a file twice or out of order".to_owned()),
+            None => Ok(manifest),
+        }
     }
 
     /// The size of all files together.

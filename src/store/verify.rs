@@ -77,7 +77,16 @@ fn in_entry(path: &Path, folder: &Path) -> String {
 
 type Checked = std::result::Result<(Manifest, Vec<(PathBuf, Stamp)>), String>;
 
+/// What an entry holds.
+const PARTS: [(&str, EntryType); 3] =
+    [("manifest.json", EntryType::File), ("out", EntryType::Folder), ("recipe.json", EntryType::File)];
+
 fn check(folder: &Path, key: Key) -> Result<Checked> {
+    for (name, entry_type) in disk::list(folder)? {
+        if !PARTS.iter().any(|(part, of_type)| name == *part && entry_type == *of_type) {
+            return Ok(Err(format!("{} does not belong to it", name.to_string_lossy())));
+        }
+    }
     let manifest = match Manifest::parse(&disk::read(&folder.join("manifest.json"))?) {
         Ok(manifest) => manifest,
         Err(found) => return Ok(Err(found)),
@@ -161,7 +170,7 @@ impl Store {
     pub fn entries(&self) -> Result<(Vec<Key>, Vec<PathBuf>)> {
         let (mut keys, mut strange) = (Vec::new(), Vec::new());
         let top = self.folder("entries");
-        for (shelf, _) in disk::list(&top)? {
+        for (shelf, _) in disk::list_if_there(&top)? {
             let shelf = top.join(shelf);
             if !shelf.is_dir() {
                 strange.push(shelf);
@@ -213,7 +222,7 @@ impl Store {
     }
 
     fn verify_memos(&self, repair: bool, damages: &mut Vec<Damage>) -> Result<()> {
-        for (name, _) in disk::list(&self.memos())? {
+        for (name, _) in disk::list_if_there(&self.memos())? {
             let path = self.memos().join(&name);
             // A name with a dot is one being written; the clock's content says nothing.
             if name == memo::CLOCK
@@ -231,7 +240,7 @@ impl Store {
 
     fn verify_checkpoints(&self, repair: bool, damages: &mut Vec<Damage>) -> Result<()> {
         let top = self.folder("checkpoints");
-        for (key, _) in disk::list(&top)? {
+        for (key, _) in disk::list_if_there(&top)? {
             for (name, entry_type) in disk::list(&top.join(&key))? {
                 let path = top.join(&key).join(&name);
                 let numbered = name.to_str().is_some_and(|name| name.parse::<u64>().is_ok());
