@@ -1,6 +1,6 @@
 //! Rot: found before use, healed by the next run, never an error and never a wrong result.
 
-use crate::support::Project;
+use crate::support::{Project, files_below};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -185,6 +185,22 @@ fn an_entry_made_by_an_enemy_reaches_nothing_outside() {
         std::fs::remove_dir_all(&aside).or_else(|_| std::fs::remove_file(&aside)).ok();
     }
     assert_eq!(project.read("outside"), "secret\n");
+}
+
+#[test]
+fn a_cache_of_an_earlier_release_is_read() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cache-0.1.0");
+    let project = Project::of_toys(&std::fs::read_to_string(fixture.join("p.yaml")).unwrap());
+    for name in ["input.txt", "script.sh"] {
+        std::fs::copy(fixture.join(name), project.path(name)).unwrap();
+    }
+    for file in files_below(&fixture.join("stored")) {
+        let there = project.path("cache").join(file.strip_prefix(fixture.join("stored")).unwrap());
+        std::fs::create_dir_all(there.parent().unwrap()).unwrap();
+        std::fs::copy(file, there).unwrap();
+    }
+    assert_eq!(project.run_well(&[]).counts(), [0, 2, 0, 0]);
+    assert_eq!(project.output("second", "size").trim(), "12");
 }
 
 #[test]

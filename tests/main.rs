@@ -8,5 +8,6 @@ mod crash;
 mod damage;
 mod layering;
 mod pipeline_file;
+mod readme;
 mod running;
 mod support;

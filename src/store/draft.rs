@@ -284,3 +284,47 @@ fn open_beneath(top: &File, name: &str, path: &Path) -> disk::Result<File> {
     };
     opened.map(File::from).map_err(|error| fault("opening", path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_folder_exchanged_for_a_link_leads_nowhere() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        std::fs::create_dir_all(path("outside")).unwrap();
+        std::fs::write(path("outside/file"), "secret").unwrap();
+        let outside = Digest::of(b"secret");
+        std::fs::create_dir_all(path("out/sub")).unwrap();
+        std::fs::write(path("out/sub/file"), "inside").unwrap();
+        symlink(path("outside"), path("link")).unwrap();
+        let done = AtomicBool::new(false);
+        let (mut sealed, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // The folder and the link change places, over and over.
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    let cwd = rustix::fs::CWD;
+                    rustix::fs::renameat_with(cwd, path("out/sub"), cwd, path("link"), flags).unwrap();
+                }
+            });
+            for _ in 0..10_000 {
+                match seal(&path("out")) {
+                    Ok((files, _)) => {
+                        sealed += 1;
+                        assert!(files.iter().all(|file| file.digest != outside));
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(sealed > 0 && refused > 0, "{sealed} sealed, {refused} refused");
+        let mode = std::fs::metadata(path("outside/file")).unwrap().mode();
+        assert_ne!(mode & 0o777, 0o444, "a file outside was touched");
+    }
+}

@@ -1,0 +1,84 @@
+//! What the README tells people to type works, and every example pipeline runs.
+
+use crate::support::{Project, program};
+use std::path::Path;
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The commands in the README's `sh` blocks.
+fn commands() -> Vec<String> {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let project = Project::new("stages: {}");
+    let bin = program().parent().unwrap().display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let mut typed = 0;
+    for line in commands().iter().filter(|line| line.starts_with("pipeline ")) {
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .current_dir(project.path(""))
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        typed += 1;
+    }
+    assert!(typed >= 4);
+}
+
+#[test]
+fn the_readme_opens_with_a_run_and_all_tests() {
+    let commands = commands();
+    let run =
+        commands[0].strip_prefix("cargo run --release -- run ").expect("the first command runs a pipeline");
+    assert!(root().join(run).exists());
+    assert_eq!(commands[1], "cargo test --workspace");
+}
+
+#[test]
+fn every_example_pipeline_runs() {
+    let cache = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(root().join("pipelines")).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let run = |_| {
+                let output = Command::new(program())
+                    .arg("run")
+                    .arg(&path)
+                    .arg("--cache")
+                    .arg(cache.path())
+                    .output()
+                    .unwrap();
+                assert!(
+                    output.status.success(),
+                    "{}: {}",
+                    path.display(),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                String::from_utf8(output.stdout).unwrap()
+            };
+            run(1);
+            assert!(run(2).contains(": 0 computed, "), "{} is computed twice", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_yaml_of_the_readme_is_the_example() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = std::fs::read_to_string(root().join("pipelines/words.yaml")).unwrap();
+    let plain = |yaml: &str| -> Vec<String> {
+        let lines = yaml.lines().map(|line| line.split("  #").next().unwrap().trim_end().to_owned());
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+    };
+    assert_eq!(plain(shown), plain(&example));
+}
