@@ -92,13 +92,25 @@ impl Console {
     fn settle(&mut self, step: &str) {
         self.settled += 1;
         self.running.remove(step);
-        if let Some(bars) = &mut self.bars {
-            if let Some(bar) = bars.steps.remove(step) {
-                bar.finish_and_clear();
-                bars.all.remove(&bar);
-            }
-            bars.overall.set_position(self.settled as u64);
+        self.remove_bar(step);
+        self.draw_overall();
+    }
+
+    fn remove_bar(&mut self, step: &str) {
+        if let Some(bars) = &mut self.bars
+            && let Some(bar) = bars.steps.remove(step)
+        {
+            bar.finish_and_clear();
+            bars.all.remove(&bar);
         }
+    }
+
+    fn draw_overall(&self) {
+        let Some(bars) = &self.bars else { return };
+        bars.overall.set_position(self.settled as u64);
+        bars.overall
+            .set_message(self.remaining().map(|left| format!(", about {left} left")).unwrap_or_default());
+        bars.overall.tick();
     }
 
     fn started(&mut self, step: String, attempt: u32) {
@@ -147,11 +159,7 @@ impl Console {
         if let Some(wait) = retry_in {
             self.line(&format!("  tried again in {}", text::seconds(*wait)));
         }
-        if let Some(bars) = &mut self.bars
-            && let Some(bar) = bars.steps.remove(step)
-        {
-            bar.finish_and_clear();
-        }
+        self.remove_bar(step);
     }
 }
 
@@ -237,6 +245,7 @@ impl Sink for Console {
             Some(bars) => bars.all.suspend(write),
             None => write(),
         };
+        self.draw_overall();
         match written {
             // Nobody is listening any more; the run goes on.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -249,8 +258,7 @@ impl Bars {
     fn new() -> Bars {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let overall = all.add(ProgressBar::new(0));
-        let style =
-            ProgressStyle::with_template("{pos}/{len} steps {wide_bar} {elapsed} elapsed, {eta} left");
+        let style = ProgressStyle::with_template("{pos}/{len} steps {wide_bar} {elapsed}{msg}");
         overall.set_style(style.expect("the template is fixed"));
         overall.enable_steady_tick(Duration::from_millis(500));
         Bars { all, overall, steps: HashMap::new() }

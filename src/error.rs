@@ -1,6 +1,7 @@
 //! Whose fault it is, where, and what to do.
 
 use crate::complaint::Complaint;
+use crate::text;
 use std::path::PathBuf;
 
 /// Everything that ends a command early.
@@ -13,7 +14,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// A stage failed; the console has said which and why.
-    #[error("{failed} step(s) failed")]
+    #[error("{} failed", text::count(*.failed, "step"))]
     Stage {
         /// How many.
         failed: usize,

@@ -3,6 +3,7 @@
 //! `recipe.json` holds a recipe in canonical form: compact JSON with sorted keys. Its blake3 hash is the
 //! key. Two recipes side by side *are* the explanation of a miss.
 
+use crate::text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -233,6 +234,18 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Both values as people read them: digests short, long texts cut to where they differ, `-` for none.
+    pub fn shown(&self) -> (String, String) {
+        // A digest tells a person only that it differs.
+        let short = |value: &Option<String>| match value {
+            Some(text) => Digest::parse(text).map_or_else(|| text.clone(), |digest| digest.short()),
+            None => "-".to_owned(),
+        };
+        text::difference(&short(&self.old), &short(&self.new))
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { component, name, old, new } = self;
@@ -240,15 +253,11 @@ impl fmt::Display for Change {
         if !name.is_empty() {
             write!(f, " {name}")?;
         }
-        // A digest tells a person only that it differs.
-        let short = |text: &str| match Digest::parse(text) {
-            Some(digest) => digest.short(),
-            None => text.to_owned(),
-        };
+        let (was, is) = self.shown();
         match (old, new) {
-            (Some(old), Some(new)) => write!(f, ": {} → {}", short(old), short(new)),
-            (None, Some(new)) => write!(f, ": new ({})", short(new)),
-            (Some(old), None) => write!(f, ": gone (was {})", short(old)),
+            (Some(_), Some(_)) => write!(f, ": {was} → {is}"),
+            (None, Some(_)) => write!(f, ": new ({is})"),
+            (Some(_), None) => write!(f, ": gone (was {was})"),
             (None, None) => Ok(()),
         }
     }

@@ -33,6 +33,24 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// Two long texts, cut to where they begin to differ.
+pub fn difference(old: &str, new: &str) -> (String, String) {
+    const CHARACTERS: usize = 60;
+    const BEFORE: usize = 16;
+    if old.chars().count() <= CHARACTERS && new.chars().count() <= CHARACTERS {
+        return (old.to_owned(), new.to_owned());
+    }
+    let common = old.chars().zip(new.chars()).take_while(|(a, b)| a == b).count();
+    let skipped = common.saturating_sub(BEFORE);
+    let cut = |text: &str| {
+        let rest = text.chars().count().saturating_sub(skipped);
+        let shown: String = text.chars().skip(skipped).take(CHARACTERS).collect();
+        let (start, end) = (if skipped > 0 { "…" } else { "" }, if rest > CHARACTERS { "…" } else { "" });
+        format!("{start}{shown}{end}")
+    };
+    (cut(old), cut(new))
+}
+
 /// `1 step`, `2 steps`.
 pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -41,6 +59,16 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut_to_their_difference() {
+        let (a, b) = ("x".repeat(100) + "old", "x".repeat(100) + "new and more");
+        let lead = format!("…{}", "x".repeat(16));
+        assert_eq!(difference(&a, &b), (format!("{lead}old"), format!("{lead}new and more")));
+        assert_eq!(difference("short", "long"), ("short".to_owned(), "long".to_owned()));
+        let (a, _) = difference(&"y".repeat(200), "z");
+        assert_eq!(a, format!("{}…", "y".repeat(60)));
+    }
 
     #[test]
     fn people_read_them() {

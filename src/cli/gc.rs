@@ -59,7 +59,7 @@ impl Gc {
             }
         };
         let bytes: u64 = removed.iter().map(|candidate| candidate.bytes).sum();
-        let seconds: f64 = removed.iter().map(|candidate| candidate.seconds).sum();
+        let seconds = removed.iter().fold(0.0, |sum, candidate| sum + candidate.seconds);
         if self.json {
             output::write_json(
                 &json!({"dry_run": self.dry_run, "bytes": bytes, "seconds": seconds, "removed": removed}),

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::graph::{Graph, Source as Input};
 use crate::history::History;
-use crate::key::{Change, Digest, Reason};
+use crate::key::{Change, Reason};
 use crate::output::{self, table};
 use crate::plan::{Selection, State};
 use crate::store::Store;
@@ -141,13 +141,11 @@ fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
 
 fn changes_table(graph: &Graph, node: NodeIndex, changes: &[Change]) -> String {
     let mut rows = vec![["", "was", "is"].map(str::to_owned).to_vec()];
-    for Change { component, name, old, new } in changes {
-        let shown = |value: &Option<String>| match value {
-            Some(text) => Digest::parse(text).map_or_else(|| text.clone(), |digest| digest.short()),
-            None => "-".to_owned(),
-        };
+    for change in changes {
+        let Change { component, name, old: _, new: _ } = change;
         let from = if component == "input" { source_of(graph, node, name) } else { String::new() };
-        rows.push(vec![format!("  {component} {name}{from}"), shown(old), shown(new)]);
+        let (was, is) = change.shown();
+        rows.push(vec![format!("  {component} {name}{from}"), was, is]);
     }
     table(&rows)
 }
