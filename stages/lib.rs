@@ -6,6 +6,7 @@
 pub mod checkpoint;
 mod code;
 mod command;
+mod dataset;
 pub mod disk;
 pub mod kit;
 mod simulate;
@@ -15,4 +16,4 @@ pub mod warden;
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, simulate::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, simulate::KIND];

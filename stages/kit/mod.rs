@@ -1,7 +1,13 @@
 //! What several kinds share.
 
 pub mod cells;
+pub mod formats;
 pub mod genes;
+mod hdf5;
+mod lines;
+pub mod names;
 pub mod network;
+pub mod pseudotime;
 pub mod random;
+mod records;
 pub mod table;

@@ -1,4 +1,6 @@
 //! The kinds that turn what biologists have into tables, run as the engine runs them.
 
+mod dataset;
+mod mutate;
 mod simulate;
 mod support;
