@@ -9,15 +9,13 @@ use crate::code;
 use crate::kit::cells::{self, CellWriter};
 use crate::kit::network::{self, Network};
 use crate::kit::pseudotime::{self, Moment};
-use crate::kit::{genes, table};
+use crate::kit::{genes, types};
 use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
-use arrow::array::StringArray;
 use curated::Model;
 use scale_free::ScaleFree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Simulate>(
@@ -99,9 +97,8 @@ impl Stage for Simulate {
         let ids: Vec<String> = (1..=self.cells).map(|cell| format!("cell{cell:0width$}")).collect();
         match simulated.labels {
             Labels::Types(types) => {
-                let types = Arc::new(StringArray::from_iter_values(types));
-                let cells = Arc::new(StringArray::from_iter_values(&ids));
-                table::write(&io.out("types.parquet"), vec![("cell", cells), ("type", types)])?;
+                let types: Vec<(String, String)> = ids.iter().cloned().zip(types).collect();
+                types::write(&io.out(types::FILE), &types)?;
             }
             Labels::Times(times) => {
                 let moment = |(cell, pseudotime): (&String, f64)| Moment {

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 /// More text than any table of names holds; a damaged length must not fill the memory.
 const MOST_TEXT_BYTES: usize = 1 << 30;
 
+/// What a file may unpack to, per byte of it and at least: deflate packs no more than 1,032 to 1, and a damaged
+/// extent must not fill the memory.
+const MOST_UNPACKED: u64 = 2048;
+const ALWAYS_UNPACKED: u64 = 1 << 26;
+
 /// An open HDF5 file.
 pub struct Hdf5 {
     file: hdf5_pure::File,
@@ -48,7 +53,8 @@ impl Hdf5 {
         let dataset = self.file.dataset(name).map_err(|error| damaged(&place, &error))?;
         let shape = dataset.shape().map_err(|error| damaged(&place, &error))?;
         check_filters(&dataset.filters(), &self.path)?;
-        Ok(Array { dataset, shape, place })
+        let most_bytes = self.file.file_size().saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED);
+        Ok(Array { dataset, shape, place, most_bytes })
     }
 
     /// A text attribute of a group or an array.
@@ -120,6 +126,7 @@ pub struct Array {
     dataset: hdf5_pure::Dataset,
     shape: Vec<u64>,
     place: String,
+    most_bytes: u64,
 }
 
 impl Array {
@@ -145,13 +152,13 @@ impl Array {
 
     /// Rows as numbers, one row after the other.
     pub fn floats(&self, start: u64, count: u64) -> Result<Vec<f32>> {
-        self.check_numbers()?;
+        self.check_numbers(count)?;
         self.dataset.read_f32_rows(start, count).map_err(|error| damaged(&self.place, &error))
     }
 
     /// Rows as whole numbers.
     pub fn integers(&self, start: u64, count: u64) -> Result<Vec<i64>> {
-        self.check_numbers()?;
+        self.check_numbers(count)?;
         self.dataset.read_i64_rows(start, count).map_err(|error| damaged(&self.place, &error))
     }
 
@@ -159,6 +166,7 @@ impl Array {
     pub fn indices(&self, start: u64, count: u64) -> Result<Vec<u32>> {
         let narrow = matches!(self.dataset.dtype(), Ok(DType::I32 | DType::U32));
         if narrow {
+            self.check_size(count)?;
             return self.dataset.read_u32_rows(start, count).map_err(|error| damaged(&self.place, &error));
         }
         let wide = self.integers(start, count)?;
@@ -167,6 +175,7 @@ impl Array {
 
     /// The whole array as text.
     pub fn strings(&self) -> Result<Vec<String>> {
+        self.check_size(self.rows())?;
         let read = match self.dataset.dtype() {
             Ok(DType::VariableLengthString) => self
                 .dataset
@@ -187,6 +196,7 @@ impl Array {
         let Datatype::String { size: width, .. } = found.datatype else {
             bail!("{}: the member `{member}` holds no text of fixed width", self.place)
         };
+        self.check_size(self.rows())?;
         let raw = self.dataset.read_raw().map_err(|error| damaged(&self.place, &error))?;
         let (start, width) = (found.byte_offset as usize, width as usize);
         let text = |element: &[u8]| {
@@ -198,12 +208,32 @@ impl Array {
         texts.with_context(|| format!("{}: the member `{member}` is not UTF-8 text", self.place))
     }
 
-    fn check_numbers(&self) -> Result<()> {
+    fn rows(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    fn check_numbers(&self, rows: u64) -> Result<()> {
         use DType::{Enum, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+        self.check_size(rows)?;
         match self.dataset.dtype() {
             Ok(F32 | F64 | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | Enum(_)) => Ok(()),
             Ok(other) => bail!("{} should hold numbers and holds {other}", self.place),
             Err(error) => Err(damaged(&self.place, &error)),
+        }
+    }
+
+    /// Refuses rows that the file cannot hold.
+    fn check_size(&self, rows: u64) -> Result<()> {
+        let element = self.dataset.element_size().map_err(|error| damaged(&self.place, &error))?;
+        let rows = rows.min(self.rows());
+        let extents = self.shape.iter().skip(1).chain([&element]);
+        match extents.copied().try_fold(rows, u64::checked_mul) {
+            Some(bytes) if bytes <= self.most_bytes => Ok(()),
+            _ => bail!(
+                "{} is {:?}, which such a small file cannot hold; it may be damaged",
+                self.place,
+                self.shape
+            ),
         }
     }
 }

@@ -11,3 +11,4 @@ pub mod pseudotime;
 pub mod random;
 mod records;
 pub mod table;
+pub mod types;

@@ -70,7 +70,7 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_dictionary_enabled(true);
     for field in schema.fields() {
         if let DataType::List(item) = field.data_type()
-            && item.data_type().is_integer()
+            && *item.data_type() == DataType::UInt32
         {
             // Gene indices rise within a cell: their differences are small, and a dictionary would only cost time.
             let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
