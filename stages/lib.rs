@@ -9,6 +9,7 @@ mod command;
 mod dataset;
 pub mod disk;
 pub mod kit;
+mod preprocess;
 mod simulate;
 pub mod stage;
 pub mod warden;
@@ -16,4 +17,4 @@ pub mod warden;
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, simulate::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND];

@@ -10,5 +10,6 @@ pub mod network;
 pub mod pseudotime;
 pub mod random;
 mod records;
+pub mod statistics;
 pub mod table;
 pub mod types;

@@ -2,5 +2,6 @@
 
 mod dataset;
 mod mutate;
+mod preprocess;
 mod simulate;
 mod support;
