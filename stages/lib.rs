@@ -11,10 +11,11 @@ pub mod disk;
 pub mod kit;
 mod preprocess;
 mod simulate;
+mod split;
 pub mod stage;
 pub mod warden;
 
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND, split::KIND];

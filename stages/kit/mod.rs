@@ -7,6 +7,7 @@ mod hdf5;
 mod lines;
 pub mod names;
 pub mod network;
+pub mod pairs;
 pub mod pseudotime;
 pub mod random;
 mod records;

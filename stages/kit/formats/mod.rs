@@ -114,6 +114,11 @@ pub fn read_list(path: &Path) -> Result<Vec<String>> {
     tables::list(path)
 }
 
+/// Reads `TF,Target,Label`, whose pairs are indices below `genes`.
+pub fn read_index_pairs(path: &Path, genes: usize) -> Result<Vec<(usize, usize, bool)>> {
+    tables::index_pairs(path, genes)
+}
+
 /// Tells the format from the content of a folder or the first bytes of a file.
 pub fn detect(path: &Path) -> Result<Format> {
     let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());

@@ -91,3 +91,21 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
     }
     Ok(names)
 }
+
+/// Reads `TF,Target,Label`, whose pairs are indices below `genes`.
+pub fn index_pairs(path: &Path, genes: usize) -> Result<Vec<(usize, usize, bool)>> {
+    let mut records = Records::open(path)?;
+    let columns = [records.column("TF")?, records.column("Target")?, records.column("Label")?];
+    let mut pairs = Vec::new();
+    while records.advance()? {
+        let record = records.record();
+        let [tf, target, label] = columns.map(|column| record.field(column).trim().parse::<usize>());
+        match (tf, target, label) {
+            (Ok(tf), Ok(target), Ok(label @ 0..=1)) if tf < genes && target < genes => {
+                pairs.push((tf, target, label == 1));
+            }
+            _ => bail!("{} should be two indices below {genes} and a label, 0 or 1", records.place()),
+        }
+    }
+    Ok(pairs)
+}

@@ -4,4 +4,5 @@ mod dataset;
 mod mutate;
 mod preprocess;
 mod simulate;
+mod split;
 mod support;
