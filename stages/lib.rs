@@ -13,9 +13,10 @@ mod preprocess;
 mod simulate;
 mod split;
 pub mod stage;
+mod tokenise;
 pub mod warden;
 
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND, split::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];

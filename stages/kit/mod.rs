@@ -13,4 +13,5 @@ pub mod random;
 mod records;
 pub mod statistics;
 pub mod table;
+pub mod tokens;
 pub mod types;

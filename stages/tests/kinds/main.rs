@@ -6,3 +6,4 @@ mod preprocess;
 mod simulate;
 mod split;
 mod support;
+mod tokenise;
