@@ -54,7 +54,11 @@ impl Hdf5 {
         let shape = dataset.shape().map_err(|error| damaged(&place, &error))?;
         check_filters(&dataset.filters(), &self.path)?;
         let most_bytes = self.file.file_size().saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED);
-        Ok(Array { dataset, shape, place, most_bytes })
+        let array = Array { dataset, shape, place, most_bytes };
+        // One chunk is unpacked whole, whatever part of it is wanted.
+        let chunk = array.dataset.chunk_shape().map_err(|error| damaged(&array.place, &error))?;
+        array.check_bytes(chunk.as_deref().unwrap_or(&[]))?;
+        Ok(array)
     }
 
     /// A text attribute of a group or an array.
@@ -224,16 +228,18 @@ impl Array {
 
     /// Refuses rows that the file cannot hold.
     fn check_size(&self, rows: u64) -> Result<()> {
+        let extents: Vec<u64> =
+            std::iter::once(rows.min(self.rows())).chain(self.shape.iter().skip(1).copied()).collect();
+        self.check_bytes(&extents)
+    }
+
+    fn check_bytes(&self, extents: &[u64]) -> Result<()> {
         let element = self.dataset.element_size().map_err(|error| damaged(&self.place, &error))?;
-        let rows = rows.min(self.rows());
-        let extents = self.shape.iter().skip(1).chain([&element]);
-        match extents.copied().try_fold(rows, u64::checked_mul) {
+        match extents.iter().copied().try_fold(element, u64::checked_mul) {
             Some(bytes) if bytes <= self.most_bytes => Ok(()),
-            _ => bail!(
-                "{} is {:?}, which such a small file cannot hold; it may be damaged",
-                self.place,
-                self.shape
-            ),
+            _ => {
+                bail!("{} is {extents:?}, which such a small file cannot hold; it may be damaged", self.place)
+            }
         }
     }
 }
