@@ -8,6 +8,7 @@ mod code;
 mod command;
 mod dataset;
 pub mod disk;
+mod export;
 pub mod kit;
 mod preprocess;
 mod simulate;
@@ -19,4 +20,4 @@ pub mod warden;
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, export::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];

@@ -1,6 +1,7 @@
 //! The kinds that turn what biologists have into tables, run as the engine runs them.
 
 mod dataset;
+mod export;
 mod mutate;
 mod preprocess;
 mod simulate;
