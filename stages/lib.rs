@@ -6,13 +6,18 @@
 pub mod checkpoint;
 mod code;
 mod command;
+mod dataset;
 pub mod disk;
+mod export;
 pub mod kit;
+mod preprocess;
 mod simulate;
+mod split;
 pub mod stage;
+mod tokenise;
 pub mod warden;
 
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, simulate::KIND];
+pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, export::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];

@@ -8,15 +8,14 @@ mod scale_free;
 use crate::code;
 use crate::kit::cells::{self, CellWriter};
 use crate::kit::network::{self, Network};
-use crate::kit::{genes, table};
+use crate::kit::pseudotime::{self, Moment};
+use crate::kit::{genes, types};
 use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
-use arrow::array::{ArrayRef, Float64Array, StringArray};
 use curated::Model;
 use scale_free::ScaleFree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Simulate>(
@@ -96,18 +95,19 @@ impl Stage for Simulate {
         simulated.network.write(&io.out(network::FILE))?;
         let width = self.cells.to_string().len();
         let ids: Vec<String> = (1..=self.cells).map(|cell| format!("cell{cell:0width$}")).collect();
-        let id_column: ArrayRef = Arc::new(StringArray::from_iter_values(&ids));
         match simulated.labels {
             Labels::Types(types) => {
-                let types = Arc::new(StringArray::from_iter_values(types));
-                table::write(&io.out("types.parquet"), vec![("cell", id_column), ("type", types)])?;
+                let types: Vec<(String, String)> = ids.iter().cloned().zip(types).collect();
+                types::write(&io.out(types::FILE), &types)?;
             }
             Labels::Times(times) => {
-                let lineages = Arc::new(StringArray::from_iter_values(times.iter().map(|_| "time")));
-                let times = Arc::new(Float64Array::from(times));
-                let columns: Vec<(&str, ArrayRef)> =
-                    vec![("cell", id_column), ("lineage", lineages), ("pseudotime", times)];
-                table::write(&io.out("pseudotime.parquet"), columns)?;
+                let moment = |(cell, pseudotime): (&String, f64)| Moment {
+                    cell: cell.clone(),
+                    lineage: "time".to_owned(),
+                    pseudotime,
+                };
+                let moments: Vec<Moment> = ids.iter().zip(times).map(moment).collect();
+                pseudotime::write(&io.out(pseudotime::FILE), &moments)?;
             }
         }
         let indices: Vec<u32> = (0..simulated.genes.len() as u32).collect();

@@ -1,7 +1,20 @@
 //! What several kinds share.
 
 pub mod cells;
+pub mod embeddings;
+pub mod formats;
 pub mod genes;
+mod hdf5;
+pub mod hdf5_draft;
+mod lines;
+pub mod names;
 pub mod network;
+pub mod pairs;
+pub mod pseudotime;
 pub mod random;
+mod records;
+pub mod scores;
+pub mod statistics;
 pub mod table;
+pub mod tokens;
+pub mod types;

@@ -12,6 +12,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
@@ -70,7 +71,7 @@ fn properties(schema: &Schema) -> WriterProperties {
         .set_dictionary_enabled(true);
     for field in schema.fields() {
         if let DataType::List(item) = field.data_type()
-            && item.data_type().is_integer()
+            && *item.data_type() == DataType::UInt32
         {
             // Gene indices rise within a cell: their differences are small, and a dictionary would only cost time.
             let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
@@ -197,7 +198,11 @@ impl Batches {
     /// Reads the footer.
     pub fn open(path: &Path) -> Result<Batches> {
         let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
+        let bytes = file.metadata().map_err(|error| disk::fault("looking at", path, error))?.len();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| reading(path))?;
+        if !columns_lie_within(builder.metadata(), bytes) {
+            bail!("{}: is damaged: its columns lie outside of the file", path.display());
+        }
         let inner = builder.with_batch_size(ROWS_PER_BATCH).build().with_context(|| reading(path))?;
         Ok(Batches { inner, path: path.to_owned() })
     }
@@ -214,6 +219,20 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Result<RecordBatch>> {
         self.inner.next().map(|batch| batch.with_context(|| reading(&self.path)))
     }
+}
+
+/// The library takes these numbers as they are, and panics or asks for any memory where they are damaged.
+fn columns_lie_within(metadata: &ParquetMetaData, bytes: u64) -> bool {
+    let lies_within = |column: &ColumnChunkMetaData| {
+        let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let end = start.checked_add(column.compressed_size());
+        start >= 0
+            && column.data_page_offset() >= 0
+            && column.compressed_size() >= 0
+            && column.num_values() >= 0
+            && end.is_some_and(|end| u64::try_from(end).is_ok_and(|end| end <= bytes))
+    };
+    metadata.row_groups().iter().all(|group| group.num_rows() >= 0 && group.columns().iter().all(lies_within))
 }
 
 fn reading(path: &Path) -> String {

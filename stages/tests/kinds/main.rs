@@ -1,4 +1,10 @@
 //! The kinds that turn what biologists have into tables, run as the engine runs them.
 
+mod dataset;
+mod export;
+mod mutate;
+mod preprocess;
 mod simulate;
+mod split;
 mod support;
+mod tokenise;

@@ -103,3 +103,8 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     println!("skipped: no real data at {}", found.display());
     None
 }
+
+/// A file or folder of the fixtures.
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
+}

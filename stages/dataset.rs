@@ -1,0 +1,316 @@
+//! `dataset`: reads what biologists have.
+
+use crate::code;
+use crate::kit::cells::{self, CellWriter};
+use crate::kit::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
+use crate::kit::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
+use crate::kit::{genes, network, pseudotime};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Context, Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Dataset>(
+    "dataset",
+    "reads expression data: h5ad, 10x, loom, BEELINE, GENELink, csv, Parquet",
+    Slots::Named(&[
+        Slot { name: "data", about: "the file or folder", required: true },
+        Slot { name: "network", about: "a known network: `Gene1,Gene2[,Type]`", required: false },
+        Slot {
+            name: "genes",
+            about: "names of genes, one a line, that the data's names are brought to",
+            required: false,
+        },
+    ]),
+    code::DATASET,
+);
+
+/// Expression data as biologists have it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Dataset {
+    /// How the data is laid out; told from its content where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Format>,
+    /// What the rows of a text or Parquet matrix are; it cannot be told from its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    orient: Option<Orient>,
+    /// Of h5ad and loom: `X`, `raw`, or the name of a layer.
+    matrix: String,
+    /// Of 10x: whether genes go by symbol or by id.
+    names: Names,
+    /// Whether the values must be counts.
+    values: Values,
+    /// The share of the network's or the list's genes that the data must have.
+    least_matched: f64,
+}
+
+/// What values may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Values {
+    /// Any finite numbers.
+    Any,
+    /// Whole numbers from 0 on.
+    Counts,
+}
+
+impl Default for Dataset {
+    fn default() -> Dataset {
+        Dataset {
+            format: None,
+            orient: None,
+            matrix: "X".to_owned(),
+            names: Names::Symbol,
+            values: Values::Any,
+            least_matched: 0.5,
+        }
+    }
+}
+
+impl Stage for Dataset {
+    fn run(&self, io: &Io) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.least_matched) {
+            bail!("`least_matched` is {}; give a share from 0 to 1", self.least_matched);
+        }
+        let path = io.input("data")?;
+        let format = self.format.map_or_else(|| formats::detect(path), Ok)?;
+        let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names };
+        let mut checked = Checked::new(io, path, self.values)?;
+        let mut beside = formats::read(path, format, &choices, &mut checked)?;
+        if let Some(network) = io.optional_input("network") {
+            let Beside { network, left_out, .. } = formats::read_network(network)?;
+            beside = Beside { network, left_out, ..beside };
+        }
+        let (mut names, ids) = checked.finish(beside.labels_only)?;
+        self.bring_to_lists(io, &beside, &mut names, &ids)?;
+        genes::write(&io.out(genes::FILE), &names)?;
+        write_network(io, beside.network, beside.left_out, &names)?;
+        write_pseudotime(io, beside.pseudotime, &ids)
+    }
+}
+
+impl Dataset {
+    /// Gives genes the names that the network or the list has for them.
+    fn bring_to_lists(
+        &self,
+        io: &Io,
+        beside: &Beside,
+        names: &mut [String],
+        ids: &HashSet<String>,
+    ) -> Result<()> {
+        if let Some(path) = io.optional_input("genes") {
+            let list = formats::read_list(path)?;
+            self.bring_to(io, "the list", list.iter().map(String::as_str).collect(), names, ids)?;
+        }
+        if let Some(network) = &beside.network {
+            let list = network.edges().flat_map(|(tf, target, _)| [tf, target]).collect();
+            self.bring_to(io, "the network", list, names, ids)?;
+        }
+        let dates: Vec<&String> =
+            names.iter().filter(|name| !before_the_spreadsheet(name).is_empty()).collect();
+        if let Some(first) = dates.first() {
+            io.warn(format!(
+                "{} names of genes look like dates that a spreadsheet made of them, such as `{first}`",
+                dates.len()
+            ));
+        }
+        Ok(())
+    }
+
+    fn bring_to(
+        &self,
+        io: &Io,
+        what: &str,
+        list: BTreeSet<&str>,
+        names: &mut [String],
+        ids: &HashSet<String>,
+    ) -> Result<()> {
+        let matching = Matching::new(names, list.iter().copied());
+        let share = matching.matched() as f64 / list.len().max(1) as f64;
+        let among_cells = list.iter().filter(|name| ids.contains(**name)).count();
+        if among_cells > matching.matched() {
+            bail!(
+                "{among_cells} genes of {what} are among the names of the cells and {} among those of the genes; \
+                 the matrix lies the other way round, see `orient`",
+                matching.matched()
+            );
+        }
+        if let Some(sentence) = matching.sentence(what) {
+            if share < self.least_matched {
+                bail!(
+                    "{sentence}; at least {:.0} % must be there (`least_matched`)",
+                    self.least_matched * 100.0
+                );
+            }
+            io.warn(sentence);
+        }
+        for (index, name) in matching.renamed {
+            names[index] = name;
+        }
+        Ok(())
+    }
+}
+
+fn write_network(
+    io: &Io,
+    network: Option<network::Network>,
+    left_out: usize,
+    names: &[String],
+) -> Result<()> {
+    let Some(mut network) = network else { return Ok(()) };
+    if left_out > 0 {
+        io.warn(format!("left out {left_out} edges that are there twice or lead from a gene to itself"));
+    }
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let all = network.len();
+    network.retain(|tf, target| known.contains(tf) && known.contains(target));
+    if network.len() < all {
+        io.warn(format!("left out {} of {all} edges between genes that the data lacks", all - network.len()));
+    }
+    network.write(&io.out(network::FILE))
+}
+
+fn write_pseudotime(io: &Io, mut moments: Vec<pseudotime::Moment>, ids: &HashSet<String>) -> Result<()> {
+    if moments.is_empty() {
+        return Ok(());
+    }
+    let all = moments.len();
+    moments.retain(|moment| ids.contains(&moment.cell));
+    if moments.len() < all {
+        io.warn(format!(
+            "left out {} of {all} pseudotimes of cells that the data lacks",
+            all - moments.len()
+        ));
+    }
+    pseudotime::write(&io.out(pseudotime::FILE), &moments)
+}
+
+/// Writes cells as they come and refuses what no expression data may be.
+struct Checked<'a> {
+    io: &'a Io,
+    place: &'a Path,
+    counts: bool,
+    genes: Vec<String>,
+    ids: HashSet<String>,
+    writer: CellWriter,
+    negative: u64,
+    empty: bool,
+}
+
+impl<'a> Checked<'a> {
+    fn new(io: &'a Io, place: &'a Path, values: Values) -> Result<Checked<'a>> {
+        let writer = CellWriter::create(&io.out(cells::FILE))?;
+        let counts = values == Values::Counts;
+        let (genes, ids) = (Vec::new(), HashSet::new());
+        Ok(Checked { io, place, counts, genes, ids, writer, negative: 0, empty: true })
+    }
+
+    /// The names of genes and cells.
+    fn finish(self, labels_only: bool) -> Result<(Vec<String>, HashSet<String>)> {
+        self.writer.finish()?;
+        if labels_only {
+            let path = self.io.out(cells::FILE);
+            crate::disk::remove_file(&path)?;
+            return Ok((self.genes, self.ids));
+        }
+        let place = self.place.display();
+        if self.ids.is_empty() {
+            bail!("{place}: has no cells");
+        }
+        if self.empty {
+            bail!("{place}: all values are zero");
+        }
+        if self.ids.iter().filter(|id| is_ensembl(id)).count() * 2 > self.ids.len() {
+            bail!(
+                "{place}: the cells have names of genes; the matrix lies the other way round, see `orient`"
+            );
+        }
+        if self.negative > 0 {
+            self.io.warn(format!(
+                "{} values are negative: this is scaled data; counts may be in another `matrix`, such as `raw`",
+                self.negative
+            ));
+        }
+        Ok((self.genes, self.ids))
+    }
+
+    fn check_value(&self, id: &str, gene: u32, value: f32) -> Result<()> {
+        let place = || {
+            let gene = self.genes.get(gene as usize).map_or("?", String::as_str);
+            format!("{}: cell `{id}`, gene `{gene}`", self.place.display())
+        };
+        if !value.is_finite() {
+            bail!("{}: the value is {value}, which is no number", place());
+        }
+        if self.counts && value < 0.0 {
+            bail!("{}: the count is {value}, which is negative", place());
+        }
+        if self.counts && value.fract() != 0.0 {
+            bail!(
+                "{}: the count is {value}, which is no whole number; these may be normalised values",
+                place()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Checked<'_> {
+    fn genes(&mut self, names: Vec<String>) -> Result<()> {
+        let place = self.place.display();
+        if names.is_empty() {
+            bail!("{place}: has no genes");
+        }
+        if let Some(index) = names.iter().position(|name| name.trim().is_empty()) {
+            bail!("{place}: gene {} has no name", index + 1);
+        }
+        let mut seen = HashSet::with_capacity(names.len());
+        if let Some(twice) = names.iter().find(|name| !seen.insert(name.as_str())) {
+            bail!(
+                "{place}: the gene `{twice}` is there twice; of 10x files, `names: id` takes names that are unique"
+            );
+        }
+        if names.iter().filter(|name| is_barcode(name)).count() * 2 > names.len() {
+            let first = &names[0];
+            bail!(
+                "{place}: the genes have names of cells (`{first}`); the matrix lies the other way round, see `orient`"
+            );
+        }
+        self.genes = names;
+        Ok(())
+    }
+
+    fn cell(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
+        if self.ids.len().is_multiple_of(1024) {
+            self.poll()?;
+        }
+        let fine =
+            |value: &f32| value.is_finite() && (!self.counts || (*value >= 0.0 && value.fract() == 0.0));
+        if !values.iter().all(fine) {
+            for (gene, value) in genes.iter().zip(values) {
+                self.check_value(id, *gene, *value)?;
+            }
+        }
+        self.negative += values.iter().filter(|value| **value < 0.0).count() as u64;
+        self.empty &= values.iter().all(|value| *value == 0.0);
+        if id.trim().is_empty() {
+            bail!("{}: cell {} has no name", self.place.display(), self.ids.len() + 1);
+        }
+        if !self.ids.insert(id.to_owned()) {
+            bail!("{}: the cell `{id}` is there twice", self.place.display());
+        }
+        self.writer.push(id, genes, values).with_context(|| format!("cell `{id}`"))
+    }
+
+    fn warn(&mut self, text: String) {
+        self.io.warn(text);
+    }
+
+    fn poll(&self) -> Result<()> {
+        Ok(self.io.check_stop()?)
+    }
+}

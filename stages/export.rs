@@ -1,0 +1,69 @@
+//! `export`: results in the formats of other programs.
+
+mod edges;
+mod matrix;
+
+use crate::code;
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Export>(
+    "export",
+    "results in the formats of other programs: BEELINE, pySCENIC, Cytoscape, AnnData, NumPy, csv",
+    Slots::Named(&[
+        Slot {
+            name: "scores",
+            about: "scored pairs, for `beeline`, `pyscenic` and `graphml`",
+            required: false,
+        },
+        Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false },
+        Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false },
+        Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false },
+    ]),
+    code::EXPORT,
+);
+
+/// One file in the format of another program.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Export {
+    /// Which.
+    format: Format,
+    /// Of scored pairs, only as many of the likeliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    top: Option<usize>,
+}
+
+/// What to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// `rankedEdges.csv` of BEELINE, separated by tabs.
+    Beeline,
+    /// `adjacencies.csv` of pySCENIC.
+    Pyscenic,
+    /// `network.graphml`, for Cytoscape.
+    Graphml,
+    /// `data.h5ad` with embeddings in `obsm` and `varm`.
+    H5ad,
+    /// Embeddings as `genes.npy` and `cells.npy`, the names beside them.
+    Npy,
+    /// `expression.csv`: genes × cells.
+    Csv,
+}
+
+impl Stage for Export {
+    fn run(&self, io: &Io) -> Result<()> {
+        match self.format {
+            Format::Beeline => edges::beeline(io, self.top),
+            Format::Pyscenic => edges::pyscenic(io, self.top),
+            Format::Graphml => edges::graphml(io, self.top),
+            Format::H5ad => matrix::h5ad(io),
+            Format::Npy => matrix::npy(io),
+            Format::Csv => matrix::csv(io),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Expression and embeddings as matrices.
+
+use crate::disk;
+use crate::kit::cells::{self, CellReader};
+use crate::kit::embeddings::{self, Embeddings};
+use crate::kit::genes;
+use crate::kit::hdf5_draft::{Draft, Group};
+use crate::stage::Io;
+use anyhow::{Context, Result, bail};
+use std::fmt::Write;
+
+/// The cells of an artifact, held in memory as compressed rows.
+struct Rows {
+    genes: Vec<String>,
+    ids: Vec<String>,
+    indptr: Vec<i64>,
+    indices: Vec<i32>,
+    data: Vec<f32>,
+}
+
+impl Rows {
+    fn read(io: &Io) -> Result<Rows> {
+        let data = io.input("data")?;
+        let genes = genes::read(&data.join(genes::FILE))?;
+        let reader = CellReader::open(&data.join(cells::FILE), genes.len())?;
+        let mut rows =
+            Rows { genes, ids: Vec::new(), indptr: vec![0], indices: Vec::new(), data: Vec::new() };
+        for batch in reader {
+            io.check_stop()?;
+            for (id, genes, values) in batch?.cells() {
+                rows.ids.push(id.to_owned());
+                rows.indices.extend(genes.iter().map(|gene| *gene as i32));
+                rows.data.extend_from_slice(values);
+                rows.indptr.push(rows.indices.len() as i64);
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// `data.h5ad` as AnnData 0.12 writes it.
+pub fn h5ad(io: &Io) -> Result<()> {
+    let rows = Rows::read(io)?;
+    let mut draft = Draft::new(&encoding("anndata", "0.1.0"));
+    let mut matrix = Group::new("X", &encoding("csr_matrix", "0.1.0"));
+    matrix.sizes("shape", &[rows.ids.len() as i64, rows.genes.len() as i64]);
+    matrix.floats("data", &rows.data, &[rows.data.len() as u64], &[]);
+    matrix.integers("indices", &rows.indices);
+    matrix.long_integers("indptr", &rows.indptr);
+    draft.add(matrix);
+    for (name, names) in [("obs", &rows.ids), ("var", &rows.genes)] {
+        let mut table = Group::new(name, &encoding("dataframe", "0.2.0"));
+        table.text("_index", "_index");
+        table.no_numbers("column-order");
+        table.strings("_index", names, &encoding("string-array", "0.2.0"));
+        draft.add(table);
+    }
+    for (slot, name, names) in
+        [("cell_embeddings", "obsm", &rows.ids), ("gene_embeddings", "varm", &rows.genes)]
+    {
+        let mut group = Group::new(name, &encoding("dict", "0.1.0"));
+        if let Some(folder) = io.optional_input(slot) {
+            let path = folder.join(embeddings::FILE);
+            let embeddings = Embeddings::read(&path)?;
+            let shape = [names.len() as u64, embeddings.dimensions as u64];
+            group.floats("X_embedding", &embeddings.of(names, &path)?, &shape, &encoding("array", "0.2.0"));
+        }
+        draft.add(group);
+    }
+    draft.write(&io.out("data.h5ad"))
+}
+
+/// What AnnData wants to know of every group and array.
+fn encoding(name: &'static str, version: &'static str) -> [(&'static str, &'static str); 2] {
+    [("encoding-type", name), ("encoding-version", version)]
+}
+
+/// `genes.npy` and `cells.npy`, with a list of names beside each.
+pub fn npy(io: &Io) -> Result<()> {
+    let mut written = 0;
+    for (slot, name) in [("gene_embeddings", "genes"), ("cell_embeddings", "cells")] {
+        let Some(folder) = io.optional_input(slot) else { continue };
+        let embeddings = Embeddings::read(&folder.join(embeddings::FILE))?;
+        let bytes = npy_bytes(&embeddings.values, embeddings.names.len(), embeddings.dimensions);
+        disk::write(&io.out(&format!("{name}.npy")), &bytes)?;
+        let names: String = embeddings.names.iter().map(|name| format!("{name}\n")).collect();
+        disk::write(&io.out(&format!("{name}.txt")), names.as_bytes())?;
+        written += 1;
+    }
+    match written {
+        0 => bail!("`npy` needs vectors in the input `gene_embeddings` or `cell_embeddings`"),
+        _ => Ok(()),
+    }
+}
+
+/// Version 1.0 of NumPy's format: a header padded so that the numbers begin at a multiple of 64.
+fn npy_bytes(values: &[f32], rows: usize, columns: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = length - 1).bytes());
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// `expression.csv`: a row for each gene, a column for each cell.
+pub fn csv(io: &Io) -> Result<()> {
+    let rows = Rows::read(io)?;
+    for name in rows.genes.iter().chain(&rows.ids) {
+        if name.contains([',', '"', '\n']) {
+            bail!("the name `{}` cannot stand in a csv", name.escape_debug());
+        }
+    }
+    let mut columns = vec![vec![0.0; rows.ids.len()]; rows.genes.len()];
+    for (cell, ends) in rows.indptr.windows(2).enumerate() {
+        for place in ends[0] as usize..ends[1] as usize {
+            columns[rows.indices[place] as usize][cell] = rows.data[place];
+        }
+    }
+    let mut text = format!(",{}\n", rows.ids.join(","));
+    for (gene, values) in rows.genes.iter().zip(columns) {
+        io.check_stop()?;
+        text.push_str(gene);
+        for value in values {
+            write!(text, ",{value}").context("writing expression.csv")?;
+        }
+        text.push('\n');
+    }
+    Ok(disk::write(&io.out("expression.csv"), text.as_bytes())?)
+}

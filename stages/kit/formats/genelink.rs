@@ -1,0 +1,62 @@
+//! The folders of GENELink, whose labels are indices into the rows of the expression.
+
+use super::{Beside, Orient, Sink, tables, text};
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// Reads the expression and the network. Most published folders lack the expression: then the genes
+/// of `Target.csv` stand in its place, and there are no cells.
+pub fn read(path: &Path, sink: &mut dyn Sink) -> Result<Beside> {
+    let (network, left_out) = tables::network(&path.join("BL--network.csv"))?;
+    let beside = Beside { network: Some(network), left_out, ..Beside::default() };
+    let targets = path.join("Target.csv");
+    let indexed = if targets.exists() { Some(tables::genes_by_index(&targets)?) } else { None };
+    let expression = path.join("BL--ExpressionData.csv");
+    if expression.exists() {
+        let mut checked = Checked { inner: sink, indexed, place: targets.display().to_string() };
+        text::read(&expression, Orient::GenesByCells, &mut checked)?;
+        return Ok(beside);
+    }
+    let Some(genes) = indexed else {
+        bail!("{}: has neither `BL--ExpressionData.csv` nor `Target.csv`", path.display())
+    };
+    sink.genes(genes)?;
+    sink.warn(
+        "there is no `BL--ExpressionData.csv`: the labels can be used, but nothing that needs cells"
+            .to_owned(),
+    );
+    Ok(Beside { labels_only: true, ..beside })
+}
+
+/// Sees to it that an index means the same gene to the labels as to the expression.
+struct Checked<'a> {
+    inner: &'a mut dyn Sink,
+    indexed: Option<Vec<String>>,
+    place: String,
+}
+
+impl Sink for Checked<'_> {
+    fn genes(&mut self, names: Vec<String>) -> Result<()> {
+        if let Some(indexed) = self.indexed.as_ref().filter(|indexed| **indexed != names) {
+            let differs = indexed
+                .iter()
+                .zip(&names)
+                .position(|(a, b)| a != b)
+                .unwrap_or(indexed.len().min(names.len()));
+            bail!("{}: the gene at index {differs} is not that of the expression's row", self.place);
+        }
+        self.inner.genes(names)
+    }
+
+    fn cell(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
+        self.inner.cell(id, genes, values)
+    }
+
+    fn warn(&mut self, text: String) {
+        self.inner.warn(text);
+    }
+
+    fn poll(&self) -> Result<()> {
+        self.inner.poll()
+    }
+}

@@ -1,0 +1,165 @@
+//! Compressed sparse matrices in HDF5: `indptr`, `indices`, `data`.
+
+use super::Sink;
+use super::transpose::Transposer;
+use crate::kit::hdf5::{Array, Hdf5};
+use anyhow::{Result, bail};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// What is read at once, 8 bytes each: enough to keep the cores busy, little beside the rest.
+const VALUES_PER_WINDOW: u64 = 1 << 21;
+
+/// A matrix whose major dimension is compressed: the rows of CSR, the columns of CSC.
+pub struct Sparse {
+    indptr: Vec<u64>,
+    indices: Array,
+    data: Array,
+    minor: u64,
+}
+
+impl Sparse {
+    /// Opens the three arrays of a group and checks that they fit together.
+    pub fn open(file: &Hdf5, group: &str, major: usize, minor: usize) -> Result<Sparse> {
+        let [indptr, indices, data] =
+            ["indptr", "indices", "data"].map(|name| file.array(&format!("{group}/{name}")));
+        let (indptr, indices, data) = (indptr?, indices?, data?);
+        let pointers = indptr.shape().first().copied().unwrap_or(0);
+        if pointers != major as u64 + 1 {
+            bail!("{} has {pointers} entries, one more than the {major} names was expected", indptr.place());
+        }
+        let values = data.shape().first().copied().unwrap_or(0);
+        if indices.shape() != data.shape() || data.shape().len() != 1 {
+            bail!("{} has not as many entries as {}", indices.place(), data.place());
+        }
+        let place = indptr.place().to_owned();
+        let indptr: Option<Vec<u64>> =
+            indptr.integers(0, pointers)?.into_iter().map(|pointer| u64::try_from(pointer).ok()).collect();
+        match indptr {
+            Some(indptr) if indptr.is_sorted() && indptr[0] == 0 && indptr[major] == values => {
+                Ok(Sparse { indptr, indices, data, minor: minor as u64 })
+            }
+            _ => bail!("{place} does not rise from 0 to the {values} values that there are"),
+        }
+    }
+
+    /// Gives each major line as a cell.
+    pub fn cells(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
+        let mut sorted = Vec::new();
+        for window in self.windows() {
+            let first = self.indptr[window.start];
+            let (indices, data) = self.read(first..self.indptr[window.end])?;
+            for major in window {
+                let range = (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
+                let (genes, values) = (&indices[range.clone()], &data[range]);
+                if genes.is_sorted_by(|a, b| a < b) {
+                    self.check(genes, &ids[major])?;
+                    sink.cell(&ids[major], genes, values)?;
+                    continue;
+                }
+                sorted.clear();
+                sorted.extend(genes.iter().copied().zip(values.iter().copied()));
+                sorted.sort_by_key(|(gene, _)| *gene);
+                let (genes, values): (Vec<u32>, Vec<f32>) = sorted.iter().copied().unzip();
+                if !genes.is_sorted_by(|a, b| a < b) {
+                    bail!(
+                        "{} has two values for the same gene in cell `{}`",
+                        self.indices.place(),
+                        ids[major]
+                    );
+                }
+                self.check(&genes, &ids[major])?;
+                sink.cell(&ids[major], &genes, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each minor line as a cell.
+    pub fn cells_across(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
+        let mut transposer = Transposer::new(ids.len());
+        for window in self.windows() {
+            sink.poll()?;
+            let first = self.indptr[window.start];
+            let (indices, data) = self.read(first..self.indptr[window.end])?;
+            for major in window {
+                let range = (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
+                for (cell, value) in indices[range.clone()].iter().zip(&data[range]) {
+                    if u64::from(*cell) >= self.minor {
+                        bail!(
+                            "{} holds the index {cell}, and there are {} cells",
+                            self.indices.place(),
+                            self.minor
+                        );
+                    }
+                    transposer.push(*cell as usize, major as u32, *value);
+                }
+            }
+        }
+        transposer.emit(ids, self.indices.place(), sink)
+    }
+
+    /// Prereq: `genes` rise.
+    fn check(&self, genes: &[u32], id: &str) -> Result<()> {
+        match genes.last() {
+            Some(last) if u64::from(*last) >= self.minor => {
+                bail!(
+                    "{} holds the index {last} in cell `{id}`, and there are {} genes",
+                    self.indices.place(),
+                    self.minor
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs of major lines with a bounded number of values; a line that is longer stands alone.
+    fn windows(&self) -> Vec<Range<usize>> {
+        let lines = self.indptr.len() - 1;
+        let mut windows = Vec::new();
+        let mut start = 0;
+        while start < lines {
+            let limit = self.indptr[start] + VALUES_PER_WINDOW;
+            let end = self.indptr.partition_point(|pointer| *pointer <= limit).saturating_sub(1);
+            let end = end.clamp(start + 1, lines);
+            windows.push(start..end);
+            start = end;
+        }
+        windows
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<(Vec<u32>, Vec<f32>)> {
+        let (indices, data) = rayon::join(
+            || in_parts(&self.indices, range.clone(), Array::indices),
+            || in_parts(&self.data, range.clone(), Array::floats),
+        );
+        Ok((indices?, data?))
+    }
+}
+
+/// Reads a range in parallel; the parts end where chunks do, so that none is unpacked twice.
+fn in_parts<T: Send>(
+    array: &Array,
+    range: Range<u64>,
+    read: impl Fn(&Array, u64, u64) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<T>> {
+    let chunk = array.chunk_rows().unwrap_or(1).max(1);
+    let parts = rayon::current_num_threads() as u64;
+    let length = ((range.end - range.start) / parts).div_ceil(chunk).max(1).saturating_mul(chunk);
+    let mut bounds = vec![range.start];
+    let mut next = (range.start / chunk * chunk).saturating_add(length);
+    while next < range.end {
+        bounds.push(next);
+        next = next.saturating_add(length);
+    }
+    bounds.push(range.end);
+    let parts: Vec<Vec<T>> =
+        bounds.par_windows(2).map(|ends| read(array, ends[0], ends[1] - ends[0])).collect::<Result<_>>()?;
+    let expected = (range.end - range.start) as usize;
+    let mut values = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    parts.into_iter().for_each(|mut part| values.append(&mut part));
+    if values.len() != expected {
+        bail!("{} gave {} values of {expected}; the file may be cut off", array.place(), values.len());
+    }
+    Ok(values)
+}

@@ -1,0 +1,245 @@
+//! HDF5 files; the only place that knows which library reads them.
+
+use anyhow::{Context, Result, anyhow, bail};
+use hdf5_pure::{AttrValue, DType, Datatype, Error, VlenStringReadOptions};
+use std::path::{Path, PathBuf};
+
+/// More text than any table of names holds; a damaged length must not fill the memory.
+const MOST_TEXT_BYTES: usize = 1 << 30;
+
+/// What a file may unpack to, per byte of it and at least: deflate packs no more than 1,032 to 1, and a damaged
+/// extent must not fill the memory.
+const MOST_UNPACKED: u64 = 2048;
+const ALWAYS_UNPACKED: u64 = 1 << 26;
+
+/// An open HDF5 file.
+pub struct Hdf5 {
+    file: hdf5_pure::File,
+    path: PathBuf,
+}
+
+impl Hdf5 {
+    /// Reads what it must to find its way; the arrays stay on disk.
+    pub fn open(path: &Path) -> Result<Hdf5> {
+        let file = hdf5_pure::File::open_streaming(path)
+            .map_err(|error| damaged(&path.display().to_string(), &error))?;
+        Ok(Hdf5 { file, path: path.to_owned() })
+    }
+
+    /// Whether a file begins as HDF5 files do.
+    pub fn is(path: &Path) -> bool {
+        hdf5_pure::is_hdf5(path).unwrap_or(false)
+    }
+
+    /// Whether there is a group of this name.
+    pub fn has_group(&self, name: &str) -> bool {
+        self.file.group(name).is_ok()
+    }
+
+    /// Whether there is an array of this name.
+    pub fn has_array(&self, name: &str) -> bool {
+        self.file.dataset(name).is_ok()
+    }
+
+    /// The names of the groups below a group; the empty name is the root.
+    pub fn groups(&self, name: &str) -> Result<Vec<String>> {
+        let group = if name.is_empty() { self.file.root() } else { self.group(name)? };
+        group.groups().map_err(|error| damaged(&self.place(name), &error))
+    }
+
+    /// An array.
+    pub fn array(&self, name: &str) -> Result<Array> {
+        let place = self.place(name);
+        let dataset = self.file.dataset(name).map_err(|error| damaged(&place, &error))?;
+        let shape = dataset.shape().map_err(|error| damaged(&place, &error))?;
+        check_filters(&dataset.filters(), &self.path)?;
+        let most_bytes = self.file.file_size().saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED);
+        let array = Array { dataset, shape, place, most_bytes };
+        // One chunk is unpacked whole, whatever part of it is wanted.
+        let chunk = array.dataset.chunk_shape().map_err(|error| damaged(&array.place, &error))?;
+        array.check_bytes(chunk.as_deref().unwrap_or(&[]))?;
+        Ok(array)
+    }
+
+    /// A text attribute of a group or an array.
+    pub fn text_attribute(&self, of: &str, name: &str) -> Option<std::string::String> {
+        use AttrValue::{
+            AsciiString, AsciiStringSized, String, StringSized, VarLenAsciiString, VarLenString,
+        };
+        match self.attribute(of, name)? {
+            String(text) | AsciiString(text) | VarLenString(text) | VarLenAsciiString(text) => Some(text),
+            StringSized { value, .. } | AsciiStringSized { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    /// An attribute of whole numbers.
+    pub fn sizes_attribute(&self, of: &str, name: &str) -> Option<Vec<u64>> {
+        let signed = |values: Vec<i64>| values.into_iter().map(|value| u64::try_from(value).ok()).collect();
+        match self.attribute(of, name)? {
+            AttrValue::I64Array(values) => signed(values),
+            AttrValue::U64Array(values) => Some(values),
+            AttrValue::I32Array(values) => signed(values.into_iter().map(i64::from).collect()),
+            AttrValue::U32Array(values) => Some(values.into_iter().map(u64::from).collect()),
+            _ => None,
+        }
+    }
+
+    fn attribute(&self, of: &str, name: &str) -> Option<AttrValue> {
+        let mut attributes = match self.file.group(of) {
+            Ok(group) => group.attrs().ok()?,
+            Err(_) => self.file.dataset(of).ok()?.attrs().ok()?,
+        };
+        attributes.remove(name)
+    }
+
+    fn group(&self, name: &str) -> Result<hdf5_pure::Group> {
+        self.file.group(name).map_err(|error| damaged(&self.place(name), &error))
+    }
+
+    /// File and name, for messages.
+    pub fn place(&self, name: &str) -> String {
+        format!("{}: `{name}`", self.path.display())
+    }
+}
+
+fn damaged(place: &str, error: &Error) -> anyhow::Error {
+    anyhow!("{place} cannot be read, the file may be damaged or cut off: {error}")
+}
+
+/// Filters by their registered numbers: those that can be undone here, and a hint for those that cannot.
+fn check_filters(filters: &[u16], path: &Path) -> Result<()> {
+    const READABLE: [u16; 6] = [1, 2, 3, 5, 6, 32000];
+    let Some(filter) = filters.iter().find(|filter| !READABLE.contains(filter)) else { return Ok(()) };
+    let name = match filter {
+        4 => "szip",
+        32001 => "blosc",
+        32004 => "lz4",
+        32015 => "zstd",
+        _ => "a filter",
+    };
+    bail!(
+        "{}: is compressed with {name} (HDF5 filter {filter}), which cannot be read here; convert it with \
+         `python -c \"import hdf5plugin, anndata; anndata.read_h5ad('in.h5ad').write_h5ad('out.h5ad', compression='gzip')\"`",
+        path.display()
+    )
+}
+
+/// An array on disk.
+pub struct Array {
+    dataset: hdf5_pure::Dataset,
+    shape: Vec<u64>,
+    place: String,
+    most_bytes: u64,
+}
+
+impl Array {
+    /// Its extent in each dimension.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// File and name, for messages.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The length of a chunk along the first dimension, if it is stored in chunks.
+    pub fn chunk_rows(&self) -> Option<u64> {
+        self.dataset
+            .chunk_shape()
+            .ok()
+            .flatten()
+            .and_then(|shape| shape.first().copied())
+            .filter(|rows| *rows > 0)
+    }
+
+    /// Rows as numbers, one row after the other.
+    pub fn floats(&self, start: u64, count: u64) -> Result<Vec<f32>> {
+        self.check_numbers(count)?;
+        self.dataset.read_f32_rows(start, count).map_err(|error| damaged(&self.place, &error))
+    }
+
+    /// Rows as whole numbers.
+    pub fn integers(&self, start: u64, count: u64) -> Result<Vec<i64>> {
+        self.check_numbers(count)?;
+        self.dataset.read_i64_rows(start, count).map_err(|error| damaged(&self.place, &error))
+    }
+
+    /// Rows as indices below 2^32; a negative one comes out larger than any count of genes.
+    pub fn indices(&self, start: u64, count: u64) -> Result<Vec<u32>> {
+        let narrow = matches!(self.dataset.dtype(), Ok(DType::I32 | DType::U32));
+        if narrow {
+            self.check_size(count)?;
+            return self.dataset.read_u32_rows(start, count).map_err(|error| damaged(&self.place, &error));
+        }
+        let wide = self.integers(start, count)?;
+        Ok(wide.into_iter().map(|index| u32::try_from(index).unwrap_or(u32::MAX)).collect())
+    }
+
+    /// The whole array as text.
+    pub fn strings(&self) -> Result<Vec<String>> {
+        self.check_size(self.rows())?;
+        let read = match self.dataset.dtype() {
+            Ok(DType::VariableLengthString) => self
+                .dataset
+                .read_vlen_strings(VlenStringReadOptions::new().with_max_payload_bytes(MOST_TEXT_BYTES)),
+            Ok(DType::String) => self.dataset.read_string(),
+            Ok(other) => bail!("{} should hold text and holds {other}", self.place),
+            Err(error) => Err(error),
+        };
+        read.map_err(|error| damaged(&self.place, &error))
+    }
+
+    /// One member of each element as text.
+    pub fn member_strings(&self, member: &str) -> Result<Vec<String>> {
+        let datatype = self.dataset.datatype().map_err(|error| damaged(&self.place, &error))?;
+        let Datatype::Compound { size, members } = datatype else { bail!("{} has no members", self.place) };
+        let found = members.iter().find(|found| found.name == member);
+        let found = found.with_context(|| format!("{} has no member `{member}`", self.place))?;
+        let Datatype::String { size: width, .. } = found.datatype else {
+            bail!("{}: the member `{member}` holds no text of fixed width", self.place)
+        };
+        self.check_size(self.rows())?;
+        let raw = self.dataset.read_raw().map_err(|error| damaged(&self.place, &error))?;
+        let (start, width) = (found.byte_offset as usize, width as usize);
+        let text = |element: &[u8]| {
+            let field = element.get(start..start + width)?;
+            let end = field.iter().position(|byte| *byte == 0).unwrap_or(width);
+            String::from_utf8(field[..end].to_vec()).ok()
+        };
+        let texts: Option<Vec<String>> = raw.chunks_exact((size as usize).max(1)).map(text).collect();
+        texts.with_context(|| format!("{}: the member `{member}` is not UTF-8 text", self.place))
+    }
+
+    fn rows(&self) -> u64 {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    fn check_numbers(&self, rows: u64) -> Result<()> {
+        use DType::{Enum, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+        self.check_size(rows)?;
+        match self.dataset.dtype() {
+            Ok(F32 | F64 | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | Enum(_)) => Ok(()),
+            Ok(other) => bail!("{} should hold numbers and holds {other}", self.place),
+            Err(error) => Err(damaged(&self.place, &error)),
+        }
+    }
+
+    /// Refuses rows that the file cannot hold.
+    fn check_size(&self, rows: u64) -> Result<()> {
+        let extents: Vec<u64> =
+            std::iter::once(rows.min(self.rows())).chain(self.shape.iter().skip(1).copied()).collect();
+        self.check_bytes(&extents)
+    }
+
+    fn check_bytes(&self, extents: &[u64]) -> Result<()> {
+        let element = self.dataset.element_size().map_err(|error| damaged(&self.place, &error))?;
+        match extents.iter().copied().try_fold(element, u64::checked_mul) {
+            Some(bytes) if bytes <= self.most_bytes => Ok(()),
+            _ => {
+                bail!("{} is {extents:?}, which such a small file cannot hold; it may be damaged", self.place)
+            }
+        }
+    }
+}

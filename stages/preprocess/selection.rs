@@ -1,0 +1,136 @@
+//! Which genes BEELINE would keep: TFs that vary along pseudotime, and the genes that vary most.
+//!
+//! BEELINE takes the p-value of a generalised additive model (the R package VGAM) along each lineage.
+//! We test a cubic curve instead, with the same correction (Bonferroni) and the same limit.
+
+use super::{Normalised, count};
+use crate::kit::formats;
+use crate::kit::network::{self, Network};
+use crate::kit::pseudotime;
+use crate::kit::statistics::{Moments, curve_p_value};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// TFs that vary, with the genes that vary most.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selection {
+    /// How many genes beside the TFs, those of the largest variance.
+    genes: usize,
+    /// Which TFs.
+    tfs: Tfs,
+    /// The limit of the corrected p-value.
+    p: f64,
+}
+
+/// Which TFs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Tfs {
+    /// Those that vary significantly along pseudotime.
+    Significant,
+    /// All that the data has.
+    All,
+}
+
+impl Default for Selection {
+    fn default() -> Selection {
+        Selection { genes: 500, tfs: Tfs::Significant, p: 0.01 }
+    }
+}
+
+impl Selection {
+    /// Says of each gene whether it is kept.
+    pub fn select(&self, normalised: &Normalised, names: &[String]) -> Result<Vec<bool>> {
+        let tfs = tfs(normalised, names)?;
+        let tested = if self.tfs == Tfs::Significant { tfs.clone() } else { Vec::new() };
+        let columns: HashMap<usize, usize> =
+            tested.iter().enumerate().map(|(column, gene)| (*gene, column)).collect();
+        let mut profiles: Vec<Vec<f64>> = vec![Vec::new(); tested.len()];
+        let mut moments = vec![Moments::default(); names.len()];
+        let mut ids = Vec::new();
+        normalised.each_cell(|id, genes, values| {
+            profiles.iter_mut().for_each(|profile| profile.push(0.0));
+            for (gene, value) in genes.iter().zip(values) {
+                moments[*gene as usize].add(*value);
+                if let Some(column) = columns.get(&(*gene as usize)) {
+                    profiles[*column][ids.len()] = *value;
+                }
+            }
+            ids.push(id.to_owned());
+            Ok(())
+        })?;
+        let mut selected = vec![false; names.len()];
+        match self.tfs {
+            Tfs::All => tfs.iter().for_each(|gene| selected[*gene] = true),
+            Tfs::Significant => {
+                let lineages = lineages(normalised, &ids)?;
+                let limit = self.p / (count(&normalised.kept.genes) * lineages.len()) as f64;
+                for (gene, profile) in tested.iter().zip(&profiles) {
+                    selected[*gene] = lineages.iter().any(|lineage| lineage.p_value(profile) < limit);
+                }
+            }
+        }
+        let is_tf: BTreeSet<usize> = tfs.into_iter().collect();
+        let mut others: Vec<usize> =
+            (0..names.len()).filter(|gene| normalised.kept.genes[*gene] && !is_tf.contains(gene)).collect();
+        let variance = |gene: &usize| moments[*gene].variance(ids.len());
+        // Of equals, the first: the order must not depend on anything else than the data.
+        others.sort_by(|a, b| variance(b).total_cmp(&variance(a)).then(a.cmp(b)));
+        others.iter().take(self.genes).for_each(|gene| selected[*gene] = true);
+        Ok(selected)
+    }
+}
+
+/// The TFs among the genes that passed the filters, by their index.
+fn tfs(normalised: &Normalised, names: &[String]) -> Result<Vec<usize>> {
+    let io = normalised.source.io;
+    let network = io.input("data")?.join(network::FILE);
+    let known: BTreeSet<String> = match io.optional_input("tfs") {
+        Some(path) => formats::read_list(path)?.into_iter().collect(),
+        None if network.exists() => {
+            Network::read(&network)?.edges().map(|(tf, _, _)| tf.to_owned()).collect()
+        }
+        None => bail!("nothing says which genes are TFs; wire a list to the input `tfs`"),
+    };
+    let there = |gene: &usize| normalised.kept.genes[*gene] && known.contains(&names[*gene]);
+    let found: Vec<usize> = (0..names.len()).filter(there).collect();
+    if found.is_empty() {
+        bail!("none of the {} TFs is among the genes; are they of the same species?", known.len());
+    }
+    Ok(found)
+}
+
+/// Cells by their index, with their times.
+struct Lineage {
+    cells: Vec<usize>,
+    times: Vec<f64>,
+}
+
+impl Lineage {
+    fn p_value(&self, profile: &[f64]) -> f64 {
+        let values: Vec<f64> = self.cells.iter().map(|cell| profile[*cell]).collect();
+        curve_p_value(&self.times, &values)
+    }
+}
+
+fn lineages(normalised: &Normalised, ids: &[String]) -> Result<Vec<Lineage>> {
+    let path = normalised.source.io.input("data")?.join(pseudotime::FILE);
+    if !path.exists() {
+        bail!("the data has no pseudotime, along which TFs could vary; give `select: {{tfs: all}}`");
+    }
+    let index: HashMap<&str, usize> =
+        ids.iter().enumerate().map(|(index, id)| (id.as_str(), index)).collect();
+    let mut lineages: BTreeMap<String, Lineage> = BTreeMap::new();
+    for moment in pseudotime::read(&path)? {
+        if let Some(cell) = index.get(moment.cell.as_str()) {
+            let empty = || Lineage { cells: Vec::new(), times: Vec::new() };
+            let lineage = lineages.entry(moment.lineage).or_insert_with(empty);
+            lineage.cells.push(*cell);
+            lineage.times.push(moment.pseudotime);
+        }
+    }
+    Ok(lineages.into_values().collect())
+}

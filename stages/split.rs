@@ -1,0 +1,223 @@
+//! `split`: pairs of TF and target for training, validation and test.
+
+mod matched;
+mod published;
+
+use crate::code;
+use crate::kit::genes;
+use crate::kit::network::{self, Network};
+use crate::kit::pairs::{self, Pair, Part};
+use crate::kit::random::Random;
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Split>(
+    "split",
+    "labelled pairs of TF and target, in parts for training, validation and test",
+    Slots::Named(&[
+        Slot { name: "data", about: "genes and a network", required: true },
+        Slot {
+            name: "published", about: "a folder of `Train_set.csv`, `Test_set.csv`, …", required: false
+        },
+    ]),
+    code::SPLIT,
+);
+
+/// Where the shuffles of each TF's pairs begin; streams below it are for whole TFs or genes.
+const PAIR_STREAM: u64 = 1 << 32;
+/// Shares of GENELink's training and validation pairs; the rest is for test.
+const TRAIN: f64 = 0.67;
+const VALIDATION: f64 = 0.10;
+
+/// Labelled pairs in three parts.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Split {
+    /// Who shares what with whom.
+    protocol: Protocol,
+    /// Which pairs stand against the known edges.
+    negatives: Negatives,
+    /// How many folds there are, where whole TFs or genes are held out.
+    folds: usize,
+    /// Which of them is for test; the next one is for validation.
+    fold: usize,
+    /// Another seed gives other parts.
+    seed: u64,
+}
+
+/// How pairs are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Protocol {
+    /// As the three files in the slot `published` say.
+    Published,
+    /// Each TF's edges and non-edges are divided 67 : 10 : 23, so that every TF is in all parts.
+    Genelink,
+    /// No TF of one part regulates in another.
+    TfHeldOut,
+    /// No target of one part is a target in another.
+    GeneHeldOut,
+}
+
+/// Which pairs are negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Negatives {
+    /// All pairs of a TF with edges and another gene that are no edge.
+    All,
+    /// As many as there are edges, with each TF and each target in as many of them: labels alone
+    /// then tell nothing.
+    DegreeMatched,
+}
+
+impl Default for Split {
+    fn default() -> Split {
+        Split { protocol: Protocol::Genelink, negatives: Negatives::All, folds: 5, fold: 0, seed: 0 }
+    }
+}
+
+impl Stage for Split {
+    fn run(&self, io: &Io) -> Result<()> {
+        let data = io.input("data")?;
+        let names = genes::read(&data.join(genes::FILE))?;
+        let network = data.join(network::FILE);
+        if !network.exists() {
+            bail!("the data has no network to split; give `dataset` one in its input `network`");
+        }
+        let network = Network::read(&network)?;
+        if network.is_empty() {
+            bail!("the network has no edge between genes of the data");
+        }
+        let mut pairs = match self.protocol {
+            Protocol::Published => {
+                let Some(folder) = io.optional_input("published") else {
+                    bail!(
+                        "the protocol `published` needs the folder of the three files in the input `published`"
+                    )
+                };
+                published::read(folder, &names, &network, io)?
+            }
+            Protocol::Genelink => self.per_tf(&names, &network),
+            Protocol::TfHeldOut => self.held_out(&names, &network, |pair| &pair.tf)?,
+            Protocol::GeneHeldOut => self.held_out(&names, &network, |pair| &pair.target)?,
+        };
+        if self.negatives == Negatives::DegreeMatched {
+            pairs = matched::matched(&pairs, &network, self.seed, io)?;
+        }
+        pairs.sort_unstable();
+        self.check(&pairs)?;
+        report(&pairs, io);
+        pairs::write(&io.out(pairs::FILE), &pairs)
+    }
+}
+
+/// All pairs of a TF that has edges and another gene, in the order of TFs by name and genes by index.
+fn universe(names: &[String], network: &Network) -> Vec<Pair> {
+    let edges: BTreeSet<(&str, &str)> = network.edges().map(|(tf, target, _)| (tf, target)).collect();
+    let tfs: BTreeSet<&str> = edges.iter().map(|(tf, _)| *tf).collect();
+    let mut pairs = Vec::with_capacity(tfs.len() * names.len());
+    for tf in tfs {
+        for target in names.iter().filter(|target| *target != tf) {
+            let label = edges.contains(&(tf, target.as_str()));
+            pairs.push(Pair { tf: tf.to_owned(), target: target.clone(), label, part: Part::Train });
+        }
+    }
+    pairs
+}
+
+impl Split {
+    fn per_tf(&self, names: &[String], network: &Network) -> Vec<Pair> {
+        let mut pairs = universe(names, network);
+        for (index, of_tf) in pairs.chunk_by_mut(|a, b| a.tf == b.tf).enumerate() {
+            let mut random = Random::new(self.seed, PAIR_STREAM + index as u64);
+            let (mut edges, mut others): (Vec<&mut Pair>, Vec<&mut Pair>) =
+                of_tf.iter_mut().partition(|pair| pair.label);
+            for group in [&mut edges, &mut others] {
+                random.shuffle(group);
+                let length = group.len() as f64;
+                let (train, validation) =
+                    ((length * TRAIN) as usize, (length * (TRAIN + VALIDATION)) as usize);
+                for (place, pair) in group.iter_mut().enumerate() {
+                    pair.part = match place {
+                        place if place < train => Part::Train,
+                        place if place < validation => Part::Validation,
+                        _ => Part::Test,
+                    };
+                }
+            }
+        }
+        pairs
+    }
+
+    /// Divides the TFs, or the targets, into folds.
+    fn held_out(&self, names: &[String], network: &Network, side: fn(&Pair) -> &String) -> Result<Vec<Pair>> {
+        if self.folds < 3 || self.fold >= self.folds {
+            bail!(
+                "`fold` is {} of {} `folds`; give at least 3 folds, and a fold below that",
+                self.fold,
+                self.folds
+            );
+        }
+        let mut pairs = universe(names, network);
+        let units: BTreeSet<String> = pairs.iter().map(|pair| side(pair).clone()).collect();
+        if units.len() < self.folds {
+            bail!("there are {} of what is held out, fewer than the {} `folds`", units.len(), self.folds);
+        }
+        let mut units: Vec<String> = units.into_iter().collect();
+        Random::new(self.seed, 0).shuffle(&mut units);
+        let parts: BTreeMap<String, Part> = units
+            .into_iter()
+            .enumerate()
+            .map(|(place, unit)| {
+                // The distance from the test fold: 0 is that fold, 1 the next one.
+                let part = match (place + self.folds - self.fold) % self.folds {
+                    0 => Part::Test,
+                    1 => Part::Validation,
+                    _ => Part::Train,
+                };
+                (unit, part)
+            })
+            .collect();
+        for pair in &mut pairs {
+            pair.part = parts[side(pair)];
+        }
+        Ok(pairs)
+    }
+
+    /// What the protocol promises, whoever made the pairs. Prereq: they are sorted.
+    fn check(&self, pairs: &[Pair]) -> Result<()> {
+        if let Some(twice) =
+            pairs.windows(2).find(|two| (&two[0].tf, &two[0].target) == (&two[1].tf, &two[1].target))
+        {
+            bail!("the pair of `{}` and `{}` is there twice", twice[0].tf, twice[0].target);
+        }
+        let side: fn(&Pair) -> &String = match self.protocol {
+            Protocol::Published | Protocol::Genelink => return Ok(()),
+            Protocol::TfHeldOut => |pair| &pair.tf,
+            Protocol::GeneHeldOut => |pair| &pair.target,
+        };
+        let mut parts: BTreeMap<&String, Part> = BTreeMap::new();
+        for pair in pairs {
+            if *parts.entry(side(pair)).or_insert(pair.part) != pair.part {
+                bail!("`{}` is in two parts, which this protocol rules out", side(pair));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says how many pairs of each class a part has; a part without one of them can judge nothing.
+fn report(pairs: &[Pair], io: &Io) {
+    for part in Part::ALL {
+        let count = |label| pairs.iter().filter(|pair| pair.part == part && pair.label == label).count();
+        let (edges, others) = (count(true), count(false));
+        io.note(format!("{}: {edges} edges, {others} other pairs", part.name()));
+        if edges == 0 || others == 0 {
+            io.warn(format!("{} has {edges} edges and {others} other pairs", part.name()));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `tokenise`: expression as the tokens of scBERT.
+
+use crate::code;
+use crate::disk;
+use crate::kit::cells::{self, CellReader};
+use crate::kit::tokens::{self, TokenWriter};
+use crate::kit::{formats, genes};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::{HashMap, HashSet};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Tokenise>(
+    "tokenise",
+    "expression as the tokens of scBERT: per ten thousand, log2(1 + x), rounded down",
+    Slots::Named(&[
+        Slot { name: "data", about: "cells with counts", required: true },
+        Slot {
+            name: "vocabulary",
+            about: "names of genes, one a line; without it, the data's own",
+            required: false,
+        },
+    ]),
+    code::TOKENISE,
+);
+
+/// scBERT's recipe. Totals and `min_genes` are over the vocabulary's genes only, as in the original.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Tokenise {
+    /// The highest token; larger values are clipped to it. The mask's token is the next one.
+    bins: u8,
+    /// Leaves out cells with fewer genes that are not zero.
+    min_genes: usize,
+    /// What the values of a cell add up to before the logarithm.
+    target_sum: f64,
+    /// Whether genes whose token is zero are kept.
+    zeros: Zeros,
+}
+
+/// What becomes of zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Zeros {
+    /// Every cell has a token for every gene.
+    Keep,
+    /// A cell has tokens for the genes that it expresses.
+    Drop,
+}
+
+impl Default for Tokenise {
+    fn default() -> Tokenise {
+        Tokenise { bins: 5, min_genes: 200, target_sum: 1e4, zeros: Zeros::Keep }
+    }
+}
+
+impl Stage for Tokenise {
+    fn run(&self, io: &Io) -> Result<()> {
+        if !(1..=60).contains(&self.bins) {
+            bail!("`bins` is {}; give a number from 1 to 60", self.bins);
+        }
+        if !(self.target_sum > 0.0 && self.target_sum.is_finite()) {
+            bail!("`target_sum` is {}; give a number above 0", self.target_sum);
+        }
+        let data = io.input("data")?;
+        let names = genes::read(&data.join(genes::FILE))?;
+        let vocabulary = match io.optional_input("vocabulary") {
+            Some(path) => formats::read_list(path)?,
+            None => names.clone(),
+        };
+        let positions = positions(io, &names, &vocabulary)?;
+        let mut writer = TokenWriter::create(&io.out(tokens::FILE))?;
+        let (mut kept, mut seen) = (0, 0);
+        let mut row = vec![0.0; vocabulary.len()];
+        for batch in CellReader::open(&data.join(cells::FILE), names.len())? {
+            io.check_stop()?;
+            for (id, genes, values) in batch?.cells() {
+                seen += 1;
+                row.fill(0.0);
+                for (gene, value) in genes.iter().zip(values) {
+                    if *value < 0.0 {
+                        bail!("cell `{id}` holds {value}: tokens are made of counts, not of scaled values");
+                    }
+                    if let Some(position) = positions[*gene as usize] {
+                        row[position] = f64::from(*value);
+                    }
+                }
+                if row.iter().filter(|value| **value > 0.0).count() >= self.min_genes {
+                    kept += 1;
+                    self.push(id, &row, &mut writer)?;
+                }
+            }
+        }
+        writer.finish()?;
+        if kept == 0 {
+            bail!("none of {seen} cells has {} genes of the vocabulary: see `min_genes`", self.min_genes);
+        }
+        io.note(format!("kept {kept} of {seen} cells"));
+        genes::write(&io.out("vocabulary.parquet"), &vocabulary)?;
+        let about = json!({
+            "bins": self.bins,
+            "mask": self.bins + 1,
+            "classes": self.bins + 2,
+            "genes": vocabulary.len(),
+            "trailing": vocabulary.len(),
+            "zeros": self.zeros,
+        });
+        Ok(disk::write(&io.out("tokens.json"), format!("{about:#}\n").as_bytes())?)
+    }
+}
+
+impl Tokenise {
+    fn push(&self, id: &str, row: &[f64], writer: &mut TokenWriter) -> Result<()> {
+        let total: f64 = row.iter().sum();
+        let (mut genes, mut tokens) = (Vec::with_capacity(row.len() + 1), Vec::with_capacity(row.len() + 1));
+        for (gene, value) in row.iter().enumerate() {
+            let token = self.token(*value, total);
+            if self.zeros == Zeros::Keep || token > 0 {
+                genes.push(gene as u32);
+                tokens.push(token);
+            }
+        }
+        // The original appends a token 0 that stands for no gene; its position embedding is zero.
+        genes.push(row.len() as u32);
+        tokens.push(0);
+        writer.push(id, &genes, &tokens)
+    }
+
+    /// floor(log2(1 + value / total · target)), clipped: the number of k with value · target ≥ (2^k - 1) · total.
+    /// Counts and totals are whole numbers, so the comparison is exact where a logarithm might round.
+    fn token(&self, value: f64, total: f64) -> u8 {
+        let scaled = value * self.target_sum;
+        (1..=self.bins).take_while(|k| scaled > 0.0 && scaled >= ((1u64 << k) - 1) as f64 * total).count()
+            as u8
+    }
+}
+
+/// Where each gene of the data stands in the vocabulary.
+fn positions(io: &Io, names: &[String], vocabulary: &[String]) -> Result<Vec<Option<usize>>> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = vocabulary.iter().find(|name| !seen.insert(name.as_str())) {
+        bail!("the gene `{twice}` is in the vocabulary twice");
+    }
+    let index: HashMap<&str, usize> =
+        vocabulary.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
+    let positions: Vec<Option<usize>> = names.iter().map(|name| index.get(name.as_str()).copied()).collect();
+    let found = positions.iter().flatten().count();
+    if found == 0 {
+        bail!(
+            "none of {} genes is in the vocabulary of {}; are they of the same species?",
+            names.len(),
+            vocabulary.len()
+        );
+    }
+    if found < names.len() {
+        io.warn(format!(
+            "{} of {} genes are not in the vocabulary and are left out",
+            names.len() - found,
+            names.len()
+        ));
+    }
+    Ok(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_change_at_powers_of_two() {
+        let tokenise = Tokenise::default();
+        // Per ten thousand: 0, just below 1, 1, just below 3, 3, 7, 15, 31, 63.
+        for (value, expected) in [
+            (0, 0),
+            (999, 0),
+            (1000, 1),
+            (2999, 1),
+            (3000, 2),
+            (7000, 3),
+            (15_000, 4),
+            (31_000, 5),
+            (63_000, 5),
+        ] {
+            assert_eq!(tokenise.token(f64::from(value), 1e7), expected, "{value}");
+        }
+    }
+}
