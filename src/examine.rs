@@ -2,6 +2,7 @@
 
 use crate::complaint::Place;
 use crate::error::Result;
+use crate::executor::Watched;
 use crate::graph::{Graph, Source, Step};
 use crate::hash::{self, Seen};
 use crate::key::{Digest, FORMAT, Key, Recipe};
@@ -47,9 +48,10 @@ impl<'a> Examiner<'a> {
     }
 
     /// The external files of a step, as they were hashed.
-    pub fn seen(&self, node: NodeIndex) -> Vec<Seen> {
+    pub fn watched(&self, node: NodeIndex) -> Vec<Watched> {
         let paths = external_paths(self.graph, &self.graph.steps[node]);
-        paths.filter_map(|path| self.seen.get(&path).cloned()).collect()
+        let seen = paths.filter_map(|path| self.seen.get(&path).cloned());
+        seen.map(|seen| Watched { settled: self.memo.settled(&seen.stamps), seen }).collect()
     }
 
     /// Keeps what was learnt for the next run.
@@ -189,7 +191,8 @@ pub fn check_files(plan: &Plan<'_>) -> Result<()> {
 }
 
 fn missing(graph: &Graph, place: &Place, what: &str, shown: &str, path: &Path) -> Result<()> {
-    let source = yaml::Source::read(&graph.file)?;
+    let here = std::env::current_dir().unwrap_or_default();
+    let source = yaml::Source::read(graph.file.strip_prefix(here).unwrap_or(&graph.file))?;
     let title = format!("the {what} `{shown}` is not there");
     let complaint = source.complain(place, title, format!("looked for {}", path.display()));
     let hint =

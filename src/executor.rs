@@ -33,7 +33,7 @@ pub struct Task {
     /// Slot to file or folder.
     pub inputs: BTreeMap<String, PathBuf>,
     /// The external files among them, as they were when the key was made.
-    pub seen: Vec<Seen>,
+    pub watched: Vec<Watched>,
     /// The folder of the pipeline file.
     pub root: PathBuf,
     /// How many threads it may use.
@@ -50,6 +50,14 @@ pub struct Task {
     pub log: PathBuf,
     /// The run that it is part of.
     pub run: String,
+}
+
+/// An external file or folder that a step reads.
+pub struct Watched {
+    /// As it was when the key was made.
+    pub seen: Seen,
+    /// Whether its stamps would show every later change.
+    pub settled: bool,
 }
 
 /// What the run loop hears.

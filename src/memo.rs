@@ -105,7 +105,8 @@ impl Memo {
         Ok(())
     }
 
-    fn settled(&self, stamps: &[(PathBuf, Stamp)]) -> bool {
+    /// Whether these stamps are old enough to show every later change.
+    pub fn settled(&self, stamps: &[(PathBuf, Stamp)]) -> bool {
         stamps.iter().all(|(_, stamp)| stamp.newest_second() + SETTLED_SECONDS < self.now)
     }
 }

@@ -194,12 +194,12 @@ impl Runner<'_> {
     }
 
     fn end(&mut self) -> Result<Ended> {
-        let skipped: Vec<NodeIndex> =
-            self.plan.steps().filter(|node| !self.plan.state(*node).settled()).collect();
-        for node in skipped {
-            let why =
-                if self.signal.is_some() { "stopped by a signal" } else { "the run ended before its turn" };
-            self.settle(node, State::Skipped(why.to_owned()))?;
+        let why = if self.signal.is_some() { "stopped by a signal" } else { "the run ended before its turn" };
+        for node in self.plan.steps().collect::<Vec<_>>() {
+            // Settling one settles those after it.
+            if !self.plan.state(node).settled() {
+                self.settle(node, State::Skipped(why.to_owned()))?;
+            }
         }
         let Counts { computed, cached, skipped, failed } = self.counts;
         let run = self.log.run().to_owned();
@@ -343,10 +343,16 @@ impl Runner<'_> {
         let queue = &mut self.queue;
         let rank = &self.rank;
         self.later.retain(|(at, node)| *at > now || !queue.insert((rank[node.index()], *node)));
-        let mut started = Vec::new();
+        let mut started: Vec<(usize, NodeIndex, Lease)> = Vec::new();
         for &(rank, node) in &self.queue {
             if self.pools.exhausted() {
                 break;
+            }
+            // Equal steps: the first one computes, the others will find its artifact.
+            let key = |node: &NodeIndex| self.due[node].key;
+            let mut busy = self.running.keys().chain(started.iter().map(|(_, node, _)| node));
+            if busy.any(|other| key(other) == key(&node)) {
+                continue;
             }
             if let Some(lease) = self.pools.take(&self.graph.steps[node].resources) {
                 started.push((rank, node, lease));
@@ -384,7 +390,7 @@ impl Runner<'_> {
             anew: self.plan.forced(node),
             draft: format!("{}.{}.{}", self.log.run(), node.index(), due.attempt),
             inputs,
-            seen: self.examiner.seen(node),
+            watched: self.examiner.watched(node),
             root: self.graph.root.clone(),
             cpus: lease.cpus,
             gpus: lease.gpus.clone(),
@@ -488,11 +494,8 @@ impl Runner<'_> {
         due.look = (due.look * 2).min(LAST_LOOK);
         self.plan.set(node, State::Due);
         match first {
-            // Equal steps of one run wait for each other without a word.
-            true if process != Some(std::process::id()) => {
-                self.tell(Event::Waiting { step: self.name(node), process })
-            }
-            _ => Ok(()),
+            true => self.tell(Event::Waiting { step: self.name(node), process }),
+            false => Ok(()),
         }
     }
 

@@ -20,4 +20,12 @@ pub mod warden;
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, export::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];
+pub const KINDS: &[Kind] = &[
+    command::KIND,
+    dataset::KIND,
+    export::KIND,
+    preprocess::KIND,
+    simulate::KIND,
+    split::KIND,
+    tokenise::KIND,
+];

@@ -28,6 +28,11 @@ fn a_failure_starts_no_new_step_and_loses_none_that_runs() {
     let ran = Project::new(THREE).run(&["--jobs", "2"]);
     assert_eq!(ran.exits(1).computed(), ["good"]);
     assert_eq!(ran.counts(), [1, 0, 2, 1]);
+    let skipped = |ran: &crate::support::Ran| ran.stderr.matches("skipped ").count();
+    assert_eq!(skipped(&ran), 2, "each is told once");
+    let chain = "stages: {a: {kind: command, with: {run: exit 1}}, b: {kind: command, with: {run: 'true'}}, c: {kind: command, from: b, with: {run: 'true'}}}";
+    let ran = Project::new(chain).run(&["--jobs", "1"]);
+    assert_eq!((ran.counts(), skipped(&ran)), ([0, 0, 2, 1], 2), "{}", ran.stderr);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! One thread per step, mostly waiting: a killed engine leaves none behind. A thread must outlive the
 //! program that it started, because the kernel's death signal goes by thread.
 
-use super::{Message, Outcome, Task};
+use super::{Message, Outcome, Task, Watched};
 use crate::clock;
 use crate::error::Result;
+use crate::hash;
 use crate::store::{Claim, CommitError, Committed, Origin, Store};
 use crate::worker::{self, Failure};
 use stages::stage::{Device, Io, StopFlag};
@@ -76,9 +77,9 @@ impl Local {
             Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
         }
         let failed = |why| Outcome::Failed { why, tail: Vec::new(), log: None };
-        for seen in &task.seen {
-            if !still_the_same(seen, &self.stop) {
-                let path = seen.stamps[0].0.display();
+        for watched in &task.watched {
+            if !still_the_same(watched, &self.stop) {
+                let path = watched.seen.stamps[0].0.display();
                 return Ok(failed(format!(
                     "the input {path} changed while the step ran; run again when it is at rest"
                 )));
@@ -96,7 +97,11 @@ impl Local {
     }
 }
 
-/// A touched file may hold the same bytes; then nothing has happened.
-fn still_the_same(seen: &crate::hash::Seen, stop: &StopFlag) -> bool {
-    seen.unchanged() || crate::hash::input(&seen.stamps[0].0, stop).is_ok_and(|now| now.digest == seen.digest)
+/// Whether the step read what its key was made of. A stamp that differs is a change even where the bytes
+/// are the old ones again: in between they may have been others. Where the file was changed just before
+/// it was hashed, an equal stamp proves nothing, and it is hashed again.
+fn still_the_same(watched: &Watched, stop: &StopFlag) -> bool {
+    let Watched { seen, settled } = watched;
+    let same_bytes = || hash::input(&seen.stamps[0].0, stop).is_ok_and(|now| now.digest == seen.digest);
+    seen.unchanged() && (*settled || same_bytes())
 }
