@@ -1,23 +1,26 @@
 //! The loop that brings every step of a plan to its end; the one owner of mutable state.
 
+mod hearing;
+mod starting;
+
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::event::{Begun, Ended, Event, Failed, Sink};
-use crate::examine::{self, Examined, Examiner};
+use crate::event::{Begun, Ended, Event, Sink};
+use crate::examine::{self, Examiner};
+use crate::executor::Message;
 use crate::executor::local::Local;
-use crate::executor::{Message, Outcome, Task};
-use crate::graph::{Graph, Source};
+use crate::graph::Graph;
 use crate::history::History;
-use crate::key::{Key, Reason};
+use crate::key::Key;
 use crate::memo::Memo;
 use crate::plan::{Plan, Selection, State};
 use crate::pools::{Lease, Pools};
 use crate::runlog::{self, RunLog};
-use crate::store::{Lookup, Store, lock_warning};
+use crate::store::{Store, lock_warning};
 use petgraph::graph::NodeIndex;
 use stages::checkpoint::Checkpoints;
-use stages::stage::{Report, StopFlag, StopReason};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use stages::stage::{StopFlag, StopReason};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -25,12 +28,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long steps that keep checkpoints may take; SLURM kills 30 seconds after its first signal.
 const PATIENCE_FOR_CHECKPOINTS: Duration = Duration::from_secs(22);
-/// The waits between looks at a lock that somebody else has.
+/// The wait before the first look at a lock that somebody else has; it doubles each time.
 const FIRST_LOOK: Duration = Duration::from_millis(3);
-const LAST_LOOK: Duration = Duration::from_millis(200);
-/// The wait before the first retry; it doubles each time.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -262,148 +261,6 @@ impl Runner<'_> {
             || self.stop.reason() == Some(StopReason::Now)
     }
 
-    /// Looks up every step that is ready, which may make others ready.
-    fn examine_ready(&mut self) -> Result<()> {
-        loop {
-            let mut ready = Vec::new();
-            for node in self.plan.take_ready() {
-                match examine::absent_hint(&self.graph.steps[node]) {
-                    Some(hint) => self.settle(node, State::Absent(hint))?,
-                    None => ready.push(node),
-                }
-            }
-            if ready.is_empty() {
-                return Ok(());
-            }
-            // From here on no collection takes place: keys are on record before it goes on.
-            let lock = self.store.keep_collection_away()?;
-            match self.examiner.examine(&self.plan, &ready) {
-                Ok(examined) => {
-                    for examined in examined {
-                        self.decide(examined)?;
-                    }
-                }
-                // The signal cut the reading short; the loop ends by itself.
-                Err(_) if self.stop.reason().is_some() => {}
-                Err(error) => return Err(error),
-            }
-            self.log.flush()?;
-            lock.release()?;
-            if self.stop.reason().is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn decide(&mut self, examined: Examined) -> Result<()> {
-        let Examined { node, recipe, canonical, key, lookup } = examined;
-        let step = self.name(node);
-        let forced = self.plan.forced(node);
-        let damage = match lookup {
-            Lookup::Hit(artifact) if !forced => {
-                return self.settle(node, State::Cached(artifact));
-            }
-            Lookup::Hit(_) | Lookup::Miss => None,
-            Lookup::Damaged(found) => Some(found),
-        };
-        if !self.plan.may_compute(node) {
-            let why = format!("{step} is not asked for and has no artifact");
-            return self.settle(node, State::Skipped(why));
-        }
-        let reason = match damage {
-            _ if forced => Reason::Forced,
-            Some(found) => {
-                let text = format!("its artifact is damaged ({found}); it is computed again");
-                self.tell(Event::Warning { step: Some(step.clone()), text })?;
-                Reason::Damaged { found }
-            }
-            None => {
-                let store = self.store;
-                self.history()?.reason(store, &step, key, &recipe)?
-            }
-        };
-        self.plan.set(node, State::Due);
-        self.due.insert(node, Due { key, recipe: canonical, attempt: 0, look: FIRST_LOOK, told: false });
-        self.queue.insert((self.rank[node.index()], node));
-        self.tell(Event::Due { step, key, reason })
-    }
-
-    fn history(&mut self) -> Result<&History> {
-        if self.history.is_none() {
-            let steps = self.plan.steps().map(|node| self.name(node));
-            let history = History::read(self.store, &self.graph.file, steps, Some(self.log.run()))?;
-            self.history = Some(history);
-        }
-        Ok(self.history.as_ref().expect("it was just read"))
-    }
-
-    /// Starts due steps, first things first, as far as the pools go.
-    fn start_due(&mut self) {
-        let now = Instant::now();
-        let queue = &mut self.queue;
-        let rank = &self.rank;
-        self.later.retain(|(at, node)| *at > now || !queue.insert((rank[node.index()], *node)));
-        let mut started: Vec<(usize, NodeIndex, Lease)> = Vec::new();
-        for &(rank, node) in &self.queue {
-            if self.pools.exhausted() {
-                break;
-            }
-            // Equal steps: the first one computes, the others will find its artifact.
-            let key = |node: &NodeIndex| self.due[node].key;
-            let mut busy = self.running.keys().chain(started.iter().map(|(_, node, _)| node));
-            if busy.any(|other| key(other) == key(&node)) {
-                continue;
-            }
-            if let Some(lease) = self.pools.take(&self.graph.steps[node].resources) {
-                started.push((rank, node, lease));
-            } else if started.is_empty() && self.running.is_empty() {
-                unreachable!("a step fits an idle machine: see check_gpus and Pools::take");
-            }
-        }
-        for (rank, node, lease) in started {
-            self.queue.remove(&(rank, node));
-            self.start(node, lease);
-        }
-    }
-
-    fn start(&mut self, node: NodeIndex, lease: Lease) {
-        let step = &self.graph.steps[node];
-        let due = &self.due[&node];
-        let mut inputs = BTreeMap::new();
-        for input in &step.inputs {
-            let path = match &input.source {
-                Source::File { path, .. } => Some(path.clone()),
-                Source::Step(producer) => {
-                    self.plan.state(*producer).artifact().map(|artifact| artifact.out.clone())
-                }
-                Source::Unset { .. } => None,
-            };
-            inputs.insert(input.slot.clone(), path.expect("a due step has all its inputs"));
-        }
-        let checkpoints = Checkpoints::in_folder(self.store.checkpoints(due.key));
-        self.executor.start(Task {
-            node,
-            step: step.name.clone(),
-            stage: step.prepared.stage.clone(),
-            key: due.key,
-            recipe: due.recipe.clone(),
-            anew: self.plan.forced(node),
-            draft: format!("{}.{}.{}", self.log.run(), node.index(), due.attempt),
-            inputs,
-            watched: self.examiner.watched(node),
-            root: self.graph.root.clone(),
-            cpus: lease.cpus,
-            gpus: lease.gpus.clone(),
-            on_gpu: step.kind.on_device,
-            limit: step.timeout.or(step.resources.time),
-            checkpoints: checkpoints.clone(),
-            log: self.log.output_folder().join(file_name(&step.name)),
-            run: self.log.run().to_owned(),
-        });
-        self.plan.set(node, State::Running);
-        self.running.insert(node, Running { lease, checkpoints });
-    }
-
     /// Waits for the next message, or until some step may be looked at again.
     fn listen(&mut self) -> Result<()> {
         let next = self.later.iter().map(|(at, _)| at.saturating_duration_since(Instant::now())).min();
@@ -417,106 +274,6 @@ impl Runner<'_> {
             self.hear(message)?;
         }
         Ok(())
-    }
-
-    fn hear(&mut self, message: Message) -> Result<()> {
-        match message {
-            Message::Started(node) => {
-                let due = self.due.get_mut(&node).expect("only due steps are started");
-                due.attempt += 1;
-                let attempt = due.attempt;
-                let gpus =
-                    self.running.get(&node).map(|running| running.lease.gpus.clone()).unwrap_or_default();
-                self.tell(Event::Started { step: self.name(node), attempt, gpus })
-            }
-            Message::Report(node, report) => self.report(node, report),
-            Message::Finished(node, outcome) => {
-                if let Some(Running { lease, .. }) = self.running.remove(&node) {
-                    self.pools.give_back(lease);
-                }
-                self.finish(node, outcome)
-            }
-            Message::Signal(signal) => {
-                if self.signal.is_none() {
-                    self.signal = Some((signal, Instant::now()));
-                    self.tell(Event::Stopping { signal })?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn report(&mut self, node: NodeIndex, report: Report) -> Result<()> {
-        let step = self.name(node);
-        self.tell(match report {
-            Report::Note(text) => Event::Note { step, text },
-            Report::Progress { done, total } => Event::Progress { step, done, total },
-            Report::Warning(text) => Event::Warning { step: Some(step), text },
-            Report::Log(_) => return Ok(()), // The worker writes it to the step's file.
-        })
-    }
-
-    fn finish(&mut self, node: NodeIndex, outcome: Outcome) -> Result<()> {
-        match outcome {
-            Outcome::Computed { artifact, seconds, bytes, other } => {
-                let step = self.name(node);
-                if let Some(other) = other {
-                    let text = format!(
-                        "it is not reproducible: the same recipe gave {} and {}; the kind or its program depends on something outside its recipe",
-                        artifact.digest.short(),
-                        other.short()
-                    );
-                    self.tell(Event::Warning { step: Some(step.clone()), text })?;
-                }
-                self.tell(Event::Computed { step, key: artifact.key, seconds, bytes })?;
-                self.settle(node, State::Computed(artifact))
-            }
-            Outcome::Hit(artifact) => self.settle(node, State::Cached(artifact)),
-            Outcome::Busy(process) => self.wait_for_other(node, process),
-            Outcome::Stopped(StopReason::Asked | StopReason::Now) => {
-                self.settle(node, State::Skipped("stopped by a signal".to_owned()))
-            }
-            Outcome::Stopped(StopReason::Timeout(limit)) => {
-                self.fail(node, format!("stopped after its time limit of {limit:?}"), Vec::new(), None)
-            }
-            Outcome::Failed { .. } if self.signal.is_some() => {
-                self.settle(node, State::Skipped("stopped by a signal".to_owned()))
-            }
-            Outcome::Failed { why, tail, log } => self.fail(node, why, tail, log),
-            Outcome::Refused(error) => Err(error),
-        }
-    }
-
-    fn wait_for_other(&mut self, node: NodeIndex, process: Option<u32>) -> Result<()> {
-        let due = self.due.get_mut(&node).expect("only due steps are started");
-        let first = !std::mem::replace(&mut due.told, true);
-        self.later.push((Instant::now() + due.look, node));
-        due.look = (due.look * 2).min(LAST_LOOK);
-        self.plan.set(node, State::Due);
-        match first {
-            true => self.tell(Event::Waiting { step: self.name(node), process }),
-            false => Ok(()),
-        }
-    }
-
-    fn fail(
-        &mut self,
-        node: NodeIndex,
-        why: String,
-        tail: Vec<String>,
-        log: Option<std::path::PathBuf>,
-    ) -> Result<()> {
-        let attempt = self.due[&node].attempt;
-        let again = attempt <= self.graph.steps[node].retries && self.signal.is_none();
-        let wait = FIRST_RETRY.saturating_mul(1 << (attempt - 1).min(16)).min(LAST_RETRY);
-        let retry_in = again.then_some(wait.as_secs_f64());
-        self.tell(Event::Failed(Failed { step: self.name(node), why, tail, log, attempt, retry_in }))?;
-        if again {
-            self.later.push((Instant::now() + wait, node));
-            self.plan.set(node, State::Due);
-            return Ok(());
-        }
-        self.settle(node, State::Failed)
     }
 
     /// Settles a step and what follows from it.
@@ -546,14 +303,5 @@ impl Runner<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// A step's name as a file name: no longer than file systems allow.
-fn file_name(step: &str) -> String {
-    let short: String = step.chars().take(100).collect();
-    match short.len() == step.len() {
-        true => format!("{step}.log"),
-        false => format!("{short}-{}.log", crate::key::Digest::of(step.as_bytes()).short()),
     }
 }
