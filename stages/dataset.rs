@@ -249,7 +249,7 @@ impl<'a> Checked<'a> {
         if self.counts && value < 0.0 {
             bail!("{}: the count is {value}, which is negative", place());
         }
-        if self.counts && value.fract() != 0.0 {
+        if self.counts && !is_count(value) {
             bail!(
                 "{}: the count is {value}, which is no whole number; these may be normalised values",
                 place()
@@ -257,6 +257,11 @@ impl<'a> Checked<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a value is a whole number from 0 on; without a call of the system's `trunc`, for it is asked of every value.
+fn is_count(value: f32) -> bool {
+    f64::from(value as u32) == f64::from(value)
 }
 
 impl Sink for Checked<'_> {
@@ -288,8 +293,7 @@ impl Sink for Checked<'_> {
         if self.ids.len().is_multiple_of(1024) {
             self.poll()?;
         }
-        let fine =
-            |value: &f32| value.is_finite() && (!self.counts || (*value >= 0.0 && value.fract() == 0.0));
+        let fine = |value: &f32| value.is_finite() && (!self.counts || is_count(*value));
         if !values.iter().all(fine) {
             for (gene, value) in genes.iter().zip(values) {
                 self.check_value(id, *gene, *value)?;

@@ -104,14 +104,15 @@ impl Default for Preprocess {
 
 /// Which cells and genes pass the filters, and what the cells are scaled to.
 struct Kept {
-    cells: Vec<bool>,
+    /// Nothing where every cell passes.
+    cells: Option<Vec<bool>>,
     genes: Vec<bool>,
     target_sum: Option<f64>,
 }
 
 impl Kept {
-    fn cell_count(&self) -> usize {
-        count(&self.cells)
+    fn keeps(&self, cell: usize) -> bool {
+        self.cells.as_ref().is_none_or(|cells| cells[cell])
     }
 }
 
@@ -140,7 +141,8 @@ impl Stage for Preprocess {
             names.iter().zip(&selected).filter(|(_, kept)| **kept).map(|(name, _)| name.as_str()).collect();
         genes::write(&io.out(genes::FILE), &left)?;
         pass_on(io, data, &left.iter().copied().collect(), &ids)?;
-        let (cells, genes) = ((kept.cells.len(), ids.len()), (names.len(), count(&kept.genes), left.len()));
+        let before = kept.cells.as_ref().map_or(ids.len(), Vec::len);
+        let (cells, genes) = ((before, ids.len()), (names.len(), count(&kept.genes), left.len()));
         io.note(format!("kept {} of {} cells and {} of {} genes", cells.1, cells.0, genes.2, genes.0));
         let summary = json!({
             "cells": {"before": cells.0, "after": cells.1},
@@ -152,6 +154,24 @@ impl Stage for Preprocess {
 
 impl Preprocess {
     fn filter(&self, source: &Source) -> Result<Kept> {
+        let (cells, genes) = if self.min_genes == 0 && self.min_counts == 0.0 && self.min_cells == 0 {
+            (None, vec![true; source.genes])
+        } else {
+            let (cells, genes) = self.pass_filters(source)?;
+            (Some(cells), genes)
+        };
+        let mut kept = Kept { cells, genes, target_sum: None };
+        kept.target_sum = match self.target_sum {
+            None => None,
+            Some(TargetSum::Number(sum)) if sum > 0.0 && sum.is_finite() => Some(sum),
+            Some(TargetSum::Number(sum)) => bail!("`target_sum` is {sum}; give a number above 0"),
+            Some(TargetSum::Of(Median::Median)) => Some(median_total(source, &kept)?),
+        };
+        Ok(kept)
+    }
+
+    /// Says of each cell and each gene whether it passes.
+    fn pass_filters(&self, source: &Source) -> Result<(Vec<bool>, Vec<bool>)> {
         let mut cells = Vec::new();
         let mut in_cells = vec![0; source.genes];
         source.each_cell(|_, genes, values| {
@@ -169,14 +189,7 @@ impl Preprocess {
             bail!("no cell is left of {}: see `min_genes` and `min_counts`", cells.len());
         }
         let genes = in_cells.iter().map(|count| *count >= self.min_cells).collect();
-        let mut kept = Kept { cells, genes, target_sum: None };
-        kept.target_sum = match self.target_sum {
-            None => None,
-            Some(TargetSum::Number(sum)) if sum > 0.0 && sum.is_finite() => Some(sum),
-            Some(TargetSum::Number(sum)) => bail!("`target_sum` is {sum}; give a number above 0"),
-            Some(TargetSum::Of(Median::Median)) => Some(median_total(source, &kept)?),
-        };
-        Ok(kept)
+        Ok((cells, genes))
     }
 
     /// Writes the cells that are left; returns their ids.
@@ -190,14 +203,12 @@ impl Preprocess {
         let mut ids = HashSet::new();
         let mut writer = CellWriter::create(&normalised.source.io.out(cells::FILE))?;
         let (mut genes_left, mut values_left) = (Vec::new(), Vec::new());
-        normalised.each_cell(|id, genes, values| {
+        normalised.each_cell(selected, |id, genes, values| {
             genes_left.clear();
             values_left.clear();
             for (gene, value) in genes.iter().zip(values) {
-                if let Some(index) = new_index[*gene as usize] {
-                    genes_left.push(index);
-                    values_left.push(*value as f32);
-                }
+                genes_left.extend(new_index[*gene as usize]);
+                values_left.push(*value as f32);
             }
             ids.insert(id.to_owned());
             match &scaling {
@@ -237,43 +248,65 @@ struct Normalised<'a> {
 }
 
 impl Normalised<'_> {
-    /// Gives each cell with its genes that passed the filters.
-    fn each_cell(&self, mut cell_is: impl FnMut(&str, &[u32], &[f64]) -> Result<()>) -> Result<()> {
+    /// Gives each cell with its wanted genes. Prereq: these passed the filters.
+    fn each_cell(
+        &self,
+        wanted: &[bool],
+        mut cell_is: impl FnMut(&str, &[u32], &[f64]) -> Result<()>,
+    ) -> Result<()> {
         let mut cell = 0;
         let (mut genes_left, mut values_left) = (Vec::new(), Vec::new());
         self.source.each_cell(|id, genes, values| {
             cell += 1;
-            if !self.kept.cells[cell - 1] {
+            if !self.kept.keeps(cell - 1) {
                 return Ok(());
             }
             genes_left.clear();
             values_left.clear();
+            let mut total = 0.0;
             for (gene, value) in genes.iter().zip(values) {
                 if self.kept.genes[*gene as usize] {
+                    total += f64::from(*value);
+                }
+                if wanted[*gene as usize] {
                     genes_left.push(*gene);
                     values_left.push(f64::from(*value));
                 }
             }
-            self.normalise(id, &mut values_left)?;
+            let factor = match self.kept.target_sum {
+                // As scanpy has it: a cell without anything stays as it is.
+                Some(target) if total != 0.0 => target / total,
+                _ => 1.0,
+            };
+            self.transform(id, factor, &mut values_left)?;
             cell_is(id, &genes_left, &values_left)
         })
     }
 
-    fn normalise(&self, id: &str, values: &mut [f64]) -> Result<()> {
-        if let Some(target) = self.kept.target_sum {
-            let total: f64 = values.iter().sum();
-            // As scanpy has it: a cell without anything stays as it is.
-            let factor = if total == 0.0 { 1.0 } else { target / total };
-            values.iter_mut().for_each(|value| *value *= factor);
-        }
+    fn transform(&self, id: &str, factor: f64, values: &mut [f64]) -> Result<()> {
         if self.preprocess.log1p == Base::None {
+            values.iter_mut().for_each(|value| *value *= factor);
             return Ok(());
         }
-        if let Some(value) = values.iter().find(|value| **value <= -1.0) {
-            bail!("cell `{id}` holds {value}, which has no logarithm; is the data scaled already?");
-        }
         let per_unit = if self.preprocess.log1p == Base::Base2 { std::f64::consts::LOG2_E } else { 1.0 };
-        values.iter_mut().for_each(|value| *value = libm::log1p(*value) * per_unit);
+        // Most values are small counts: each is computed once for a cell, which saves nine logarithms in ten.
+        let mut of_counts = [f64::NAN; 32];
+        for value in values {
+            if *value * factor <= -1.0 {
+                bail!("cell `{id}` holds {value}, which has no logarithm; is the data scaled already?");
+            }
+            let logarithm = |value: f64| libm::log1p(value * factor) * per_unit;
+            let count = *value as usize;
+            *value = match of_counts.get_mut(count) {
+                Some(known) if count as f64 == *value => {
+                    if known.is_nan() {
+                        *known = logarithm(*value);
+                    }
+                    *known
+                }
+                _ => logarithm(*value),
+            };
+        }
         Ok(())
     }
 }
@@ -283,7 +316,7 @@ fn median_total(source: &Source, kept: &Kept) -> Result<f64> {
     let mut cell = 0;
     source.each_cell(|_, genes, values| {
         cell += 1;
-        if kept.cells[cell - 1] {
+        if kept.keeps(cell - 1) {
             let pairs = genes.iter().zip(values).filter(|(gene, _)| kept.genes[**gene as usize]);
             totals.push(pairs.map(|(_, value)| f64::from(*value)).sum::<f64>());
         }
@@ -308,11 +341,12 @@ struct Scaling {
 impl Scaling {
     fn new(normalised: &Normalised, selected: &[bool], max_value: Option<f64>) -> Result<Scaling> {
         let mut moments = vec![Moments::default(); selected.len()];
-        normalised.each_cell(|_, genes, values| {
+        let mut cells = 0;
+        normalised.each_cell(selected, |_, genes, values| {
+            cells += 1;
             genes.iter().zip(values).for_each(|(gene, value)| moments[*gene as usize].add(*value));
             Ok(())
         })?;
-        let cells = normalised.kept.cell_count();
         let of = |moments: &Moments| {
             let deviation = libm::sqrt(moments.variance(cells));
             (moments.mean(cells), if deviation == 0.0 { 1.0 } else { deviation })

@@ -78,7 +78,7 @@ impl CellWriter {
         };
         let ids: ArrayRef = Arc::new(StringArray::from_iter_values(std::mem::take(&mut self.ids)));
         self.writer
-            .write(&RecordBatch::try_new(self.schema.clone(), vec![ids, list(genes)?, list(values)?])?)?;
+            .write(RecordBatch::try_new(self.schema.clone(), vec![ids, list(genes)?, list(values)?])?)?;
         if self.in_group >= VALUES_PER_GROUP {
             self.in_group = 0;
             self.writer.end_group()?;

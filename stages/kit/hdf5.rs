@@ -58,6 +58,13 @@ impl Hdf5 {
         // One chunk is unpacked whole, whatever part of it is wanted.
         let chunk = array.dataset.chunk_shape().map_err(|error| damaged(&array.place, &error))?;
         array.check_bytes(chunk.as_deref().unwrap_or(&[]))?;
+        if array.dataset.is_chunked() {
+            let bytes = self.file.file_size();
+            let chunks = array.dataset.chunks().map_err(|error| damaged(&array.place, &error))?;
+            if chunks.iter().any(|chunk| chunk.storage_size > bytes) {
+                bail!("{} has a chunk larger than the file, which may be damaged or cut off", array.place);
+            }
+        }
         Ok(array)
     }
 

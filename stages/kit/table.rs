@@ -18,14 +18,28 @@ use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
 
 /// Bounds what a reader holds of a table with long lists.
 const ROWS_PER_BATCH: usize = 1024;
 
+/// Batches that may wait to be packed.
+const BATCHES_AHEAD: usize = 2;
+
 /// Writes one Parquet file, batch by batch.
+///
+/// A thread of its own packs them, since that takes about as long as it takes to make them. It changes
+/// no byte: the batches arrive in their order.
 pub struct Writer {
-    inner: ArrowWriter<File>,
-    path: PathBuf,
+    /// Nothing once the thread has ended.
+    running: Option<(SyncSender<Step>, JoinHandle<Result<()>>)>,
+}
+
+/// What the thread is told.
+enum Step {
+    Rows(RecordBatch),
+    EndOfGroup,
 }
 
 impl Writer {
@@ -34,25 +48,64 @@ impl Writer {
         let file = File::create_new(path).map_err(|error| disk::fault("creating", path, error))?;
         let options =
             ArrowWriterOptions::new().with_properties(properties(&schema)).with_skip_arrow_metadata(true);
-        let inner =
+        let mut inner =
             ArrowWriter::try_new_with_options(file, schema, options).with_context(|| writing(path))?;
-        Ok(Writer { inner, path: path.to_owned() })
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        let path = path.to_owned();
+        let thread = std::thread::spawn(move || {
+            for step in receiver {
+                match step {
+                    Step::Rows(batch) => inner.write(&batch),
+                    Step::EndOfGroup => inner.flush(),
+                }
+                .with_context(|| writing(&path))?;
+            }
+            let file = inner.into_inner().with_context(|| writing(&path))?;
+            Ok(disk::close(file, &path)?)
+        });
+        Ok(Writer { running: Some((sender, thread)) })
     }
 
-    /// Appends rows. Where row groups end depends on how many rows and values have come, never on memory or time.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.inner.write(batch).with_context(|| writing(&self.path))
+    /// Appends rows. An error of the disk may be told by a later call.
+    pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        self.tell(Step::Rows(batch))
     }
 
     /// Ends a row group, which bounds what the writer holds.
     pub fn end_group(&mut self) -> Result<()> {
-        self.inner.flush().with_context(|| writing(&self.path))
+        self.tell(Step::EndOfGroup)
     }
 
     /// Writes the footer and closes the file.
-    pub fn finish(self) -> Result<()> {
-        let file = self.inner.into_inner().with_context(|| writing(&self.path))?;
-        Ok(disk::close(file, &self.path)?)
+    pub fn finish(mut self) -> Result<()> {
+        self.join()
+    }
+
+    fn tell(&mut self, step: Step) -> Result<()> {
+        match &self.running {
+            Some((sender, _)) if sender.send(step).is_ok() => Ok(()),
+            // The thread listens until it fails.
+            _ => self.join(),
+        }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let Some((sender, thread)) = self.running.take() else { return Ok(()) };
+        drop(sender);
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// A step that failed must not leave a thread that writes into its folder.
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.running.take() {
+            drop(sender);
+            drop(thread.join());
+        }
     }
 }
 
@@ -93,7 +146,7 @@ pub fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) -> Result<()> {
     let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, column)| column).collect())
         .with_context(|| writing(path))?;
     let mut writer = Writer::create(path, schema)?;
-    writer.write(&batch)?;
+    writer.write(batch)?;
     writer.finish()
 }
 

@@ -70,7 +70,7 @@ impl TokenWriter {
         let tokens = ListArray::try_new(item(DataType::UInt8), ends, Arc::new(tokens), None)?;
         let ids = StringArray::from_iter_values(std::mem::take(&mut self.ids));
         let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(genes), Arc::new(tokens)];
-        self.writer.write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        self.writer.write(RecordBatch::try_new(self.schema.clone(), columns)?)?;
         self.batches += 1;
         if self.batches.is_multiple_of(BATCHES_PER_GROUP) { self.writer.end_group() } else { Ok(()) }
     }

@@ -51,7 +51,7 @@ impl Selection {
         let mut profiles: Vec<Vec<f64>> = vec![Vec::new(); tested.len()];
         let mut moments = vec![Moments::default(); names.len()];
         let mut ids = Vec::new();
-        normalised.each_cell(|id, genes, values| {
+        normalised.each_cell(&normalised.kept.genes, |id, genes, values| {
             profiles.iter_mut().for_each(|profile| profile.push(0.0));
             for (gene, value) in genes.iter().zip(values) {
                 moments[*gene as usize].add(*value);

@@ -6,9 +6,10 @@ use crate::kit::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::mpsc;
 
 /// What is read at once, 8 bytes each: enough to keep the cores busy, little beside the rest.
-const VALUES_PER_WINDOW: u64 = 1 << 21;
+const VALUES_PER_WINDOW: u64 = 1 << 20;
 
 /// A matrix whose major dimension is compressed: the rows of CSR, the columns of CSC.
 pub struct Sparse {
@@ -45,58 +46,67 @@ impl Sparse {
 
     /// Gives each major line as a cell.
     pub fn cells(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
-        let mut sorted = Vec::new();
-        for window in self.windows() {
-            let first = self.indptr[window.start];
-            let (indices, data) = self.read(first..self.indptr[window.end])?;
-            for major in window {
-                let range = (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
-                let (genes, values) = (&indices[range.clone()], &data[range]);
-                if genes.is_sorted_by(|a, b| a < b) {
-                    self.check(genes, &ids[major])?;
-                    sink.cell(&ids[major], genes, values)?;
-                    continue;
-                }
-                sorted.clear();
-                sorted.extend(genes.iter().copied().zip(values.iter().copied()));
-                sorted.sort_by_key(|(gene, _)| *gene);
-                let (genes, values): (Vec<u32>, Vec<f32>) = sorted.iter().copied().unzip();
-                if !genes.is_sorted_by(|a, b| a < b) {
-                    bail!(
-                        "{} has two values for the same gene in cell `{}`",
-                        self.indices.place(),
-                        ids[major]
-                    );
-                }
-                self.check(&genes, &ids[major])?;
-                sink.cell(&ids[major], &genes, &values)?;
+        self.each_line(|major, genes, values| {
+            let id = &ids[major];
+            if genes.is_sorted_by(|a, b| a < b) {
+                self.check(genes, id)?;
+                return sink.cell(id, genes, values);
             }
-        }
-        Ok(())
+            let mut sorted: Vec<(u32, f32)> = genes.iter().copied().zip(values.iter().copied()).collect();
+            sorted.sort_by_key(|(gene, _)| *gene);
+            let (genes, values): (Vec<u32>, Vec<f32>) = sorted.into_iter().unzip();
+            if !genes.is_sorted_by(|a, b| a < b) {
+                bail!("{} has two values for the same gene in cell `{id}`", self.indices.place());
+            }
+            self.check(&genes, id)?;
+            sink.cell(id, &genes, &values)
+        })
     }
 
     /// Gives each minor line as a cell.
     pub fn cells_across(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
         let mut transposer = Transposer::new(ids.len());
-        for window in self.windows() {
+        self.each_line(|major, cells, values| {
             sink.poll()?;
-            let first = self.indptr[window.start];
-            let (indices, data) = self.read(first..self.indptr[window.end])?;
-            for major in window {
-                let range = (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
-                for (cell, value) in indices[range.clone()].iter().zip(&data[range]) {
-                    if u64::from(*cell) >= self.minor {
-                        bail!(
-                            "{} holds the index {cell}, and there are {} cells",
-                            self.indices.place(),
-                            self.minor
-                        );
+            for (cell, value) in cells.iter().zip(values) {
+                if u64::from(*cell) >= self.minor {
+                    bail!(
+                        "{} holds the index {cell}, and there are {} cells",
+                        self.indices.place(),
+                        self.minor
+                    );
+                }
+                transposer.push(*cell as usize, major as u32, *value);
+            }
+            Ok(())
+        })?;
+        transposer.emit(ids, self.indices.place(), sink)
+    }
+
+    /// Gives each major line with its indices and values; the next window is read meanwhile.
+    fn each_line(&self, mut line_is: impl FnMut(usize, &[u32], &[f32]) -> Result<()>) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            scope.spawn(move || {
+                for window in self.windows() {
+                    let read = self.read(self.indptr[window.start]..self.indptr[window.end]);
+                    let failed = read.is_err();
+                    if sender.send(read.map(|read| (window, read))).is_err() || failed {
+                        break;
                     }
-                    transposer.push(*cell as usize, major as u32, *value);
+                }
+            });
+            for read in receiver {
+                let (window, (indices, data)) = read?;
+                let first = self.indptr[window.start];
+                for major in window {
+                    let range =
+                        (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
+                    line_is(major, &indices[range.clone()], &data[range])?;
                 }
             }
-        }
-        transposer.emit(ids, self.indices.place(), sink)
+            Ok(())
+        })
     }
 
     /// Prereq: `genes` rise.

@@ -2,8 +2,10 @@
 
 mod dataset;
 mod export;
+mod memory;
 mod mutate;
 mod preprocess;
+mod readme;
 mod simulate;
 mod split;
 mod support;

@@ -1,0 +1,110 @@
+//! The README's tables are true.
+
+use crate::support::{Outcome, fixture, run};
+use arrow::datatypes::DataType;
+use serde_json::json;
+use stages::kit::embeddings::{self, Embeddings};
+use stages::kit::scores;
+use stages::kit::table::Batches;
+use stages::stage::Slots;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The rows of the table below a heading, by their first cell.
+fn table(heading: &str) -> BTreeMap<String, Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let below = text.split_once(&format!("\n## {heading}\n")).expect("the heading").1;
+    let below = below.split_once("\n## ").map_or(below, |(this, _)| this);
+    let rows = below.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+        (cells.next().unwrap().trim_matches('`').to_owned(), cells.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn every_kind_is_listed_with_its_inputs() {
+    let rows = table("Table of kinds");
+    let listed: Vec<&String> = rows.keys().collect();
+    let mut known: Vec<&str> = stages::KINDS.iter().map(|kind| kind.name).collect();
+    known.sort_unstable();
+    assert_eq!(listed, known);
+    for kind in stages::KINDS {
+        let inputs = match kind.slots {
+            Slots::Any => "any".to_owned(),
+            Slots::Named([]) => "none".to_owned(),
+            Slots::Named(slots) => {
+                let input = |slot: &stages::stage::Slot| {
+                    format!("`{}`{}", slot.name, if slot.required { "" } else { "?" })
+                };
+                slots.iter().map(input).collect::<Vec<_>>().join(", ")
+            }
+        };
+        assert_eq!(rows[kind.name][..2], [kind.about.to_owned(), inputs], "{}", kind.name);
+    }
+}
+
+fn in_words(column: &DataType) -> String {
+    match column {
+        DataType::Utf8 => "text".to_owned(),
+        DataType::List(item) => format!("list of {}", in_words(item.data_type())),
+        DataType::Int8 => "i8".to_owned(),
+        DataType::UInt8 => "u8".to_owned(),
+        DataType::UInt32 => "u32".to_owned(),
+        DataType::Float32 => "f32".to_owned(),
+        DataType::Float64 => "f64".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn columns(path: &Path) -> String {
+    let schema = Batches::open(path).unwrap().schema();
+    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+        format!("`{}` {}", field.name(), in_words(field.data_type()))
+    };
+    schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn every_output_is_listed_with_its_columns() {
+    let (kinds, tables) = (table("Table of kinds"), table("Tables"));
+    let simulated = run("simulate", json!({"cells": 20}), &[]).done();
+    let on =
+        |kind: &str, params: serde_json::Value| run(kind, params, &[("data", &simulated.folder())]).done();
+    let outcomes: Vec<(&str, Outcome)> = vec![
+        ("dataset", run("dataset", json!({}), &[("data", &fixture("beeline"))]).done()),
+        ("preprocess", on("preprocess", json!({}))),
+        ("simulate", run("simulate", json!({"network": "mCAD", "cells": 20}), &[]).done()),
+        ("split", on("split", json!({}))),
+        ("tokenise", on("tokenise", json!({"min_genes": 1}))),
+    ];
+    let mut seen = Vec::new();
+    for (kind, outcome) in &outcomes {
+        for path in files(&outcome.folder()) {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(kinds[*kind][2].contains(&format!("`{name}`")), "{kind} writes {name}");
+            if name.ends_with(".parquet") {
+                assert_eq!(columns(&path), tables[&name][0], "{kind}: {name}");
+                seen.push(name);
+            }
+        }
+    }
+    for path in files(&simulated.folder()) {
+        seen.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(scores::FILE);
+    scores::write(&path, &[]).unwrap();
+    assert_eq!(columns(&path), tables[scores::FILE][0]);
+    let path = folder.path().join(embeddings::FILE);
+    Embeddings { names: Vec::new(), dimensions: 1, values: Vec::new() }.write(&path).unwrap();
+    assert_eq!(columns(&path), tables[embeddings::FILE][0]);
+    seen.extend([scores::FILE.to_owned(), embeddings::FILE.to_owned()]);
+    assert!(tables.keys().all(|name| seen.contains(name)), "{:?} are listed", tables.keys());
+}
