@@ -54,6 +54,11 @@ impl Stamp {
         Ok(Stamp::of(&metadata))
     }
 
+    /// Whether nothing was written since the other stamp of the same file: links and rights may differ.
+    fn written_as(&self, other: &Stamp) -> bool {
+        Stamp { changed: other.changed, ..*self } == *other
+    }
+
     /// The later of its two times, in seconds.
     pub fn newest_second(&self) -> i64 {
         self.modified.0.max(self.changed.0)
@@ -78,6 +83,11 @@ impl Seen {
     /// Whether everything still has the stamp that it had.
     pub fn unchanged(&self) -> bool {
         self.stamps.iter().all(|(path, stamp)| Stamp::read(path).is_ok_and(|now| now == *stamp))
+    }
+
+    /// Whether nothing was written since, as far as sizes and times of writing tell.
+    pub fn unwritten(&self) -> bool {
+        self.stamps.iter().all(|(path, stamp)| Stamp::read(path).is_ok_and(|now| now.written_as(stamp)))
     }
 }
 

@@ -97,11 +97,12 @@ impl Local {
     }
 }
 
-/// Whether the step read what its key was made of. A stamp that differs is a change even where the bytes
-/// are the old ones again: in between they may have been others. Where the file was changed just before
-/// it was hashed, an equal stamp proves nothing, and it is hashed again.
+/// Whether the step read what its key was made of. A file that was written to has changed even where its
+/// bytes are the old ones again: in between they may have been others. Where just a link or a right
+/// changed, or where the file was written just before it was hashed so that an equal stamp proves
+/// nothing, it is hashed again.
 fn still_the_same(watched: &Watched, stop: &StopFlag) -> bool {
     let Watched { seen, settled } = watched;
     let same_bytes = || hash::input(&seen.stamps[0].0, stop).is_ok_and(|now| now.digest == seen.digest);
-    seen.unchanged() && (*settled || same_bytes())
+    (*settled && seen.unchanged()) || (seen.unwritten() && same_bytes())
 }
