@@ -38,6 +38,11 @@ impl Record {
         &self.text[self.fields[index].clone()]
     }
 
+    /// The fields, one after the other.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// All fields.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|range| &self.text[range.clone()])
@@ -135,6 +140,11 @@ impl Records {
     /// The record that was gone on to last.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The same, to be kept beyond the next one.
+    pub fn take_record(&mut self) -> Record {
+        std::mem::take(&mut self.record)
     }
 
     /// File and line, for messages about the record that was read last.

@@ -22,7 +22,9 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 /// Bounds what a reader holds of a table with long lists.
-const ROWS_PER_BATCH: usize = 1024;
+const ROWS_PER_BATCH: usize = 256;
+/// Tables that fit in memory are read in large pieces.
+const ROWS_OF_SMALL_TABLES: usize = 1 << 16;
 
 /// Batches that may wait to be packed.
 const BATCHES_AHEAD: usize = 2;
@@ -160,7 +162,7 @@ pub struct Table {
 impl Table {
     /// Reads a whole file.
     pub fn open(path: &Path) -> Result<Table> {
-        let reader = Batches::open(path)?;
+        let reader = Batches::with_rows(path, ROWS_OF_SMALL_TABLES)?;
         let schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>>>()?;
         let batch = arrow::compute::concat_batches(&schema, &batches).with_context(|| reading(path))?;
@@ -250,13 +252,17 @@ pub struct Batches {
 impl Batches {
     /// Reads the footer.
     pub fn open(path: &Path) -> Result<Batches> {
+        Batches::with_rows(path, ROWS_PER_BATCH)
+    }
+
+    fn with_rows(path: &Path, rows: usize) -> Result<Batches> {
         let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
         let bytes = file.metadata().map_err(|error| disk::fault("looking at", path, error))?.len();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| reading(path))?;
         if !columns_lie_within(builder.metadata(), bytes) {
             bail!("{}: is damaged: its columns lie outside of the file", path.display());
         }
-        let inner = builder.with_batch_size(ROWS_PER_BATCH).build().with_context(|| reading(path))?;
+        let inner = builder.with_batch_size(rows).build().with_context(|| reading(path))?;
         Ok(Batches { inner, path: path.to_owned() })
     }
 
