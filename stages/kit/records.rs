@@ -55,10 +55,14 @@ impl Record {
         if !line.contains('"') {
             self.text.push_str(line);
             let mut start = 0;
-            for field in line.split(delimiter) {
-                self.fields.push(start..start + field.len());
-                start += field.len() + 1;
+            // Byte by byte: fields are so short that a search per field costs more. The delimiters are ASCII.
+            for (at, byte) in line.bytes().enumerate() {
+                if byte == delimiter as u8 {
+                    self.fields.push(start..at);
+                    start = at + 1;
+                }
             }
+            self.fields.push(start..line.len());
             return true;
         }
         let (mut start, mut quoted) = (0, false);

@@ -16,6 +16,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
@@ -245,7 +246,9 @@ pub fn column_as(
 
 /// The batches of a file, one after the other.
 pub struct Batches {
-    inner: ParquetRecordBatchReader,
+    /// Nothing after a panic, for what is left is in no known state.
+    inner: Option<ParquetRecordBatchReader>,
+    schema: Arc<Schema>,
     path: PathBuf,
 }
 
@@ -263,20 +266,29 @@ impl Batches {
             bail!("{}: is damaged: its columns lie outside of the file", path.display());
         }
         let inner = builder.with_batch_size(rows).build().with_context(|| reading(path))?;
-        Ok(Batches { inner, path: path.to_owned() })
+        let schema = arrow::array::RecordBatchReader::schema(&inner);
+        Ok(Batches { inner: Some(inner), schema, path: path.to_owned() })
     }
 
     /// The columns and their types.
     pub fn schema(&self) -> Arc<Schema> {
-        arrow::array::RecordBatchReader::schema(&self.inner)
+        self.schema.clone()
     }
 }
 
 impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
+    /// The library panics on some damaged pages, and a file that a person hands in may be damaged.
     fn next(&mut self) -> Option<Result<RecordBatch>> {
-        self.inner.next().map(|batch| batch.with_context(|| reading(&self.path)))
+        let inner = self.inner.as_mut()?;
+        match catch_unwind(AssertUnwindSafe(|| inner.next())) {
+            Ok(batch) => batch.map(|batch| batch.with_context(|| reading(&self.path))),
+            Err(_) => {
+                self.inner = None;
+                Some(Err(anyhow!("{}: is damaged: its pages make no sense", self.path.display())))
+            }
+        }
     }
 }
 
