@@ -12,10 +12,14 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "cells.parquet";
 
+/// Batches that may wait to be used.
+const BATCHES_AHEAD: usize = 2;
 const VALUES_PER_BATCH: usize = 1 << 18;
 /// About 30 MB in memory: what a reader or a writer holds at least.
 const VALUES_PER_GROUP: usize = 1 << 22;
@@ -120,19 +124,53 @@ impl CellBatch {
     }
 }
 
-/// Reads cells batch by batch.
+/// Reads cells batch by batch. A thread unpacks the next ones meanwhile.
 pub struct CellReader {
-    batches: Batches,
-    path: PathBuf,
-    genes: usize,
+    receiver: Receiver<Result<CellBatch>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl CellReader {
     /// Prereq: `genes` is the number of rows of the table of genes that the indices point into.
     pub fn open(path: &Path, genes: usize) -> Result<CellReader> {
-        Ok(CellReader { batches: Batches::open(path)?, path: path.to_owned(), genes })
+        let batches = Batches::open(path)?;
+        let checked = Checked { path: path.to_owned(), genes };
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        let thread = std::thread::spawn(move || {
+            for batch in batches {
+                let batch = batch.and_then(|batch| checked.check(&batch));
+                let failed = batch.is_err();
+                if sender.send(batch).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        Ok(CellReader { receiver, thread: Some(thread) })
     }
+}
 
+impl Iterator for CellReader {
+    type Item = Result<CellBatch>;
+
+    fn next(&mut self) -> Option<Result<CellBatch>> {
+        let batch = self.receiver.recv().ok();
+        // A thread that panicked must not look like the end of the file.
+        if batch.is_none()
+            && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+        {
+            std::panic::resume_unwind(panic);
+        }
+        batch
+    }
+}
+
+/// What a batch is held against.
+struct Checked {
+    path: PathBuf,
+    genes: usize,
+}
+
+impl Checked {
     fn check(&self, batch: &RecordBatch) -> Result<CellBatch> {
         let column = |name, wanted: &DataType, in_words| column_as(batch, name, wanted, in_words, &self.path);
         let ids = column("cell", &DataType::Utf8, "text")?.as_string().clone();
@@ -159,15 +197,6 @@ impl CellReader {
             }
         }
         Ok(batch)
-    }
-}
-
-impl Iterator for CellReader {
-    type Item = Result<CellBatch>;
-
-    fn next(&mut self) -> Option<Result<CellBatch>> {
-        let batch = self.batches.next()?;
-        Some(batch.and_then(|batch| self.check(&batch)))
     }
 }
 

@@ -16,13 +16,16 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 /// Bounds what a reader holds of a table with long lists.
-const ROWS_PER_BATCH: usize = 1024;
+const ROWS_PER_BATCH: usize = 256;
+/// Tables that fit in memory are read in large pieces.
+const ROWS_OF_SMALL_TABLES: usize = 1 << 16;
 
 /// Batches that may wait to be packed.
 const BATCHES_AHEAD: usize = 2;
@@ -160,7 +163,7 @@ pub struct Table {
 impl Table {
     /// Reads a whole file.
     pub fn open(path: &Path) -> Result<Table> {
-        let reader = Batches::open(path)?;
+        let reader = Batches::with_rows(path, ROWS_OF_SMALL_TABLES)?;
         let schema = reader.schema();
         let batches = reader.collect::<Result<Vec<_>>>()?;
         let batch = arrow::compute::concat_batches(&schema, &batches).with_context(|| reading(path))?;
@@ -243,34 +246,49 @@ pub fn column_as(
 
 /// The batches of a file, one after the other.
 pub struct Batches {
-    inner: ParquetRecordBatchReader,
+    /// Nothing after a panic, for what is left is in no known state.
+    inner: Option<ParquetRecordBatchReader>,
+    schema: Arc<Schema>,
     path: PathBuf,
 }
 
 impl Batches {
     /// Reads the footer.
     pub fn open(path: &Path) -> Result<Batches> {
+        Batches::with_rows(path, ROWS_PER_BATCH)
+    }
+
+    fn with_rows(path: &Path, rows: usize) -> Result<Batches> {
         let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
         let bytes = file.metadata().map_err(|error| disk::fault("looking at", path, error))?.len();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(|| reading(path))?;
         if !columns_lie_within(builder.metadata(), bytes) {
             bail!("{}: is damaged: its columns lie outside of the file", path.display());
         }
-        let inner = builder.with_batch_size(ROWS_PER_BATCH).build().with_context(|| reading(path))?;
-        Ok(Batches { inner, path: path.to_owned() })
+        let inner = builder.with_batch_size(rows).build().with_context(|| reading(path))?;
+        let schema = arrow::array::RecordBatchReader::schema(&inner);
+        Ok(Batches { inner: Some(inner), schema, path: path.to_owned() })
     }
 
     /// The columns and their types.
     pub fn schema(&self) -> Arc<Schema> {
-        arrow::array::RecordBatchReader::schema(&self.inner)
+        self.schema.clone()
     }
 }
 
 impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
+    /// The library panics on some damaged pages, and a file that a person hands in may be damaged.
     fn next(&mut self) -> Option<Result<RecordBatch>> {
-        self.inner.next().map(|batch| batch.with_context(|| reading(&self.path)))
+        let inner = self.inner.as_mut()?;
+        match catch_unwind(AssertUnwindSafe(|| inner.next())) {
+            Ok(batch) => batch.map(|batch| batch.with_context(|| reading(&self.path))),
+            Err(_) => {
+                self.inner = None;
+                Some(Err(anyhow!("{}: is damaged: its pages make no sense", self.path.display())))
+            }
+        }
     }
 }
 
