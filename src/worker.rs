@@ -57,7 +57,7 @@ pub fn work(
             report => tell(report),
         }
     });
-    let result = catch_unwind(AssertUnwindSafe(|| stage.run(&io)));
+    let result = catch_unwind(AssertUnwindSafe(|| on_threads(io.cpus, || stage.run(&io))));
     drop(io);
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = output.close().err();
@@ -74,6 +74,11 @@ pub fn work(
     };
     let log = output.path.exists().then(|| output.path.clone());
     Err(Failure::Failed { why, tail: output.last_lines(), log })
+}
+
+/// Runs a stage where parallel loops find as many threads as the step was given, and no more.
+fn on_threads(count: usize, run: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(count).build()?.install(run)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

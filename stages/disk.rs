@@ -37,11 +37,8 @@ impl std::fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
+// What the system said is part of the message, so it is no source: a chain would say it twice.
+impl std::error::Error for Fault {}
 
 /// What the system said, without the number that the standard library adds.
 fn reason(error: &io::Error) -> String {
