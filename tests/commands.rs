@@ -165,6 +165,24 @@ fn doctor_completions_and_man_work() {
 }
 
 #[test]
+fn every_command_speaks_json() {
+    let help =
+        |arguments: &[&str]| Command::new(program()).args(arguments).arg("--help").output().unwrap().stdout;
+    let all = String::from_utf8(help(&[])).unwrap();
+    let list = all.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() >= 16, "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert!(String::from_utf8(help(&[name])).unwrap().contains("--json"), "{name} has no --json");
+    }
+    let project = chain();
+    for command in [["completions", "bash"], ["init", "new"], ["man", "--json"], ["schema", "--json"]] {
+        let with_json = if command[1] == "--json" { &command[..1] } else { &command[..] };
+        project.json(with_json);
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let project = Project::of_toys("stages: {a: {kind: grow, with: {line: x, files: 300}}}");
     project.run_well(&[]);

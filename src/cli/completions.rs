@@ -4,19 +4,27 @@ use crate::error::Result;
 use crate::output;
 use clap::Args;
 use clap_complete::Shell;
+use serde_json::json;
 
 /// Print what a shell needs to complete the command line
 #[derive(Args)]
 pub struct Completions {
     /// The shell
     shell: Shell,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Completions {
     pub fn run(self) -> Result<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::command(), "pipeline", &mut script);
-        output::write(&String::from_utf8_lossy(&script))?;
+        let script = String::from_utf8_lossy(&script);
+        match self.json {
+            true => output::write_json(&json!({"shell": self.shell.to_string(), "script": script}))?,
+            false => output::write(&script)?,
+        }
         Ok(0)
     }
 }

@@ -20,6 +20,9 @@ pub struct Init {
     /// The project's folder
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Init {
@@ -29,6 +32,7 @@ impl Init {
             let path = self.folder.join(path);
             return Err(Error::Usage(format!("{} is there already; give another folder", path.display())));
         }
+        let mut written = Vec::new();
         for (path, content) in FILES {
             let path = self.folder.join(path);
             if path.exists() {
@@ -36,10 +40,15 @@ impl Init {
             }
             disk::create_folders(path.parent().unwrap_or(Path::new(".")))?;
             disk::write(&path, content.as_bytes())?;
-            output::write(&format!("wrote {}\n", path.display()))?;
+            written.push(path);
         }
+        if self.json {
+            output::write_json(&written)?;
+            return Ok(0);
+        }
+        let lines: String = written.iter().map(|path| format!("wrote {}\n", path.display())).collect();
         let file = self.folder.join("pipelines/words.yaml");
-        output::write(&format!("run it with: pipeline run {}\n", file.display()))?;
+        output::write(&format!("{lines}run it with: pipeline run {}\n", file.display()))?;
         Ok(0)
     }
 }

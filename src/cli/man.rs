@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::output;
 use clap::Args;
+use serde_json::json;
 use stages::disk::fault;
 use std::path::PathBuf;
 
@@ -12,22 +13,26 @@ pub struct Man {
     /// Write `pipeline.1`, `pipeline-run.1` and the others into this folder
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Man {
     pub fn run(self) -> Result<u8> {
         let command = super::command();
-        match self.dir {
+        let mut page = Vec::new();
+        match &self.dir {
             Some(folder) => {
-                clap_mangen::generate_to(command, &folder)
-                    .map_err(|error| fault("writing pages to", &folder, error))?;
+                clap_mangen::generate_to(command, folder)
+                    .map_err(|error| fault("writing pages to", folder, error))?;
             }
-            None => {
-                let mut page = Vec::new();
-                let rendered = clap_mangen::Man::new(command).render(&mut page);
-                rendered.expect("memory takes every byte");
-                output::write(&String::from_utf8_lossy(&page))?;
-            }
+            None => clap_mangen::Man::new(command).render(&mut page).expect("memory takes every byte"),
+        }
+        let page = String::from_utf8_lossy(&page);
+        match self.json {
+            true => output::write_json(&json!({"folder": self.dir, "page": page}))?,
+            false => output::write(&page)?,
         }
         Ok(0)
     }

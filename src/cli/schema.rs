@@ -9,7 +9,7 @@ use stages::stage::Kind;
 #[derive(Args)]
 pub struct Schema {
     /// Print JSON, which is what a schema is
-    #[arg(long, hide = true)]
+    #[arg(long)]
     json: bool,
 }
 
