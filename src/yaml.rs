@@ -236,10 +236,15 @@ mod tests {
             "- - ? - ".repeat(100_000),
             block,
         ] {
-            let began = std::time::Instant::now();
+            // The processor's time, because other work on the machine is no fault of ours.
+            let clock = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let millis = || {
+                let now = clock();
+                now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+            };
+            let began = millis();
             refused(&text);
-            eprintln!("{:?} {}", began.elapsed(), text.get(..10).unwrap_or_default());
-            assert!(began.elapsed().as_millis() < 1_000);
+            assert!(millis() - began < 1_000, "{}", text.get(..10).unwrap_or_default());
         }
     }
 

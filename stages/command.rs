@@ -1,13 +1,12 @@
 //! `command`: an external program, run by `sh`.
 
-use crate::disk::{self, EntryType};
+use crate::disk::{self, Tree};
 use crate::stage::{Io, Kind, Need, Report, Slots, Stage, StopReason, Stopped};
 use crate::warden;
 use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::io::{PipeReader, Read};
 use std::path::{Component, Path};
 use std::process::{Child, ExitStatus, Stdio};
@@ -156,7 +155,9 @@ fn check_status(status: ExitStatus) -> anyhow::Result<()> {
 impl Command {
     /// What `outputs` names must be there, and nothing else.
     fn check_outputs(&self, io: &Io) -> anyhow::Result<()> {
-        let written = files_below(&io.out)?;
+        let Tree { files, others, folders: _ } = disk::walk(&io.out)?;
+        let written: Vec<String> =
+            files.iter().chain(&others).map(|path| path.to_string_lossy().into_owned()).collect();
         let Some(outputs) = &self.outputs else {
             if written.is_empty() {
                 io.warn("wrote nothing into $PIPELINE_OUT");
@@ -184,24 +185,6 @@ impl Command {
             }
         }
     }
-}
-
-/// The relative paths of all files below a folder.
-fn files_below(folder: &Path) -> disk::Result<BTreeSet<String>> {
-    let mut files = BTreeSet::new();
-    let mut folders = vec![String::new()];
-    while let Some(prefix) = folders.pop() {
-        for (name, entry_type) in disk::list(&folder.join(&prefix))? {
-            let path = format!("{prefix}{}", name.to_string_lossy());
-            match entry_type {
-                EntryType::Folder => folders.push(format!("{path}/")),
-                EntryType::File | EntryType::Other => {
-                    files.insert(path);
-                }
-            }
-        }
-    }
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -179,6 +179,39 @@ pub fn list_if_there(path: &Path) -> Result<Vec<(OsString, EntryType)>> {
     }
 }
 
+/// All that lies below a folder, by relative path, each list sorted.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// Regular files.
+    pub files: Vec<PathBuf>,
+    /// Folders, the top one (an empty path) among them.
+    pub folders: Vec<PathBuf>,
+    /// Links, devices, sockets and pipes.
+    pub others: Vec<PathBuf>,
+}
+
+/// Walks a folder, following no link.
+pub fn walk(top: &Path) -> Result<Tree> {
+    let mut tree = Tree { folders: vec![PathBuf::new()], ..Tree::default() };
+    let mut next = 0;
+    while next < tree.folders.len() {
+        let folder = tree.folders[next].clone();
+        next += 1;
+        for (name, entry_type) in list(&top.join(&folder))? {
+            let path = folder.join(name);
+            match entry_type {
+                EntryType::File => tree.files.push(path),
+                EntryType::Folder => tree.folders.push(path),
+                EntryType::Other => tree.others.push(path),
+            }
+        }
+    }
+    tree.files.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    tree.folders.sort_unstable();
+    tree.others.sort_unstable();
+    Ok(tree)
+}
+
 /// For file systems that do not tell the type with the name.
 fn type_of(path: &Path) -> Result<EntryType> {
     let metadata = std::fs::symlink_metadata(path).map_err(|error| fault("looking at", path, error))?;

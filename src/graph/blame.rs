@@ -41,6 +41,12 @@ impl Fault {
         Fault { path, at_key, piece: Box::default(), title, label, hint }
     }
 
+    /// `from` beside the slot that it is short for.
+    pub fn filled_twice(path: Vec<Segment>) -> Fault {
+        let fault = Fault::new(path, "`from` and `in: {input: …}` fill the same slot");
+        fault.at_key().label("the second one").hint("keep one of them")
+    }
+
     /// Blames the last key of the path.
     pub fn at_key(self) -> Fault {
         Fault { at_key: true, ..self }

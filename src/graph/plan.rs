@@ -78,11 +78,7 @@ impl Plan {
         if let Some(from) = from
             && inputs.insert("input".into(), from).is_some()
         {
-            let title = "`from` and `in: {input: …}` fill the same slot";
-            return Err(Fault::new(path(&["from"]), title)
-                .at_key()
-                .label("the second one")
-                .hint("keep one of them"));
+            return Err(Fault::filled_twice(path(&["from"])));
         }
         let mut wires = Vec::new();
         for (slot, wire) in inputs {

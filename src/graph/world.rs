@@ -151,11 +151,7 @@ fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, V
     if let Value::Object(inputs) = inputs
         && inputs.insert("input".into(), from).is_some()
     {
-        let title = "`from` and `in: {input: …}` fill the same slot";
-        return Err(Fault::new(path(&["from"]), title)
-            .at_key()
-            .label("the second one")
-            .hint("keep one of them"));
+        return Err(Fault::filled_twice(path(&["from"])));
     }
     Ok(stage)
 }

@@ -10,7 +10,7 @@ use crate::hash;
 use crate::key::{Change, Digest, FORMAT, Key};
 use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use stages::disk::{self, EntryType, Fault, fault};
+use stages::disk::{self, Fault, Tree, fault};
 use stages::stage::StopFlag;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -220,35 +220,23 @@ impl Drop for Draft {
 
 /// Makes every file below `out` durable and read-only; returns the files and the folders.
 fn seal(out: &Path) -> std::result::Result<(Vec<FileRecord>, Vec<PathBuf>), CommitError> {
-    let mut paths = Vec::new();
-    let mut folders = vec![String::new()];
-    let mut next = 0;
-    while next < folders.len() {
-        let prefix = folders[next].clone();
-        next += 1;
-        for (name, entry_type) in disk::list(&out.join(&prefix))? {
-            let Some(name) = name.to_str() else {
-                let name = name.to_string_lossy().escape_debug().to_string();
-                return Err(CommitError::Output(format!(
-                    "the output name `{prefix}{name}` is not valid UTF-8"
-                )));
-            };
-            match entry_type {
-                EntryType::File => paths.push(format!("{prefix}{name}")),
-                EntryType::Folder => folders.push(format!("{prefix}{name}/")),
-                EntryType::Other => {
-                    return Err(CommitError::Output(format!(
-                        "the output `{prefix}{name}` is a link or a device; write a regular file instead"
-                    )));
-                }
-            }
-        }
+    let Tree { files, folders, others } = disk::walk(out)?;
+    if let Some(other) = others.first() {
+        let name = other.display();
+        let why = format!("the output `{name}` is a link or a device; write a regular file instead");
+        return Err(CommitError::Output(why));
     }
-    paths.sort_unstable();
+    let mut names = Vec::with_capacity(files.len());
+    for file in &files {
+        let name = file.to_str().ok_or_else(|| {
+            CommitError::Output(format!("the output name {file:?} is not valid UTF-8; give it another name"))
+        })?;
+        names.push(name);
+    }
     let top = File::open(out).map_err(|error| fault("opening", out, error))?;
-    let files = paths.par_iter().map(|path| seal_file(&top, out, path)).collect::<disk::Result<Vec<_>>>()?;
+    let files = names.par_iter().map(|name| seal_file(&top, out, name)).collect::<disk::Result<Vec<_>>>()?;
     disk::close(top, out)?;
-    Ok((files, folders.into_iter().map(|prefix| out.join(prefix)).collect()))
+    Ok((files, folders.into_iter().map(|folder| out.join(folder)).collect()))
 }
 
 fn seal_file(top: &File, out: &Path, name: &str) -> disk::Result<FileRecord> {

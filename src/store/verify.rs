@@ -9,7 +9,7 @@ use crate::key::{Digest, FORMAT, Key};
 use crate::memo;
 use rayon::prelude::*;
 use stages::checkpoint;
-use stages::disk::{self, EntryType, Fault};
+use stages::disk::{self, EntryType, Fault, Tree};
 use stages::stage::StopFlag;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -103,13 +103,13 @@ fn check(folder: &Path, key: Key) -> Result<Checked> {
         return Ok(Err("recipe.json does not match its digest".to_owned()));
     }
     let out = folder.join("out");
-    let (files, folders) = match names_below(&out)? {
-        Ok(names) => names,
-        Err(found) => return Ok(Err(found)),
+    let Tree { files, folders, others } = disk::walk(&out)?;
+    let recorded = |file: &Path| {
+        let file = file.to_string_lossy();
+        manifest.files.binary_search_by(|record| record.path.as_str().cmp(&file)).is_ok()
     };
-    let recorded = |file: &&String| manifest.files.binary_search_by(|record| record.path.cmp(file)).is_ok();
-    if let Some(extra) = files.iter().find(|file| !recorded(file)) {
-        return Ok(Err(format!("out/{extra} does not belong to it")));
+    if let Some(extra) = files.iter().find(|file| !recorded(file)).or(others.first()) {
+        return Ok(Err(format!("out/{} does not belong to it", extra.display())));
     }
     let results: Vec<disk::Result<std::result::Result<Stamp, String>>> = manifest
         .files
@@ -137,32 +137,10 @@ fn check(folder: &Path, key: Key) -> Result<Checked> {
         return Ok(Err("manifest.json names another digest than that of its files".to_owned()));
     }
     let around = [PathBuf::new(), "manifest.json".into(), "recipe.json".into()];
-    for name in around.into_iter().chain(folders.into_iter().map(|prefix| Path::new("out").join(prefix))) {
+    for name in around.into_iter().chain(folders.into_iter().map(|folder| Path::new("out").join(folder))) {
         stamps.push((name.clone(), Stamp::read(&folder.join(&name))?));
     }
     Ok(Ok((manifest, stamps)))
-}
-
-type Names = std::result::Result<(Vec<String>, Vec<String>), String>;
-
-/// The files and folders below a folder, as prefixes.
-fn names_below(out: &Path) -> disk::Result<Names> {
-    let mut files = Vec::new();
-    let mut folders = vec![String::new()];
-    let mut next = 0;
-    while next < folders.len() {
-        let prefix = folders[next].clone();
-        next += 1;
-        for (name, entry_type) in disk::list(&out.join(&prefix))? {
-            let path = format!("{prefix}{}", name.to_string_lossy());
-            match entry_type {
-                EntryType::File => files.push(path),
-                EntryType::Folder => folders.push(format!("{path}/")),
-                EntryType::Other => return Ok(Err(format!("out/{path} is no regular file"))),
-            }
-        }
-    }
-    Ok(Ok((files, folders)))
 }
 
 impl Store {
