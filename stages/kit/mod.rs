@@ -7,6 +7,7 @@ pub mod genes;
 mod hdf5;
 pub mod hdf5_draft;
 mod lines;
+pub mod metrics;
 pub mod names;
 pub mod network;
 pub mod pairs;

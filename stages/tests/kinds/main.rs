@@ -2,6 +2,7 @@
 
 mod dataset;
 mod export;
+mod metrics;
 mod mutate;
 mod preprocess;
 mod simulate;
