@@ -6,6 +6,7 @@
 pub mod checkpoint;
 mod code;
 mod command;
+mod correlation;
 mod dataset;
 pub mod disk;
 mod export;
@@ -20,4 +21,13 @@ pub mod warden;
 use stage::Kind;
 
 /// Every kind that a pipeline file may name.
-pub const KINDS: &[Kind] = &[command::KIND, dataset::KIND, export::KIND, preprocess::KIND, simulate::KIND, split::KIND, tokenise::KIND];
+pub const KINDS: &[Kind] = &[
+    command::KIND,
+    correlation::KIND,
+    dataset::KIND,
+    export::KIND,
+    preprocess::KIND,
+    simulate::KIND,
+    split::KIND,
+    tokenise::KIND,
+];

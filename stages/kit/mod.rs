@@ -1,6 +1,7 @@
 //! What several kinds share.
 
 pub mod cells;
+pub mod columns;
 pub mod embeddings;
 pub mod formats;
 pub mod genes;

@@ -1,5 +1,6 @@
 //! The kinds that turn what biologists have into tables, run as the engine runs them.
 
+mod correlation;
 mod dataset;
 mod export;
 mod metrics;
