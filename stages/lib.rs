@@ -12,6 +12,7 @@ pub mod disk;
 mod export;
 pub mod kit;
 mod preprocess;
+mod shuffle;
 mod simulate;
 mod split;
 pub mod stage;
@@ -27,6 +28,7 @@ pub const KINDS: &[Kind] = &[
     dataset::KIND,
     export::KIND,
     preprocess::KIND,
+    shuffle::KIND,
     simulate::KIND,
     split::KIND,
     tokenise::KIND,

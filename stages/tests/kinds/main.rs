@@ -6,6 +6,7 @@ mod export;
 mod metrics;
 mod mutate;
 mod preprocess;
+mod shuffle;
 mod simulate;
 mod split;
 mod support;
