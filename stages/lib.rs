@@ -9,6 +9,7 @@ mod command;
 mod correlation;
 mod dataset;
 pub mod disk;
+mod evaluate;
 mod export;
 pub mod kit;
 mod preprocess;
@@ -26,6 +27,7 @@ pub const KINDS: &[Kind] = &[
     command::KIND,
     correlation::KIND,
     dataset::KIND,
+    evaluate::KIND,
     export::KIND,
     preprocess::KIND,
     shuffle::KIND,

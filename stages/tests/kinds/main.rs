@@ -2,6 +2,7 @@
 
 mod correlation;
 mod dataset;
+mod evaluate;
 mod export;
 mod metrics;
 mod mutate;
