@@ -6,11 +6,14 @@
 pub mod checkpoint;
 mod code;
 mod command;
+mod correlation;
 mod dataset;
 pub mod disk;
+mod evaluate;
 mod export;
 pub mod kit;
 mod preprocess;
+mod shuffle;
 mod simulate;
 mod split;
 pub mod stage;
@@ -22,9 +25,12 @@ use stage::Kind;
 /// Every kind that a pipeline file may name.
 pub const KINDS: &[Kind] = &[
     command::KIND,
+    correlation::KIND,
     dataset::KIND,
+    evaluate::KIND,
     export::KIND,
     preprocess::KIND,
+    shuffle::KIND,
     simulate::KIND,
     split::KIND,
     tokenise::KIND,

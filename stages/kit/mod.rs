@@ -1,12 +1,14 @@
 //! What several kinds share.
 
 pub mod cells;
+pub mod columns;
 pub mod embeddings;
 pub mod formats;
 pub mod genes;
 mod hdf5;
 pub mod hdf5_draft;
 mod lines;
+pub mod metrics;
 pub mod names;
 pub mod network;
 pub mod pairs;

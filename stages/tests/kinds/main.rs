@@ -1,11 +1,15 @@
 //! The kinds that turn what biologists have into tables, run as the engine runs them.
 
+mod correlation;
 mod dataset;
+mod evaluate;
 mod export;
 mod memory;
+mod metrics;
 mod mutate;
 mod preprocess;
 mod readme;
+mod shuffle;
 mod simulate;
 mod split;
 mod support;

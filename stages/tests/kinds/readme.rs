@@ -51,6 +51,7 @@ fn in_words(column: &DataType) -> String {
         DataType::Utf8 => "text".to_owned(),
         DataType::List(item) => format!("list of {}", in_words(item.data_type())),
         DataType::Int8 => "i8".to_owned(),
+        DataType::Int64 => "i64".to_owned(),
         DataType::UInt8 => "u8".to_owned(),
         DataType::UInt32 => "u32".to_owned(),
         DataType::Float32 => "f32".to_owned(),
@@ -77,13 +78,19 @@ fn every_output_is_listed_with_its_columns() {
     let simulated = run("simulate", json!({"cells": 20}), &[]).done();
     let on =
         |kind: &str, params: serde_json::Value| run(kind, params, &[("data", &simulated.folder())]).done();
+    let split = on("split", json!({}));
+    let correlation = on("correlation", json!({}));
+    let judged = [("scores", &*correlation.folder()), ("split", &*split.folder())];
     let outcomes: Vec<(&str, Outcome)> = vec![
+        ("evaluate", run("evaluate", json!({}), &judged).done()),
+        ("shuffle", on("shuffle", json!({}))),
         ("dataset", run("dataset", json!({}), &[("data", &fixture("beeline"))]).done()),
         ("preprocess", on("preprocess", json!({}))),
         ("simulate", run("simulate", json!({"network": "mCAD", "cells": 20}), &[]).done()),
-        ("split", on("split", json!({}))),
         ("tokenise", on("tokenise", json!({"min_genes": 1}))),
     ];
+    let outcomes = outcomes.into_iter().chain([("split", split), ("correlation", correlation)]);
+    let outcomes: Vec<(&str, Outcome)> = outcomes.collect();
     let mut seen = Vec::new();
     for (kind, outcome) in &outcomes {
         for path in files(&outcome.folder()) {

@@ -1,0 +1,155 @@
+//! `evaluate`: how well scores find the edges of one part of a split.
+
+mod report;
+
+use crate::code;
+use crate::kit::metrics::summary::{self, Row};
+use crate::kit::metrics::{Ranking, Scored};
+use crate::kit::pairs::{self, Pair};
+use crate::kit::scores;
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Evaluate>(
+    "evaluate",
+    "measures scores against labelled pairs: all together and per TF, with intervals and curves",
+    Slots::Named(&[
+        Slot { name: "scores", about: "scored pairs", required: true },
+        Slot { name: "split", about: "labelled pairs in parts", required: true },
+    ]),
+    code::EVALUATE,
+);
+
+/// Measures scores against the labelled pairs of one part.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Evaluate {
+    /// Which pairs judge.
+    part: Part,
+    /// How often the TFs are drawn anew for the 95 % intervals; 0 for none.
+    replicates: usize,
+    /// Another seed draws other TFs.
+    seed: u64,
+}
+
+/// The parts that may judge: what a model was fitted to may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Part {
+    /// For choosing among models.
+    Validation,
+    /// For the final word, once.
+    Test,
+}
+
+impl Part {
+    fn of_pairs(self) -> pairs::Part {
+        match self {
+            Part::Validation => pairs::Part::Validation,
+            Part::Test => pairs::Part::Test,
+        }
+    }
+}
+
+impl Default for Evaluate {
+    fn default() -> Evaluate {
+        Evaluate { part: Part::Test, replicates: 1000, seed: 0 }
+    }
+}
+
+/// Scores by TF, then by target.
+type Scores = HashMap<String, HashMap<String, f64>>;
+
+impl Stage for Evaluate {
+    fn run(&self, io: &Io) -> Result<()> {
+        let scores = read_scores(&io.input("scores")?.join(scores::FILE))?;
+        let mut pairs = pairs::read(&io.input("split")?.join(pairs::FILE))?;
+        pairs.retain(|pair| pair.part == self.part.of_pairs());
+        let name = self.part.of_pairs().name();
+        let edges = pairs.iter().filter(|pair| pair.label).count();
+        let others = pairs.len() - edges;
+        if edges == 0 || others == 0 {
+            bail!(
+                "the part `{name}` has {edges} edges and {others} other pairs; it takes both to judge scores"
+            );
+        }
+        let found: Vec<Option<f64>> =
+            pairs.iter().map(|pair| scores.get(&pair.tf)?.get(&pair.target).copied()).collect();
+        tell(&pairs, &found, name, io);
+        let (tfs, ranking) = rank(&pairs, &found);
+        let of_tfs = summary::per_tf(&ranking, tfs.len());
+        if of_tfs.iter().all(Option::is_none) {
+            io.warn(format!(
+                "no TF of the part `{name}` has edges and other pairs, so there are no means over TFs"
+            ));
+        }
+        let rows = summary::summarise(&ranking, &of_tfs, self.replicates, self.seed);
+        note(&rows, edges as f64 / pairs.len() as f64, io);
+        report::metrics(&io.out(report::METRICS), &rows)?;
+        report::per_tf(&io.out(report::PER_TF), &tfs, &ranking, &of_tfs)?;
+        report::curves(&io.out(report::CURVES), &ranking)
+    }
+}
+
+/// The size of each score: a sign says activation or repression, and an edge is an edge. Of a pair that
+/// is there twice, the larger one counts, as BEELINE has it.
+fn read_scores(path: &Path) -> Result<Scores> {
+    let mut found = Scores::new();
+    for score in scores::read(path)? {
+        let size = score.score.abs();
+        let of_tf = found.entry(score.tf).or_default();
+        of_tf.entry(score.target).and_modify(|known| *known = known.max(size)).or_insert(size);
+    }
+    Ok(found)
+}
+
+/// Says what would make the numbers mean less than they seem to.
+fn tell(pairs: &[Pair], found: &[Option<f64>], part: &str, io: &Io) {
+    let missing = || pairs.iter().zip(found).filter(|(_, score)| score.is_none());
+    let count = missing().count();
+    if count > 0 {
+        let edges = missing().filter(|(pair, _)| pair.label).count();
+        io.warn(format!(
+            "{count} of {} pairs of the part `{part}`, {edges} edges among them, have no score and count as 0",
+            pairs.len()
+        ));
+    }
+    let mut scores = found.iter().map(|score| score.unwrap_or(0.0));
+    if let Some(first) = scores.next()
+        && scores.all(|score| score == first)
+    {
+        io.warn(format!("every pair of the part `{part}` has the score {first}: such scores tell nothing"));
+    }
+}
+
+/// The TFs by name, and the pairs from the likeliest on.
+fn rank(pairs: &[Pair], found: &[Option<f64>]) -> (Vec<String>, Ranking) {
+    let mut numbers: BTreeMap<&str, u32> = pairs.iter().map(|pair| (pair.tf.as_str(), 0)).collect();
+    numbers.values_mut().zip(0..).for_each(|(number, next)| *number = next);
+    let scored = |(pair, score): (&Pair, &Option<f64>)| Scored {
+        score: score.unwrap_or(0.0),
+        edge: pair.label,
+        tf: numbers[pair.tf.as_str()],
+    };
+    let ranking = Ranking::new(pairs.iter().zip(found).map(scored).collect());
+    (numbers.into_keys().map(str::to_owned).collect(), ranking)
+}
+
+fn note(rows: &[Row], chance: f64, io: &Io) {
+    let value = |name| {
+        let row = rows.iter().find(|row| row.metric == name);
+        row.and_then(|row| row.value).map_or_else(|| "none".to_owned(), |value| format!("{value:.3}"))
+    };
+    io.note(format!(
+        "AUROC {}, per TF {}; average precision {} (chance {chance:.3}); early precision {} times chance",
+        value("auroc"),
+        value("auroc_per_tf"),
+        value("average_precision"),
+        value("early_precision_ratio"),
+    ));
+}

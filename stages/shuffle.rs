@@ -1,0 +1,74 @@
+//! `shuffle`: expression that tells nothing of the network, and all else as it was.
+
+use crate::code;
+use crate::disk;
+use crate::kit::cells::{self, CellWriter};
+use crate::kit::columns::Columns;
+use crate::kit::random::Random;
+use crate::kit::{genes, network, pseudotime, types};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Shuffle>(
+    "shuffle",
+    "permutes each gene's values among the cells: a control whose expression tells nothing",
+    Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true }]),
+    code::SHUFFLE,
+);
+
+/// Permutes each gene's values among the cells. Each gene keeps its values, so its mean and its variance
+/// stay; what it shares with other genes, with types and with time is gone. What a method still finds
+/// comes from elsewhere: labels, names, the number of a TF's targets.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Shuffle {
+    /// Another seed gives other permutations.
+    seed: u64,
+}
+
+impl Stage for Shuffle {
+    fn run(&self, io: &Io) -> Result<()> {
+        let data = io.input("data")?;
+        let genes = genes::read(&data.join(genes::FILE))?.len();
+        let mut columns =
+            Columns::read(&data.join(cells::FILE), &vec![true; genes], || Ok(io.check_stop()?))?;
+        let cells = columns.ids.len();
+        if cells < 2 {
+            bail!("there is nothing to permute among {cells} cells; give at least 2");
+        }
+        columns.genes.par_iter_mut().enumerate().for_each(|(gene, column)| {
+            let mut places: Vec<u32> = (0..cells as u32).collect();
+            Random::new(self.seed, gene as u64).shuffle(&mut places);
+            column.cells.iter_mut().for_each(|cell| *cell = places[*cell as usize]);
+        });
+        write(&columns, io)?;
+        for name in [genes::FILE, network::FILE, pseudotime::FILE, types::FILE] {
+            if let Some(bytes) = disk::read_if_there(&data.join(name))? {
+                disk::write(&io.out(name), &bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Turns the columns back into cells.
+fn write(columns: &Columns, io: &Io) -> Result<()> {
+    let mut rows: Vec<(Vec<u32>, Vec<f32>)> = vec![Default::default(); columns.ids.len()];
+    // Gene by gene, so that the indices of each cell rise.
+    for (gene, column) in columns.genes.iter().enumerate() {
+        for (cell, value) in column.cells.iter().zip(&column.values) {
+            let (genes, values) = &mut rows[*cell as usize];
+            genes.push(gene as u32);
+            values.push(*value);
+        }
+    }
+    let mut writer = CellWriter::create(&io.out(cells::FILE))?;
+    for (id, (genes, values)) in columns.ids.iter().zip(&rows) {
+        writer.push(id, genes, values)?;
+    }
+    writer.finish()
+}
