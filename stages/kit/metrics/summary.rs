@@ -2,6 +2,9 @@
 //!
 //! Pairs of one TF are no independent draws: they share its profile and its number of targets. So the
 //! bootstrap draws whole TFs with replacement (the cluster bootstrap; Davison and Hinkley 1997, 3.8).
+//!
+//! Chance is not 1 in `average_precision_ratio_per_tf`: a single edge among n pairs in random order has
+//! an average precision of H(n) / n, not 1 / n. What it is for a given split, a shuffled control shows.
 
 use super::{Metrics, Ranking};
 use crate::kit::random::Random;
@@ -182,9 +185,9 @@ mod tests {
             let (low, high) = row(&rows(&ranking, 40), "auroc").interval.unwrap();
             low <= 0.5 && 0.5 <= high
         };
-        // Of 100 that hold with 95 %, less than 87 or all would be once in a thousand and in a hundred times.
+        // Of 100 that hold with 95 %, fewer than 87 would do so once in a thousand times.
         let count = (0..100).filter(covered).count();
-        assert!((87..=100).contains(&count), "{count}");
+        assert!(count >= 87, "{count}");
     }
 
     #[test]
