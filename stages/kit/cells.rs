@@ -3,7 +3,7 @@
 //! Columns: `cell` (text, unique), `genes` (list of u32, rising), `values` (list of f32, as long as
 //! `genes`). A gene that is not listed has the value zero.
 
-use super::table::{Batches, Writer, column_as};
+use super::table::{Batches, Groups, Writer, column_as};
 use anyhow::{Context, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array,
@@ -12,7 +12,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
@@ -20,9 +20,13 @@ pub const FILE: &str = "cells.parquet";
 
 /// Batches that may wait to be used.
 const BATCHES_AHEAD: usize = 2;
-const VALUES_PER_BATCH: usize = 1 << 18;
-/// About 30 MB in memory: what a reader or a writer holds at least.
-const VALUES_PER_GROUP: usize = 1 << 22;
+const VALUES_PER_BATCH: usize = 1 << 16;
+/// About 8 MB in memory: what a reader or a writer holds at least.
+const VALUES_PER_GROUP: usize = 1 << 20;
+/// Batches that may wait while another thread's row group is used: those of a row group of ours.
+const BATCHES_OF_GROUP: usize = VALUES_PER_GROUP / VALUES_PER_BATCH;
+/// Each thread may hold the batches of a row group.
+const MOST_THREADS: usize = 8;
 
 /// Writes cells one by one.
 pub struct CellWriter {
@@ -50,11 +54,13 @@ impl CellWriter {
 
     /// Appends a cell. Prereq: `genes` rise, and are as many as `values`. Zeros are left out.
     pub fn push(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
-        for (gene, value) in genes.iter().zip(values) {
-            if *value != 0.0 {
-                self.genes.push(*gene);
-                self.values.push(*value);
-            }
+        if values.contains(&0.0) {
+            let pairs = genes.iter().zip(values).filter(|(_, value)| **value != 0.0);
+            self.genes.extend(pairs.clone().map(|(gene, _)| gene));
+            self.values.extend(pairs.map(|(_, value)| value));
+        } else {
+            self.genes.extend_from_slice(genes);
+            self.values.extend_from_slice(values);
         }
         self.ids.push(id.to_owned());
         let end =
@@ -162,6 +168,61 @@ impl Iterator for CellReader {
         }
         batch
     }
+}
+
+/// Gives what `make` makes of each batch, in the file's order, to `take`.
+///
+/// `make` runs on several threads, each of which reads row groups of its own, and is told how many cells
+/// come before the batch. Prereq: as for [`CellReader::open`].
+pub fn each_batch<T: Send>(
+    path: &Path,
+    genes: usize,
+    make: impl Fn(usize, &CellBatch) -> Result<T> + Sync,
+    mut take: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let groups = Groups::open(path)?;
+    let checked = Checked { path: path.to_owned(), genes };
+    let threads = rayon::current_num_threads().min(groups.count()).clamp(1, MOST_THREADS);
+    let mut starts = vec![0];
+    for group in 0..groups.count() {
+        starts.push(starts[group] + groups.rows(group));
+    }
+    // Nothing follows the batches of each row group; false once nobody listens.
+    let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>| {
+        let mut cells = starts[group];
+        let batches = match groups.read(group) {
+            Ok(batches) => batches,
+            Err(error) => return sender.send(Some(Err(error))).is_ok(),
+        };
+        for batch in batches {
+            let made = batch.and_then(|batch| checked.check(&batch)).and_then(|batch| {
+                let made = make(cells, &batch);
+                cells += batch.ids.len();
+                made
+            });
+            if sender.send(Some(made)).is_err() {
+                return false;
+            }
+        }
+        sender.send(None).is_ok()
+    };
+    std::thread::scope(|scope| {
+        let start_thread = |thread: usize| {
+            let (sender, receiver) = mpsc::sync_channel(BATCHES_OF_GROUP);
+            let send_group = &send_group;
+            let mut own_groups = (thread..starts.len() - 1).step_by(threads);
+            scope.spawn(move || own_groups.all(|group| send_group(group, &sender)));
+            receiver
+        };
+        let receivers: Vec<Receiver<Option<Result<T>>>> = (0..threads).map(start_thread).collect();
+        for group in 0..groups.count() {
+            // A thread that panicked sends no more, and the scope panics in its turn.
+            while let Ok(Some(made)) = receivers[group % threads].recv() {
+                take(made?)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// What a batch is held against.
