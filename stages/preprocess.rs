@@ -4,7 +4,7 @@ mod selection;
 
 use crate::code;
 use crate::disk;
-use crate::kit::cells::{self, CellBatch, CellReader, CellWriter};
+use crate::kit::cells::{self, CellBatch, CellFile, CellWriter};
 use crate::kit::network::{self, Network};
 use crate::kit::statistics::Moments;
 use crate::kit::{genes, pseudotime, types};
@@ -15,7 +15,10 @@ use selection::Selection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// Values that stay in memory from one pass over the cells to the next: 256 MiB.
+const HELD_VALUES: usize = 1 << 25;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Preprocess>(
@@ -124,7 +127,9 @@ impl Stage for Preprocess {
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
-        let source = Source { io, path: data.join(cells::FILE), genes: names.len() };
+        let held_values = if self.select.is_some() || self.scale { HELD_VALUES } else { 0 };
+        let cells = CellFile::open(&data.join(cells::FILE), names.len(), held_values)?;
+        let source = Source { io, cells, genes: names.len() };
         let kept = self.filter(&source)?;
         let selected = match &self.select {
             Some(selection) => {
@@ -224,19 +229,17 @@ impl Preprocess {
 /// The cells as they came.
 struct Source<'a> {
     io: &'a Io,
-    path: PathBuf,
+    cells: CellFile,
     genes: usize,
 }
 
 impl Source<'_> {
     fn each_cell(&self, mut cell_is: impl FnMut(&str, &[u32], &[f32]) -> Result<()>) -> Result<()> {
-        for batch in CellReader::open(&self.path, self.genes)? {
+        let take = |batch: CellBatch| {
             self.io.check_stop()?;
-            for (id, genes, values) in batch?.cells() {
-                cell_is(id, genes, values)?;
-            }
-        }
-        Ok(())
+            batch.cells().try_for_each(|(id, genes, values)| cell_is(id, genes, values))
+        };
+        self.cells.each_batch(|_, batch| Ok(batch.clone()), take)
     }
 }
 
@@ -255,9 +258,7 @@ impl Normalised<'_> {
         mut cell_is: impl FnMut(&str, &[u32], &[f64]) -> Result<()>,
     ) -> Result<()> {
         let Normalised { preprocess, source, kept } = *self;
-        cells::each_batch(
-            &source.path,
-            source.genes,
+        source.cells.each_batch(
             |first, batch| preprocess.normalise(kept, wanted, first, batch),
             |left| {
                 source.io.check_stop()?;

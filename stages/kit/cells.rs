@@ -11,8 +11,8 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
@@ -105,7 +105,8 @@ fn list_of(item_type: DataType) -> DataType {
     DataType::List(item(item_type))
 }
 
-/// Some cells, in the file's order.
+/// Some cells, in the file's order. A clone shares them.
+#[derive(Clone)]
 pub struct CellBatch {
     ids: StringArray,
     genes: ListArray,
@@ -170,59 +171,93 @@ impl Iterator for CellReader {
     }
 }
 
-/// Gives what `make` makes of each batch, in the file's order, to `take`.
-///
-/// `make` runs on several threads, each of which reads row groups of its own, and is told how many cells
-/// come before the batch. Prereq: as for [`CellReader::open`].
-pub fn each_batch<T: Send>(
-    path: &Path,
-    genes: usize,
-    make: impl Fn(usize, &CellBatch) -> Result<T> + Sync,
-    mut take: impl FnMut(T) -> Result<()>,
-) -> Result<()> {
-    let groups = Groups::open(path)?;
-    let checked = Checked { path: path.to_owned(), genes };
-    let threads = rayon::current_num_threads().min(groups.count()).clamp(1, MOST_THREADS);
-    let mut starts = vec![0];
-    for group in 0..groups.count() {
-        starts.push(starts[group] + groups.rows(group));
+/// A file of cells that several threads read, each other row groups.
+pub struct CellFile {
+    groups: Groups,
+    checked: Checked,
+    /// How many cells come before each row group.
+    starts: Vec<usize>,
+    /// The first row groups, which stay in memory once they are unpacked.
+    held: Vec<OnceLock<Vec<CellBatch>>>,
+}
+
+impl CellFile {
+    /// Prereq: as for [`CellReader::open`]. Most of a pass is unpacking, so that `held_values` of the cells stay for
+    /// the next one.
+    pub fn open(path: &Path, genes: usize, held_values: usize) -> Result<CellFile> {
+        let groups = Groups::open(path)?;
+        let mut starts = Vec::with_capacity(groups.count());
+        let mut held = Vec::new();
+        let (mut cells, mut values) = (0_usize, 0_usize);
+        for group in 0..groups.count() {
+            starts.push(cells);
+            cells = cells.saturating_add(groups.rows(group));
+            values = values.saturating_add(groups.values(group));
+            if values <= held_values {
+                held.push(OnceLock::new());
+            }
+        }
+        Ok(CellFile { groups, checked: Checked { path: path.to_owned(), genes }, starts, held })
     }
-    // Nothing follows the batches of each row group; false once nobody listens.
-    let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>| {
-        let mut cells = starts[group];
-        let batches = match groups.read(group) {
-            Ok(batches) => batches,
-            Err(error) => return sender.send(Some(Err(error))).is_ok(),
-        };
-        for batch in batches {
-            let made = batch.and_then(|batch| checked.check(&batch)).and_then(|batch| {
+
+    /// Gives what `make` makes of each batch, in the file's order, to `take`.
+    ///
+    /// `make` runs on several threads and is told how many cells come before the batch.
+    pub fn each_batch<T: Send>(
+        &self,
+        make: impl Fn(usize, &CellBatch) -> Result<T> + Sync,
+        mut take: impl FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        let threads = rayon::current_num_threads().min(self.groups.count()).clamp(1, MOST_THREADS);
+        // Nothing follows the batches of each row group; false once nobody listens.
+        let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>| {
+            let mut cells = self.starts[group];
+            let mut make_next = |batch: CellBatch| {
                 let made = make(cells, &batch);
                 cells += batch.ids.len();
                 made
-            });
-            if sender.send(Some(made)).is_err() {
-                return false;
-            }
-        }
-        sender.send(None).is_ok()
-    };
-    std::thread::scope(|scope| {
-        let start_thread = |thread: usize| {
-            let (sender, receiver) = mpsc::sync_channel(BATCHES_OF_GROUP);
-            let send_group = &send_group;
-            let mut own_groups = (thread..starts.len() - 1).step_by(threads);
-            scope.spawn(move || own_groups.all(|group| send_group(group, &sender)));
-            receiver
+            };
+            let sent = match self.batches(group) {
+                Ok(mut batches) => {
+                    batches.all(|batch| sender.send(Some(batch.and_then(&mut make_next))).is_ok())
+                }
+                Err(error) => sender.send(Some(Err(error))).is_ok(),
+            };
+            sent && sender.send(None).is_ok()
         };
-        let receivers: Vec<Receiver<Option<Result<T>>>> = (0..threads).map(start_thread).collect();
-        for group in 0..groups.count() {
-            // A thread that panicked sends no more, and the scope panics in its turn.
-            while let Ok(Some(made)) = receivers[group % threads].recv() {
-                take(made?)?;
+        std::thread::scope(|scope| {
+            let start_thread = |thread: usize| {
+                let (sender, receiver) = mpsc::sync_channel(BATCHES_OF_GROUP);
+                let (send_group, mut own_groups) =
+                    (&send_group, (thread..self.groups.count()).step_by(threads));
+                scope.spawn(move || own_groups.all(|group| send_group(group, &sender)));
+                receiver
+            };
+            let receivers: Vec<Receiver<Option<Result<T>>>> = (0..threads).map(start_thread).collect();
+            for group in 0..self.groups.count() {
+                // A thread that panicked sends no more, and the scope panics in its turn.
+                while let Ok(Some(made)) = receivers[group % threads].recv() {
+                    take(made?)?;
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        })
+    }
+
+    fn batches(&self, group: usize) -> Result<Box<dyn Iterator<Item = Result<CellBatch>> + '_>> {
+        let read = || -> Result<_> {
+            Ok(self.groups.read(group)?.map(|batch| batch.and_then(|batch| self.checked.check(&batch))))
+        };
+        let Some(held) = self.held.get(group) else { return Ok(Box::new(read()?)) };
+        let batches = match held.get() {
+            Some(batches) => batches,
+            None => {
+                let batches = read()?.collect::<Result<Vec<_>>>()?;
+                held.get_or_init(|| batches)
+            }
+        };
+        Ok(Box::new(batches.iter().cloned().map(Ok)))
+    }
 }
 
 /// What a batch is held against.

@@ -336,6 +336,11 @@ impl Groups {
         self.footer.metadata().row_group(group).num_rows() as usize
     }
 
+    /// How many values the longest of its columns has.
+    pub fn values(&self, group: usize) -> usize {
+        values_of(self.footer.metadata().row_group(group)) as usize
+    }
+
     /// The batches of one.
     pub fn read(&self, group: usize) -> Result<Batches> {
         self.batches(group..group + 1, self.rows_per_batch())
@@ -355,12 +360,15 @@ impl Groups {
     /// By the longest lists of the file, on average.
     fn rows_per_batch(&self) -> usize {
         let rows_of_group = |group: &RowGroupMetaData| {
-            let values = group.columns().iter().map(ColumnChunkMetaData::num_values).max().unwrap_or(0);
-            group.num_rows().saturating_mul(VALUES_PER_BATCH) / values.max(1)
+            group.num_rows().saturating_mul(VALUES_PER_BATCH) / values_of(group).max(1)
         };
         let rows = self.footer.metadata().row_groups().iter().map(rows_of_group).min();
         rows.unwrap_or(0).clamp(1, MOST_ROWS_PER_BATCH) as usize
     }
+}
+
+fn values_of(group: &RowGroupMetaData) -> i64 {
+    group.columns().iter().map(ColumnChunkMetaData::num_values).max().unwrap_or(0)
 }
 
 /// The library takes these numbers as they are, and panics or asks for any memory where they are damaged.
