@@ -235,11 +235,18 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn each_cell(&self, mut cell_is: impl FnMut(&str, &[u32], &[f32]) -> Result<()>) -> Result<()> {
-        let take = |batch: CellBatch| {
+        let take = |batch: &Option<CellBatch>| {
             self.io.check_stop()?;
-            batch.cells().try_for_each(|(id, genes, values)| cell_is(id, genes, values))
+            batch
+                .iter()
+                .flat_map(CellBatch::cells)
+                .try_for_each(|(id, genes, values)| cell_is(id, genes, values))
         };
-        self.cells.each_batch(|_, batch| Ok(batch.clone()), take)
+        let make = |_, batch: &CellBatch, made: &mut Option<CellBatch>| {
+            *made = Some(batch.clone());
+            Ok(())
+        };
+        self.cells.each_batch(make, take)
     }
 }
 
@@ -259,7 +266,7 @@ impl Normalised<'_> {
     ) -> Result<()> {
         let Normalised { preprocess, source, kept } = *self;
         source.cells.each_batch(
-            |first, batch| preprocess.normalise(kept, wanted, first, batch),
+            |first, batch, left: &mut Left| preprocess.normalise(kept, wanted, first, batch, left),
             |left| {
                 source.io.check_stop()?;
                 let mut start = 0;
@@ -284,8 +291,17 @@ struct Left {
 
 impl Preprocess {
     /// Prereq: `first` is the index of the batch's first cell.
-    fn normalise(&self, kept: &Kept, wanted: &[bool], first: usize, batch: &CellBatch) -> Result<Left> {
-        let mut left = Left::default();
+    fn normalise(
+        &self,
+        kept: &Kept,
+        wanted: &[bool],
+        first: usize,
+        batch: &CellBatch,
+        left: &mut Left,
+    ) -> Result<()> {
+        left.ends.clear();
+        left.genes.clear();
+        left.values.clear();
         let cells = batch.cells().enumerate().filter(|(index, _)| kept.keeps(first + index));
         for (_, (id, genes, values)) in cells {
             let start = left.genes.len();
@@ -310,7 +326,7 @@ impl Preprocess {
             self.transform(id, factor, &mut left.values[start..])?;
             left.ends.push((id.to_owned(), end));
         }
-        Ok(left)
+        Ok(())
     }
 
     fn transform(&self, id: &str, factor: f64, values: &mut [f64]) -> Result<()> {

@@ -202,20 +202,22 @@ impl CellFile {
 
     /// Gives what `make` makes of each batch, in the file's order, to `take`.
     ///
-    /// `make` runs on several threads and is told how many cells come before the batch.
-    pub fn each_batch<T: Send>(
+    /// `make` runs on several threads and is told how many cells come before the batch. What it makes, it makes of
+    /// something used, for fresh memory costs as much as what is done with it.
+    pub fn each_batch<T: Default + Send>(
         &self,
-        make: impl Fn(usize, &CellBatch) -> Result<T> + Sync,
-        mut take: impl FnMut(T) -> Result<()>,
+        make: impl Fn(usize, &CellBatch, &mut T) -> Result<()> + Sync,
+        mut take: impl FnMut(&T) -> Result<()>,
     ) -> Result<()> {
         let threads = rayon::current_num_threads().min(self.groups.count()).clamp(1, MOST_THREADS);
         // Nothing follows the batches of each row group; false once nobody listens.
-        let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>| {
+        let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>, used: &Receiver<T>| {
             let mut cells = self.starts[group];
             let mut make_next = |batch: CellBatch| {
-                let made = make(cells, &batch);
+                let mut made = used.try_recv().unwrap_or_default();
+                make(cells, &batch, &mut made)?;
                 cells += batch.ids.len();
-                made
+                Ok(made)
             };
             let sent = match self.batches(group) {
                 Ok(mut batches) => {
@@ -228,16 +230,21 @@ impl CellFile {
         std::thread::scope(|scope| {
             let start_thread = |thread: usize| {
                 let (sender, receiver) = mpsc::sync_channel(BATCHES_OF_GROUP);
+                let (give_back, used) = mpsc::channel();
                 let (send_group, mut own_groups) =
                     (&send_group, (thread..self.groups.count()).step_by(threads));
-                scope.spawn(move || own_groups.all(|group| send_group(group, &sender)));
-                receiver
+                scope.spawn(move || own_groups.all(|group| send_group(group, &sender, &used)));
+                (receiver, give_back)
             };
-            let receivers: Vec<Receiver<Option<Result<T>>>> = (0..threads).map(start_thread).collect();
+            let ends: Vec<_> = (0..threads).map(start_thread).collect();
             for group in 0..self.groups.count() {
+                let (receiver, give_back) = &ends[group % threads];
                 // A thread that panicked sends no more, and the scope panics in its turn.
-                while let Ok(Some(made)) = receivers[group % threads].recv() {
-                    take(made?)?;
+                while let Ok(Some(made)) = receiver.recv() {
+                    let made = made?;
+                    take(&made)?;
+                    // Nobody takes it back after the last row group.
+                    let _ = give_back.send(made);
                 }
             }
             Ok(())
