@@ -4,7 +4,7 @@ mod selection;
 
 use crate::code;
 use crate::disk;
-use crate::kit::cells::{self, CellReader, CellWriter};
+use crate::kit::cells::{self, CellBatch, CellFile, CellWriter};
 use crate::kit::network::{self, Network};
 use crate::kit::statistics::Moments;
 use crate::kit::{genes, pseudotime, types};
@@ -15,7 +15,10 @@ use selection::Selection;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// Values that stay in memory from one pass over the cells to the next: 256 MiB.
+const HELD_VALUES: usize = 1 << 25;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Preprocess>(
@@ -124,7 +127,9 @@ impl Stage for Preprocess {
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
-        let source = Source { io, path: data.join(cells::FILE), genes: names.len() };
+        let held_values = if self.select.is_some() || self.scale { HELD_VALUES } else { 0 };
+        let cells = CellFile::open(&data.join(cells::FILE), names.len(), held_values)?;
+        let source = Source { io, cells, genes: names.len() };
         let kept = self.filter(&source)?;
         let selected = match &self.select {
             Some(selection) => {
@@ -224,19 +229,24 @@ impl Preprocess {
 /// The cells as they came.
 struct Source<'a> {
     io: &'a Io,
-    path: PathBuf,
+    cells: CellFile,
     genes: usize,
 }
 
 impl Source<'_> {
     fn each_cell(&self, mut cell_is: impl FnMut(&str, &[u32], &[f32]) -> Result<()>) -> Result<()> {
-        for batch in CellReader::open(&self.path, self.genes)? {
+        let take = |batch: &Option<CellBatch>| {
             self.io.check_stop()?;
-            for (id, genes, values) in batch?.cells() {
-                cell_is(id, genes, values)?;
-            }
-        }
-        Ok(())
+            batch
+                .iter()
+                .flat_map(CellBatch::cells)
+                .try_for_each(|(id, genes, values)| cell_is(id, genes, values))
+        };
+        let make = |_, batch: &CellBatch, made: &mut Option<CellBatch>| {
+            *made = Some(batch.clone());
+            Ok(())
+        };
+        self.cells.each_batch(make, take)
     }
 }
 
@@ -254,41 +264,77 @@ impl Normalised<'_> {
         wanted: &[bool],
         mut cell_is: impl FnMut(&str, &[u32], &[f64]) -> Result<()>,
     ) -> Result<()> {
-        let mut cell = 0;
-        let (mut genes_left, mut values_left) = (Vec::new(), Vec::new());
-        self.source.each_cell(|id, genes, values| {
-            cell += 1;
-            if !self.kept.keeps(cell - 1) {
-                return Ok(());
-            }
-            genes_left.clear();
-            values_left.clear();
-            let mut total = 0.0;
+        let Normalised { preprocess, source, kept } = *self;
+        source.cells.each_batch(
+            |first, batch, left: &mut Left| preprocess.normalise(kept, wanted, first, batch, left),
+            |left| {
+                source.io.check_stop()?;
+                let mut start = 0;
+                for (id, end) in &left.ends {
+                    cell_is(id, &left.genes[start..*end], &left.values[start..*end])?;
+                    start = *end;
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+/// What is left of a batch of cells.
+#[derive(Default)]
+struct Left {
+    /// Ids, and where each cell ends.
+    ends: Vec<(String, usize)>,
+    genes: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl Preprocess {
+    /// Prereq: `first` is the index of the batch's first cell.
+    fn normalise(
+        &self,
+        kept: &Kept,
+        wanted: &[bool],
+        first: usize,
+        batch: &CellBatch,
+        left: &mut Left,
+    ) -> Result<()> {
+        left.ends.clear();
+        left.genes.clear();
+        left.values.clear();
+        let cells = batch.cells().enumerate().filter(|(index, _)| kept.keeps(first + index));
+        for (_, (id, genes, values)) in cells {
+            let start = left.genes.len();
+            left.genes.resize(start + genes.len(), 0);
+            left.values.resize(start + genes.len(), 0.0);
+            let (mut end, mut total) = (start, 0.0);
+            // Each is put down, and the next one over it if it is not wanted: which are, no processor foresees.
             for (gene, value) in genes.iter().zip(values) {
-                if self.kept.genes[*gene as usize] {
-                    total += f64::from(*value);
-                }
-                if wanted[*gene as usize] {
-                    genes_left.push(*gene);
-                    values_left.push(f64::from(*value));
-                }
+                let value = f64::from(*value);
+                total += if kept.genes[*gene as usize] { value } else { 0.0 };
+                left.genes[end] = *gene;
+                left.values[end] = value;
+                end += usize::from(wanted[*gene as usize]);
             }
-            let factor = match self.kept.target_sum {
+            left.genes.truncate(end);
+            left.values.truncate(end);
+            let factor = match kept.target_sum {
                 // As scanpy has it: a cell without anything stays as it is.
                 Some(target) if total != 0.0 => target / total,
                 _ => 1.0,
             };
-            self.transform(id, factor, &mut values_left)?;
-            cell_is(id, &genes_left, &values_left)
-        })
+            self.transform(id, factor, &mut left.values[start..])?;
+            left.ends.push((id.to_owned(), end));
+        }
+        Ok(())
     }
 
     fn transform(&self, id: &str, factor: f64, values: &mut [f64]) -> Result<()> {
-        if self.preprocess.log1p == Base::None {
+        if self.log1p == Base::None {
             values.iter_mut().for_each(|value| *value *= factor);
             return Ok(());
         }
-        let per_unit = if self.preprocess.log1p == Base::Base2 { std::f64::consts::LOG2_E } else { 1.0 };
+        let per_unit = if self.log1p == Base::Base2 { std::f64::consts::LOG2_E } else { 1.0 };
         // Most values are small counts: each is computed once for a cell, which saves nine logarithms in ten.
         let mut of_counts = [f64::NAN; 32];
         for value in values {

@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::sync::mpsc;
 
 /// What is read at once, 8 bytes each: enough to keep the cores busy, little beside the rest.
-const VALUES_PER_WINDOW: u64 = 1 << 20;
+const VALUES_PER_WINDOW: u64 = 1 << 18;
+/// What one core reads at once, at least: small enough that its memory is used again and again.
+const VALUES_PER_PART: u64 = 1 << 14;
 
 /// A matrix whose major dimension is compressed: the rows of CSR, the columns of CSC.
 pub struct Sparse {
@@ -148,14 +150,13 @@ impl Sparse {
 }
 
 /// Reads a range in parallel; the parts end where chunks do, so that none is unpacked twice.
-fn in_parts<T: Send>(
+fn in_parts<T: Copy + Send>(
     array: &Array,
     range: Range<u64>,
     read: impl Fn(&Array, u64, u64) -> Result<Vec<T>> + Sync,
 ) -> Result<Vec<T>> {
     let chunk = array.chunk_rows().unwrap_or(1).max(1);
-    let parts = rayon::current_num_threads() as u64;
-    let length = ((range.end - range.start) / parts).div_ceil(chunk).max(1).saturating_mul(chunk);
+    let length = VALUES_PER_PART.div_ceil(chunk).saturating_mul(chunk);
     let mut bounds = vec![range.start];
     let mut next = (range.start / chunk * chunk).saturating_add(length);
     while next < range.end {
@@ -166,8 +167,7 @@ fn in_parts<T: Send>(
     let parts: Vec<Vec<T>> =
         bounds.par_windows(2).map(|ends| read(array, ends[0], ends[1] - ends[0])).collect::<Result<_>>()?;
     let expected = (range.end - range.start) as usize;
-    let mut values = Vec::with_capacity(parts.iter().map(Vec::len).sum());
-    parts.into_iter().for_each(|mut part| values.append(&mut part));
+    let values = parts.concat();
     if values.len() != expected {
         bail!("{} gave {} values of {expected}; the file may be cut off", array.place(), values.len());
     }
