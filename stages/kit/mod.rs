@@ -1,6 +1,7 @@
 //! What several kinds share.
 
 pub mod cells;
+pub mod formats;
 pub mod genes;
 pub mod network;
 pub mod random;
