@@ -6,3 +6,4 @@ pub mod genes;
 pub mod network;
 pub mod random;
 pub mod table;
+pub mod tensor;
