@@ -3,6 +3,7 @@
 pub mod cells;
 pub mod formats;
 pub mod genes;
+pub mod model;
 pub mod network;
 pub mod random;
 pub mod table;
