@@ -1,6 +1,6 @@
 //! scBERT's Performer (Yang et al. 2022): a transformer over all genes of a cell, linear in their number.
 //!
-//! x = token[t] + position[gene]; per block x += attention(norm(x)), x += feed(norm(x)), feed being linear, GELU,
+//! x = `token[t] + position[gene]`; per block x += attention(norm(x)), x += feed(norm(x)), feed being linear, GELU,
 //! linear; then a norm, whose result is the encoding of each gene, and a linear head. Attention is FAVOR+
 //! (`kit::tensor::ops::favor`). Parameters have the names and shapes that PyTorch gives them in the original.
 
@@ -167,6 +167,7 @@ impl Performer {
     /// The encoding of each gene of each cell.
     ///
     /// `tokens` are cells, one after the other, each of the same number of genes, the first of the vocabulary.
+    /// Prereq: at least one cell and one gene.
     pub fn encode<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
         let genes = tokens.len() / cells;
         let layout = Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser };
