@@ -1,9 +1,10 @@
-//! Readers of what biologists have: each gives genes first, then cells one by one.
+//! Readers of other programs' files: expression, which gives genes first and then cells one by one, also NumPy arrays.
 
 mod beeline;
 mod genelink;
 mod h5ad;
 mod loom;
+pub mod npy;
 mod parquet;
 mod sparse;
 mod tables;

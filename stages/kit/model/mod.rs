@@ -1,0 +1,3 @@
+//! Models, built from the operations of `kit::tensor`.
+
+pub mod performer;

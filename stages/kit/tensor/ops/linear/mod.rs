@@ -1,0 +1,159 @@
+//! A linear layer, alone or followed by GELU.
+//!
+//! y = x Wᵀ + b, W one row per output, as PyTorch keeps it. GELU(z) = z Φ(z) = z (1 + erf(z / √2)) / 2
+//! (Hendrycks and Gimpel 2016; the exact one, not the one by tanh).
+//! Backward: dx = dy W, dW = dyᵀ x, db = Σ dy over rows; through GELU dz = dy (Φ(z) + z φ(z)).
+
+mod cpu;
+
+use crate::kit::tensor::gemm::multiply_parallel;
+use crate::kit::tensor::matrix::{View, ViewMut};
+use crate::kit::tensor::reduce::add_column_sums;
+use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::{Gradients, Tensor, buffer, shape, values};
+use dfdx::tensor::SplitTape;
+
+/// y = x Wᵀ + b. Prereq: `weight` is outputs x inputs, `bias` 1 x outputs.
+pub fn linear<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
+    let (x, tape) = x.split_tape();
+    let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
+    let device = layer.x.device().clone();
+    let size = layer.size();
+    let mut y = buffer::zeros(&device, size.0 * size.1);
+    layer.forward(&mut y);
+    record(&device, tape, y, size, move |flowing, gradients| layer.backward(flowing, gradients))
+}
+
+/// y = GELU(x Wᵀ + b). Prereq: as for [`linear`].
+pub fn linear_gelu<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
+    let (x, tape) = x.split_tape();
+    let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
+    let device = layer.x.device().clone();
+    let size = layer.size();
+    let mut y = buffer::zeros(&device, size.0 * size.1);
+    layer.forward(&mut y);
+    let mut before = if T::OWNS_TAPE { buffer::copy(&device, &y) } else { Vec::new() };
+    cpu::gelu(&mut y);
+    record(&device, tape, y, size, move |flowing, gradients| {
+        cpu::gelu_backward(&mut before, flowing);
+        layer.backward(&before, gradients);
+        buffer::recycle(layer.x.device(), before);
+    })
+}
+
+struct Layer {
+    x: Tensor,
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Layer {
+    fn size(&self) -> (usize, usize) {
+        let ((rows, inputs), (outputs, taken)) = (shape(&self.x), shape(&self.weight));
+        assert_eq!(inputs, taken, "the inputs of a linear layer");
+        assert!(self.bias.as_ref().is_none_or(|bias| shape(bias) == (1, outputs)), "the biases of a layer");
+        (rows, outputs)
+    }
+
+    fn inputs(&self) -> View<'_> {
+        let (rows, columns) = shape(&self.x);
+        View::new(values(&self.x), rows, columns)
+    }
+
+    fn weights(&self) -> View<'_> {
+        let (rows, columns) = shape(&self.weight);
+        View::new(values(&self.weight), rows, columns)
+    }
+
+    fn forward(&self, y: &mut [f32]) {
+        let (rows, outputs) = self.size();
+        // The products of all tasks take the weights column by column; turning them once is faster.
+        let mut turned = buffer::zeros(self.x.device(), values(&self.weight).len());
+        self.weights().transposed_into(&mut turned);
+        let weights = View::new(&turned, shape(&self.weight).1, outputs);
+        let bias = self.bias.as_ref().map(values);
+        cpu::linear(ViewMut::new(y, rows, outputs), self.inputs(), weights, bias);
+        buffer::recycle(self.x.device(), turned);
+    }
+
+    fn backward(&self, flowing: &[f32], gradients: &mut Gradients) {
+        let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
+        let dy = View::new(flowing, rows, outputs);
+        let mut dx = take(gradients, &self.x);
+        multiply_parallel(ViewMut::new(&mut dx, rows, inputs), 1.0, 1.0, dy, self.weights());
+        put(gradients, &self.x, dx);
+        let mut dw = take(gradients, &self.weight);
+        multiply_parallel(ViewMut::new(&mut dw, outputs, inputs), 1.0, 1.0, dy.transposed(), self.inputs());
+        put(gradients, &self.weight, dw);
+        if let Some(bias) = &self.bias {
+            let mut db = take(gradients, bias);
+            add_column_sums(&mut db, flowing);
+            put(gradients, bias, db);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{linear, linear_gelu};
+    use crate::kit::tensor::testing::{check_gradients, difference, normal, weighted_sum};
+    use crate::kit::tensor::{device, tensor, values};
+
+    #[test]
+    fn values_are_those_of_the_formula() {
+        let device = device();
+        let (x, w, b) = (normal(200 * 3, 0), normal(5 * 3, 1), normal(5, 2));
+        let z: Vec<f64> = (0..200 * 5)
+            .map(|i| {
+                let (row, output) = (i / 5, i % 5);
+                let sum: f64 = (0..3).map(|k| f64::from(x[row * 3 + k]) * f64::from(w[output * 3 + k])).sum();
+                sum + f64::from(b[output])
+            })
+            .collect();
+        let (x, w, b) = (tensor(&device, x, 200, 3), tensor(&device, w, 5, 3), tensor(&device, b, 1, 5));
+        let expected: Vec<f32> = z.iter().map(|z| *z as f32).collect();
+        // Sums of four terms of size 1.
+        assert!(difference(values(&linear(x.clone(), &w, Some(&b))), &expected) < 2e-6);
+        let expected: Vec<f32> = z
+            .iter()
+            .map(|z| (z * 0.5 * (1.0 + libm::erf(z * std::f64::consts::FRAC_1_SQRT_2))) as f32)
+            .collect();
+        assert!(difference(values(&linear_gelu(x, &w, Some(&b))), &expected) < 2e-6);
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let device = device();
+        // The layers of scBERT and of its head, and one beyond.
+        for (inputs, outputs) in [(200, 640), (640, 200), (200, 800), (800, 200), (200, 7), (2000, 64)] {
+            let (x, w) =
+                (normal(400 * inputs, 0), tensor(&device, normal(outputs * inputs, 1), outputs, inputs));
+            let of = |first: usize, rows: usize| {
+                let x = x[first * inputs..][..rows * inputs].to_vec();
+                values(&linear(tensor(&device, x, rows, inputs), &w, None)).to_vec()
+            };
+            let all = of(0, 400);
+            for (first, rows) in
+                [(0, 1), (399, 1), (17, 2), (5, 64), (100, 65), (128, 129), (1, 255), (50, 350)]
+            {
+                let same = of(first, rows) == all[first * outputs..][..rows * outputs];
+                assert!(same, "{inputs} to {outputs}, {rows} rows from {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_those_of_differences() {
+        let sizes = [(3, 4), (5, 4), (1, 5)];
+        check_gradients(&sizes, 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], Some(&t[2]))));
+        check_gradients(&sizes[..2], 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], None)));
+        check_gradients(&sizes, 1e-3, |t| weighted_sum(linear_gelu(t[0].retaped(), &t[1], Some(&t[2]))));
+    }
+
+    #[test]
+    #[should_panic(expected = "the inputs of a linear layer")]
+    fn a_weight_of_another_width_is_refused() {
+        let device = device();
+        linear(tensor(&device, vec![0.0; 6], 2, 3), &tensor(&device, vec![0.0; 8], 2, 4), None);
+    }
+}
