@@ -97,6 +97,20 @@ pub fn run(
     Ok((ended, result))
 }
 
+/// The first event of a run.
+pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> Begun {
+    Begun {
+        run: run.to_owned(),
+        file: graph.file.clone(),
+        name: graph.name.clone(),
+        steps,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        arguments,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        at: clock::unix_seconds(),
+    }
+}
+
 fn check_gpus(plan: &Plan<'_>, pools: &Pools) -> Result<()> {
     for node in plan.steps().filter(|node| plan.may_compute(*node)) {
         let step = &plan.graph().steps[node];
@@ -176,16 +190,8 @@ impl Runner<'_> {
     }
 
     fn begin(&mut self, arguments: Vec<String>) -> Result<()> {
-        self.tell(Event::Begun(Begun {
-            run: self.log.run().to_owned(),
-            file: self.graph.file.clone(),
-            name: self.graph.name.clone(),
-            steps: self.plan.steps().count(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            arguments,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            at: clock::unix_seconds(),
-        }))?;
+        let begun = begun(self.log.run(), self.graph, self.plan.steps().count(), arguments);
+        self.tell(Event::Begun(begun))?;
         for text in self.graph.warnings.clone() {
             self.tell(Event::Warning { step: None, text })?;
         }

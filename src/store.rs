@@ -210,8 +210,8 @@ impl Store {
 /// What to tell when locks turned out not to work.
 pub fn lock_warning() -> Option<String> {
     lock::unsupported().then(|| {
-        "this file system has no working locks: runs at the same time may compute a step twice, and drafts of \
-         killed runs stay until `pipeline gc`"
+        "this file system has no working locks: runs at the same time may compute a step twice, and what \
+         killed runs leave in the cache's tmp folder must be removed by hand"
             .to_owned()
     })
 }

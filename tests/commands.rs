@@ -123,6 +123,12 @@ fn adopt_takes_an_artifact_whose_code_alone_changed() {
     project.write("s.sh", "# refactored, at last\necho result\n");
     assert_eq!(project.json(&["plan", "p.yaml"])[0]["state"], "due");
     project.cli(&["adopt", "p.yaml", "a"]).exits(0);
+    let runs = project.json(&["log", "p.yaml"]);
+    assert_eq!(
+        runs[1]["begun"]["arguments"][1], "adopt",
+        "an adoption is on record as a run, which guards its draft"
+    );
+    assert_eq!(runs[1]["ended"]["cached"], 1);
     assert_eq!(project.run_well(&[]).counts(), [0, 2, 0, 0]);
     project.cli(&["verify", "p.yaml"]).exits(0);
     assert!(project.cli(&["show", "p.yaml", "a"]).stdout.contains("although: code s.sh:"));

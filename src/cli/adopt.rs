@@ -2,9 +2,12 @@
 
 use super::Source;
 use crate::error::{Error, Result};
+use crate::event::{Ended, Event, Sink};
 use crate::key::Reason;
 use crate::output;
 use crate::plan::{Selection, State};
+use crate::run;
+use crate::runlog::RunLog;
 use crate::store::Claim;
 use crate::survey::{Survey, word};
 use clap::Args;
@@ -28,6 +31,11 @@ impl Adopt {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         store.prepare()?;
+        // A run like any other: its record is what keeps sweeps and collection off the drafts.
+        let mut log = RunLog::create(&store)?;
+        let arguments = std::env::args().collect();
+        log.hear(&Event::Begun(run::begun(log.run(), &graph, self.steps.len(), arguments)))?;
+        log.flush()?;
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;
@@ -58,12 +66,13 @@ impl Adopt {
             }
             let (old, _) = survey.history.last(step).expect("a changed step has an earlier key");
             let examined = &survey.examined[&node];
-            let draft = format!("adopt-{}.{}", std::process::id(), node.index());
+            let draft = format!("{}.{}.0", log.run(), node.index());
             match store.claim(examined.key, &draft, false)? {
                 Claim::Hit(_) => {}
                 Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
                 Claim::Draft(draft) => draft.adopt(old, &examined.canonical, changes.clone())?,
             }
+            log.hear(&Event::Cached { step: step.clone(), key: examined.key })?;
             adopted.push(json!({"step": step, "key": examined.key, "from": old, "changes": changes}));
             if !self.json {
                 output::write(&format!(
@@ -73,6 +82,15 @@ impl Adopt {
                 ))?;
             }
         }
+        log.hear(&Event::Ended(Ended {
+            run: log.run().to_owned(),
+            computed: 0,
+            cached: adopted.len(),
+            skipped: 0,
+            failed: 0,
+            seconds: log.began().elapsed().as_secs_f64(),
+        }))?;
+        log.close()?;
         if self.json {
             output::write_json(&adopted)?;
         }

@@ -2,11 +2,12 @@
 
 use super::lock::{Attempt, Lock};
 use super::{COLLECTION_LOCK, Store};
+use crate::clock;
 use crate::error::Result;
 use crate::key::Key;
 use stages::disk;
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How much may stay.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,7 +36,7 @@ pub struct Candidate {
 impl Store {
     /// What the limits ask to remove, oldest first; what `needed` holds is spared.
     pub fn candidates(&self, limits: Limits, needed: &HashSet<Key>) -> Result<Vec<Candidate>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = clock::unix_seconds();
         let mut all = Vec::new();
         for key in self.entries()?.0 {
             let Some(manifest) = self.manifest(key)? else { continue };
