@@ -181,6 +181,7 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     fn tell(&mut self, event: Event) -> Result<()> {
+        tracing::debug!(?event);
         self.log.hear(&event)?;
         self.sink.hear(&event)
     }

@@ -132,6 +132,7 @@ impl Store {
     pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
         let entry = self.entry(key);
         if let Some(digest) = memo.artifact(key, &entry) {
+            tracing::trace!(%key, "unchanged since it was verified");
             return Ok((Lookup::Hit(Artifact { key, digest, out: entry.join("out") }), None));
         }
         let verdict = verify::entry(&entry, key)?;

@@ -41,10 +41,14 @@ impl Plan {
         for node in survey.plan.steps() {
             let step = &graph.steps[node].name;
             let state = survey.plan.state(node);
+            let mut reason = None;
             let about = match state {
                 State::Due => {
                     due += 1;
-                    survey.reason(node)?.to_string()
+                    let why = survey.reason(node)?;
+                    let text = why.to_string();
+                    reason = Some(why);
+                    text
                 }
                 State::Waiting => {
                     waiting += 1;
@@ -62,7 +66,6 @@ impl Plan {
             };
             if self.json {
                 let key = survey.examined.get(&node).map(|examined| examined.key);
-                let reason = (*state == State::Due).then(|| survey.reason(node)).transpose()?;
                 rows.push(
                     json!({"step": step, "state": word(state), "key": key, "reason": reason, "about": about}),
                 );
