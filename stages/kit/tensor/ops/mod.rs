@@ -8,3 +8,4 @@ pub mod favor;
 pub mod gather;
 pub mod layer_norm;
 pub mod linear;
+pub mod reshape;
