@@ -22,4 +22,5 @@ pub mod statistics;
 pub mod table;
 pub mod tensor;
 pub mod tokens;
+pub mod training;
 pub mod types;

@@ -10,6 +10,7 @@
 
 pub mod buffer;
 pub mod gemm;
+pub mod gradients;
 pub mod matrix;
 pub mod ops;
 mod reduce;
@@ -17,7 +18,7 @@ mod simd;
 mod sparse;
 pub mod tape;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cache, Cpu, TensorFromVec};

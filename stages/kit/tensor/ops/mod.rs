@@ -18,4 +18,5 @@ pub mod layer_norm;
 pub mod linear;
 pub mod mean_heads;
 pub mod pool;
+pub mod reshape;
 pub mod unit;
