@@ -11,6 +11,7 @@ mod dataset;
 pub mod disk;
 mod evaluate;
 mod export;
+mod joint;
 pub mod kit;
 mod preprocess;
 mod shuffle;
@@ -29,6 +30,7 @@ pub const KINDS: &[Kind] = &[
     dataset::KIND,
     evaluate::KIND,
     export::KIND,
+    joint::KIND,
     preprocess::KIND,
     shuffle::KIND,
     simulate::KIND,

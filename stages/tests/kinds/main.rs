@@ -4,6 +4,7 @@ mod correlation;
 mod dataset;
 mod evaluate;
 mod export;
+mod joint;
 mod memory;
 mod metrics;
 mod mutate;
