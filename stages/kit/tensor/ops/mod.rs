@@ -2,6 +2,7 @@
 
 pub mod adam;
 pub mod add;
+pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod favor;
@@ -9,3 +10,4 @@ pub mod gather;
 pub mod layer_norm;
 pub mod linear;
 pub mod reshape;
+pub mod skip_gram;
