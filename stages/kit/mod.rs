@@ -8,6 +8,7 @@ pub mod genes;
 mod hdf5;
 pub mod hdf5_draft;
 mod lines;
+pub mod masked;
 pub mod metrics;
 pub mod model;
 pub mod names;

@@ -5,4 +5,5 @@ pub mod layers;
 pub mod parameters;
 pub mod performer;
 pub mod saved;
+pub mod torch;
 pub mod weights;
