@@ -9,11 +9,17 @@ mod command;
 mod correlation;
 mod dataset;
 pub mod disk;
+mod embed;
 mod evaluate;
 mod export;
+mod finetune;
+mod gene2vec;
+mod import_model;
 mod joint;
 pub mod kit;
+mod merge;
 mod preprocess;
+mod pretrain;
 mod shuffle;
 mod simulate;
 mod split;
@@ -28,10 +34,16 @@ pub const KINDS: &[Kind] = &[
     command::KIND,
     correlation::KIND,
     dataset::KIND,
+    embed::KIND,
     evaluate::KIND,
     export::KIND,
+    finetune::KIND,
+    gene2vec::KIND,
+    import_model::KIND,
     joint::KIND,
+    merge::KIND,
     preprocess::KIND,
+    pretrain::KIND,
     shuffle::KIND,
     simulate::KIND,
     split::KIND,

@@ -9,6 +9,7 @@ pub mod graph;
 mod hdf5;
 pub mod hdf5_draft;
 mod lines;
+pub mod masked;
 pub mod metrics;
 pub mod model;
 pub mod names;

@@ -8,4 +8,5 @@ pub mod parameters;
 pub mod performer;
 pub mod saved;
 pub mod scorer;
+pub mod torch;
 pub mod weights;

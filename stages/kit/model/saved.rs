@@ -72,11 +72,16 @@ impl Saved {
 
     /// Reads an artifact.
     pub fn read(device: &Device, folder: &Path) -> Result<Saved> {
+        let vocabulary = genes::read(&folder.join(VOCABULARY))?;
+        Saved::read_with(device, folder, vocabulary)
+    }
+
+    /// Reads a folder whose vocabulary is known from elsewhere.
+    pub fn read_with(device: &Device, folder: &Path, vocabulary: Vec<String>) -> Result<Saved> {
         let path = folder.join(CONFIG);
         let card: Card = serde_json::from_slice(&disk::read(&path)?)
             .with_context(|| format!("reading {}", path.display()))?;
         card.performer.check().with_context(|| format!("reading {}", path.display()))?;
-        let vocabulary = genes::read(&folder.join(VOCABULARY))?;
         let about = About::new(card.bins.min(u8::MAX - 1), vocabulary.len(), Zeros::Keep);
         let fits = card.tables == Tables { tokens: about.classes, positions: about.genes + 1 };
         ensure!(

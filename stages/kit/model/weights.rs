@@ -76,15 +76,15 @@ pub fn from_bytes(bytes: &[u8], key: &str) -> Result<(Arrays, Option<String>)> {
     let found = SafeTensors::deserialize(bytes).context(DAMAGED)?;
     let mut arrays = Arrays::new();
     for (name, view) in found.iter() {
-        let values = numbers(&view).with_context(|| format!("reading `{name}`"))?;
+        let values = numbers(view.dtype(), view.data()).with_context(|| format!("reading `{name}`"))?;
         arrays.insert(name.to_owned(), Array { shape: view.shape().to_vec(), values });
     }
     Ok((arrays, about))
 }
 
-fn numbers(view: &TensorView) -> Result<Vec<f32>> {
-    let data = view.data();
-    Ok(match view.dtype() {
+/// Little-endian numbers of any type as 32 bits.
+pub fn numbers(kind: Dtype, data: &[u8]) -> Result<Vec<f32>> {
+    Ok(match kind {
         Dtype::F32 => each(data, f32::from_le_bytes),
         Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F16 => each(data, |bytes| half(u16::from_le_bytes(bytes))),
@@ -92,7 +92,9 @@ fn numbers(view: &TensorView) -> Result<Vec<f32>> {
         Dtype::BF16 => each(data, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)),
         Dtype::I64 => each(data, |bytes| i64::from_le_bytes(bytes) as f32),
         Dtype::I32 => each(data, |bytes| i32::from_le_bytes(bytes) as f32),
-        Dtype::U8 => each(data, |[byte]| f32::from(byte)),
+        Dtype::I16 => each(data, |bytes| f32::from(i16::from_le_bytes(bytes))),
+        Dtype::I8 => each(data, |bytes| f32::from(i8::from_le_bytes(bytes))),
+        Dtype::U8 | Dtype::BOOL => each(data, |[byte]| f32::from(byte)),
         other => bail!("elements of type {other:?} are not read"),
     })
 }
@@ -102,7 +104,7 @@ fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32
 }
 
 /// A number of IEEE 754's 16 bits.
-pub fn half(bits: u16) -> f32 {
+fn half(bits: u16) -> f32 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
     let size = match exponent {
         0 => fraction * 2.0f32.powi(-24),
@@ -167,7 +169,7 @@ mod tests {
         assert_eq!(read(Dtype::F64, &1.5f64.to_le_bytes()).unwrap(), 1.5);
         assert_eq!(read(Dtype::BF16, &[0xc0, 0x3f]).unwrap(), 1.5);
         assert_eq!(read(Dtype::I64, &(-3i64).to_le_bytes()).unwrap(), -3.0);
-        let refused = format!("{:#}", read(Dtype::BOOL, &[1]).unwrap_err());
-        assert_eq!(refused, "reading `x`: elements of type BOOL are not read");
+        let refused = format!("{:#}", read(Dtype::U16, &[1, 0]).unwrap_err());
+        assert_eq!(refused, "reading `x`: elements of type U16 are not read");
     }
 }
