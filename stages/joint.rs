@@ -7,16 +7,16 @@
 mod inputs;
 mod learner;
 mod model;
+mod training;
 
 use crate::code;
 use crate::disk;
 use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::model::draws::Draws;
 use crate::kit::model::{gnn, scorer, weights};
-use crate::kit::scores::{self, Score};
+use crate::kit::scores;
 use crate::kit::table;
 use crate::kit::tensor::{Tensor, Untaped, device, shape, values};
-use crate::kit::training::schedule::Schedule;
 use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
@@ -50,8 +50,6 @@ pub const KIND: Kind = Kind::of::<Joint>(
 const ATTENTION: &str = "attention.parquet";
 /// What the weights are of.
 const CONFIG: &str = "config.json";
-/// The pairs that are scored at a time.
-const PAIRS_AT_ONCE: usize = 1 << 16;
 
 /// A graph network and a transformer's embeddings, trained together.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +76,7 @@ struct Joint {
     /// Permutes the labels of training and validation: a control that must fall to chance.
     shuffle_labels: bool,
     /// How it is trained; examples are labelled pairs.
+    #[serde(deserialize_with = "training::over_defaults")]
     training: Training,
     /// Another seed gives another start and another order.
     seed: u64,
@@ -163,7 +162,6 @@ impl Default for Fusion {
 
 impl Default for Joint {
     fn default() -> Joint {
-        let schedule = Schedule { rate: 3e-3, ..Schedule::default() };
         Joint {
             features: Features::Expression,
             most_cells: 1024,
@@ -271,28 +269,23 @@ fn write_embeddings(names: &[String], encoded: &Tensor, io: &Io) -> Result<()> {
     vectors.write(&io.out(embeddings::FILE))
 }
 
-/// Each TF of the split with every other gene.
+/// Each TF of the split with every other gene, by their names.
 fn write_scores(joint: &Joint, model: &Model, encoded: Tensor, labels: &Labels, io: &Io) -> Result<()> {
     let sides = model.sides(encoded, &mut joint.test_draws());
-    let genes = labels.names.len() as u32;
-    let mut scored = Vec::new();
-    let mut pairs: Vec<(u32, u32)> = Vec::new();
-    let mut flush = |pairs: &mut Vec<(u32, u32)>| {
-        let logits = model.logits(&sides, pairs);
-        for ((tf, target), logit) in pairs.drain(..).zip(logits) {
-            let [tf, target] = [tf, target].map(|gene| labels.names[gene as usize].clone());
-            scored.push(Score { tf, target, score: 1.0 / (1.0 + libm::exp(-f64::from(logit))) });
-        }
-    };
-    for (done, tf) in labels.tfs.iter().enumerate() {
+    let name = |gene: &u32| labels.names[*gene as usize].as_str();
+    let mut genes: Vec<u32> = (0..labels.names.len() as u32).collect();
+    genes.sort_by_key(name);
+    let mut writer = scores::Writer::create(&io.out(scores::FILE))?;
+    for tf in genes.iter().filter(|gene| labels.tfs.contains(gene)) {
         io.check_stop()?;
-        pairs.extend((0..genes).filter(|gene| gene != tf).map(|gene| (*tf, gene)));
-        if pairs.len() >= PAIRS_AT_ONCE || done + 1 == labels.tfs.len() {
-            flush(&mut pairs);
-        }
+        let pairs: Vec<(u32, u32)> =
+            genes.iter().filter(|gene| *gene != tf).map(|target| (*tf, *target)).collect();
+        let logits = model.logits(&sides, &pairs);
+        let likely = |logit: &f32| 1.0 / (1.0 + libm::exp(-f64::from(*logit)));
+        let scored = pairs.iter().map(|(_, target)| name(target)).zip(logits.iter().map(likely));
+        writer.push(name(tf), scored)?;
     }
-    scored.sort_by(|a, b| (&a.tf, &a.target).cmp(&(&b.tf, &b.target)));
-    scores::write(&io.out(scores::FILE), &scored)
+    writer.finish()
 }
 
 fn write_attention(genes: &[String], cells: &[String], shares: &[f32], io: &Io) -> Result<()> {

@@ -216,7 +216,7 @@ pub struct Labels {
     /// The names of all genes.
     pub names: Vec<String>,
     /// The TFs of all parts.
-    pub tfs: Vec<u32>,
+    pub tfs: BTreeSet<u32>,
     /// What is learned.
     pub train: Pairs,
     /// What the best epoch is chosen by.
@@ -285,7 +285,7 @@ impl Labels {
             random.shuffle(&mut train.labels);
             random.shuffle(&mut validation.labels);
         }
-        Ok(Labels { names, tfs: tfs.into_iter().collect(), train, validation })
+        Ok(Labels { names, tfs, train, validation })
     }
 
     /// What the shares of edges among all training pairs, and among those of each gene, say of a pair's logit.
