@@ -9,10 +9,16 @@ mod command;
 mod correlation;
 mod dataset;
 pub mod disk;
+mod embed;
 mod evaluate;
 mod export;
+mod finetune;
+mod gene2vec;
+mod import_model;
 pub mod kit;
+mod merge;
 mod preprocess;
+mod pretrain;
 mod shuffle;
 mod simulate;
 mod split;
@@ -27,9 +33,15 @@ pub const KINDS: &[Kind] = &[
     command::KIND,
     correlation::KIND,
     dataset::KIND,
+    embed::KIND,
     evaluate::KIND,
     export::KIND,
+    finetune::KIND,
+    gene2vec::KIND,
+    import_model::KIND,
+    merge::KIND,
     preprocess::KIND,
+    pretrain::KIND,
     shuffle::KIND,
     simulate::KIND,
     split::KIND,

@@ -11,3 +11,4 @@ mod pipeline_file;
 mod readme;
 mod running;
 mod support;
+mod training;
