@@ -15,6 +15,7 @@ mod export;
 mod finetune;
 mod gene2vec;
 mod import_model;
+mod joint;
 pub mod kit;
 mod merge;
 mod preprocess;
@@ -39,6 +40,7 @@ pub const KINDS: &[Kind] = &[
     finetune::KIND,
     gene2vec::KIND,
     import_model::KIND,
+    joint::KIND,
     merge::KIND,
     preprocess::KIND,
     pretrain::KIND,

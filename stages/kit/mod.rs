@@ -5,6 +5,7 @@ pub mod columns;
 pub mod embeddings;
 pub mod formats;
 pub mod genes;
+pub mod graph;
 mod hdf5;
 pub mod hdf5_draft;
 mod lines;

@@ -5,6 +5,7 @@ mod dataset;
 mod evaluate;
 mod export;
 mod import_model;
+mod joint;
 mod memory;
 mod metrics;
 mod mutate;
