@@ -11,7 +11,10 @@ mod dataset;
 pub mod disk;
 mod evaluate;
 mod export;
+mod genie3;
 pub mod kit;
+mod labels;
+mod mutual_information;
 mod preprocess;
 mod shuffle;
 mod simulate;
@@ -29,6 +32,9 @@ pub const KINDS: &[Kind] = &[
     dataset::KIND,
     evaluate::KIND,
     export::KIND,
+    genie3::KIND,
+    labels::KIND,
+    mutual_information::KIND,
     preprocess::KIND,
     shuffle::KIND,
     simulate::KIND,

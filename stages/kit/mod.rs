@@ -1,5 +1,6 @@
 //! What several kinds share.
 
+pub mod candidates;
 pub mod cells;
 pub mod columns;
 pub mod embeddings;
@@ -7,7 +8,10 @@ pub mod formats;
 pub mod genes;
 mod hdf5;
 pub mod hdf5_draft;
+pub mod labels;
+pub mod linear;
 mod lines;
+pub mod logistic;
 pub mod metrics;
 pub mod model;
 pub mod names;
@@ -21,4 +25,5 @@ pub mod statistics;
 pub mod table;
 pub mod tensor;
 pub mod tokens;
+pub mod trees;
 pub mod types;
