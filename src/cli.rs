@@ -1,7 +1,9 @@
 //! The command line: one file per command.
 
 mod adopt;
+mod compare;
 mod completions;
+mod diff;
 mod doctor;
 mod gc;
 mod graph;
@@ -9,6 +11,7 @@ mod init;
 mod log;
 mod man;
 mod plan;
+mod report;
 mod run;
 mod schema;
 mod show;
@@ -50,6 +53,9 @@ enum Command {
     Why(why::Why),
     Status(status::Status),
     Show(show::Show),
+    Diff(diff::Diff),
+    Compare(compare::Compare),
+    Report(report::Report),
     Log(log::Log),
     Graph(graph::Draw),
     Verify(verify::Verify),
@@ -161,6 +167,9 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         Command::Why(command) => command.run(kinds),
         Command::Status(command) => command.run(kinds),
         Command::Show(command) => command.run(kinds),
+        Command::Diff(command) => command.run(kinds),
+        Command::Compare(command) => command.run(kinds),
+        Command::Report(command) => command.run(kinds),
         Command::Log(command) => command.run(),
         Command::Graph(command) => command.run(kinds),
         Command::Verify(command) => command.run(),
