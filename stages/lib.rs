@@ -14,10 +14,13 @@ mod evaluate;
 mod export;
 mod finetune;
 mod gene2vec;
+mod genie3;
 mod import_model;
 mod joint;
 pub mod kit;
+mod labels;
 mod merge;
+mod mutual_information;
 mod preprocess;
 mod pretrain;
 mod shuffle;
@@ -39,9 +42,12 @@ pub const KINDS: &[Kind] = &[
     export::KIND,
     finetune::KIND,
     gene2vec::KIND,
+    genie3::KIND,
     import_model::KIND,
     joint::KIND,
+    labels::KIND,
     merge::KIND,
+    mutual_information::KIND,
     preprocess::KIND,
     pretrain::KIND,
     shuffle::KIND,

@@ -1,5 +1,6 @@
 //! What several kinds share.
 
+pub mod candidates;
 pub mod cells;
 pub mod columns;
 pub mod embeddings;
@@ -8,7 +9,10 @@ pub mod genes;
 pub mod graph;
 mod hdf5;
 pub mod hdf5_draft;
+pub mod labels;
+pub mod linear;
 mod lines;
+pub mod logistic;
 pub mod masked;
 pub mod metrics;
 pub mod model;
@@ -24,4 +28,5 @@ pub mod table;
 pub mod tensor;
 pub mod tokens;
 pub mod training;
+pub mod trees;
 pub mod types;
