@@ -19,6 +19,7 @@ mod preprocess;
 mod shuffle;
 mod simulate;
 mod split;
+mod stack;
 pub mod stage;
 mod tokenise;
 pub mod warden;
@@ -39,5 +40,6 @@ pub const KINDS: &[Kind] = &[
     shuffle::KIND,
     simulate::KIND,
     split::KIND,
+    stack::KIND,
     tokenise::KIND,
 ];
