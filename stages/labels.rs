@@ -55,7 +55,7 @@ impl Stage for Labels {
         let (known, wanted) = (problem.known(), problem.wanted());
         let found: Vec<f64> = if self.method == Method::Filter {
             let folds = Folds::draw(&problem, &known, self.seed);
-            let log_odds = labels::stack(&problem, &wanted, &folds, |_, _| Vec::new());
+            let log_odds = labels::stack(&problem, &wanted, &folds, |_, _, _| Vec::new());
             log_odds.into_iter().map(sigmoid).collect()
         } else {
             let evidence = Evidence::of(&problem, &known);

@@ -26,6 +26,7 @@ mod pretrain;
 mod shuffle;
 mod simulate;
 mod split;
+mod stack;
 pub mod stage;
 mod tokenise;
 pub mod warden;
@@ -53,5 +54,6 @@ pub const KINDS: &[Kind] = &[
     shuffle::KIND,
     simulate::KIND,
     split::KIND,
+    stack::KIND,
     tokenise::KIND,
 ];

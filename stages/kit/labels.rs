@@ -141,16 +141,23 @@ impl<'a> Evidence<'a> {
         self.rates[tf]
     }
 
+    /// The standard deviation of a label of this TF.
+    pub fn deviation(&self, tf: usize) -> f64 {
+        libm::sqrt(self.rates[tf] * (1.0 - self.rates[tf]))
+    }
+
+    /// What the other TFs' surplus at a target, in standard deviations, adds to that of this TF.
+    pub fn from_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
+        let weights = &self.neighbours[tf * self.rates.len()..][..self.rates.len()];
+        weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
+    }
+
     /// The log odds of the TF's rate; the log ratio of the target's edges to those that one expects; what the TFs with
     /// similar targets say; the surplus of the reverse pair. Prereq: the pair's own label was not learned from.
     pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
         let (edges, expected) = self.found[target];
         let tfs = self.rates.len();
-        let neighbours: f64 = self.neighbours[tf * tfs..][..tfs]
-            .iter()
-            .zip(&self.beyond[target * tfs..][..tfs])
-            .map(|(weight, beyond)| weight * beyond)
-            .sum();
+        let neighbours = self.from_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
         let ratio = libm::log((edges + PRIOR / 2.0) / (expected + PRIOR / 2.0));
         [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
     }
@@ -254,13 +261,13 @@ impl Folds {
 
 /// Scores pairs by a logistic regression over what the labels tell and whatever else is known of each pair.
 ///
-/// `beside` gives as many further numbers for each pair, in log odds or any other unit; they must not come from the
-/// pair's own label. Returns log odds in the order of `wanted`.
+/// `beside` gives further numbers, as many for each pair; it is handed what the labels tell that may be known of it, and
+/// nothing may come from the pair's own label. Returns log odds in the order of `wanted`.
 pub fn stack(
     problem: &Problem,
     wanted: &[Labelled],
     folds: &Folds,
-    beside: impl Fn(Unseen, &Labelled) -> Vec<f64> + Sync,
+    beside: impl Fn(&Evidence, Unseen, &Labelled) -> Vec<f64> + Sync,
 ) -> Vec<f64> {
     let known = problem.known();
     let seen = |side: fn(&Labelled) -> usize| known.iter().map(side).collect::<BTreeSet<usize>>();
@@ -280,7 +287,7 @@ pub fn stack(
     for (unseen, places) in by_unseen {
         let describe = |evidence: &Evidence, pair: &Labelled| {
             let mut row = evidence.describe(pair.tf, pair.target).to_vec();
-            row.extend(beside(unseen, pair));
+            row.extend(beside(evidence, unseen, pair));
             row
         };
         let of_fold = |fold: usize| -> (Vec<f64>, Vec<bool>) {
@@ -344,7 +351,7 @@ mod tests {
 
     fn filter(problem: &Problem) -> (Vec<f64>, Vec<Labelled>) {
         let (known, wanted) = (problem.known(), problem.wanted());
-        (stack(problem, &wanted, &Folds::draw(problem, &known, 0), |_, _| Vec::new()), wanted)
+        (stack(problem, &wanted, &Folds::draw(problem, &known, 0), |_, _, _| Vec::new()), wanted)
     }
 
     #[test]
@@ -375,7 +382,7 @@ mod tests {
         let (known, wanted) = (problem.known(), problem.wanted());
         let truth: HashMap<(usize, usize), bool> =
             problem.pairs.iter().map(|pair| ((pair.tf, pair.target), pair.label)).collect();
-        let hint = |_: Unseen, pair: &Labelled| {
+        let hint = |_: &Evidence, _: Unseen, pair: &Labelled| {
             let noise = Random::new(9, (pair.tf * 200 + pair.target) as u64).normal();
             vec![f64::from(u8::from(truth[&(pair.tf, pair.target)])) + 0.5 * noise]
         };

@@ -41,18 +41,20 @@ impl Outputs {
         seed: u64,
     ) -> Vec<f64> {
         let mut sums = vec![0.0; features.samples() * outputs];
-        // Trees are added in their order, a few at a time: all of them at once would be as many tables.
-        for block in (0..self.trees).collect::<Vec<_>>().chunks(BLOCK) {
-            let predicted: Vec<Vec<f64>> = block
+        let trees: Vec<u64> = (0..self.trees as u64).collect();
+        for block in trees.chunks(BLOCK) {
+            let grown: Vec<Tree> = block
                 .par_iter()
                 .map(|tree| {
-                    let random = &mut Random::new(seed, *tree as u64);
-                    Tree::grow(self, features, known, targets, outputs, random).predict(features, outputs)
+                    Tree::grow(self, features, known, targets, outputs, &mut Random::new(seed, *tree))
                 })
                 .collect();
-            for of_tree in predicted {
-                sums.iter_mut().zip(of_tree).for_each(|(sum, value)| *sum += value);
-            }
+            // Tree after tree, so that a sum has one order.
+            sums.par_chunks_mut(outputs.max(1)).enumerate().for_each(|(sample, sums)| {
+                for tree in &grown {
+                    sums.iter_mut().zip(tree.predict(sample)).for_each(|(sum, value)| *sum += value);
+                }
+            });
         }
         sums.iter_mut().for_each(|sum| *sum /= self.trees.max(1) as f64);
         sums
@@ -157,22 +159,17 @@ impl<'a> Tree<'a> {
         sums
     }
 
-    fn predict(&self, features: &Features, outputs: usize) -> Vec<f64> {
-        let mut values = Vec::with_capacity(features.samples() * outputs);
-        for sample in 0..features.samples() {
-            let mut place = 0;
-            let means = loop {
-                match &self.nodes[place] {
-                    Node::Leaf(means) => break *means,
-                    Node::Inner { feature, threshold, right } => {
-                        let goes_left = features.columns[*feature].values[sample] <= *threshold;
-                        place = if goes_left { place + 1 } else { *right };
-                    }
+    fn predict(&self, sample: usize) -> &[f64] {
+        let mut place = 0;
+        loop {
+            match &self.nodes[place] {
+                Node::Leaf(means) => return &self.means[*means..][..self.outputs],
+                Node::Inner { feature, threshold, right } => {
+                    let goes_left = self.features.columns[*feature].values[sample] <= *threshold;
+                    place = if goes_left { place + 1 } else { *right };
                 }
-            };
-            values.extend_from_slice(&self.means[means..means + outputs]);
+            }
         }
-        values
     }
 }
 
