@@ -162,6 +162,11 @@ impl Cell {
         statistics::mean(&self.values())
     }
 
+    /// Whether it holds one value several times, which says no more than once would.
+    pub fn is_steady(&self) -> bool {
+        matches!(&self.readings[..], [first, _, ..] if self.readings.iter().all(|reading| reading.value == first.value))
+    }
+
     /// Their spread.
     pub fn deviation(&self) -> Option<f64> {
         statistics::deviation(&self.values())
@@ -319,10 +324,30 @@ impl Comparison {
             let least = 2.0 / f64::from(1u32 << pairs);
             self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
         }
-        let apart = rows().filter_map(|row| {
-            Some(format!("{} is not held against the others: {}", row.name, row.apart.as_ref()?))
-        });
-        let apart: IndexSet<String> = apart.collect();
+        let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
+        for row in rows() {
+            if let Some(why) = &row.apart {
+                apart.entry(why).or_default().insert(&row.name);
+            }
+        }
+        let apart: Vec<String> = apart
+            .iter()
+            .map(|(why, names)| {
+                let (verb, names) =
+                    (if names.len() == 1 { "is" } else { "are" }, names.iter().copied().collect::<Vec<_>>());
+                format!("{} {verb} not held against the others: {why}", names.join(", "))
+            })
+            .collect();
+        let steady = rows().filter(|row| row.cells.iter().all(Cell::is_steady)).map(|row| row.name.as_str());
+        let steady: IndexSet<&str> = steady.collect();
+        if !steady.is_empty() {
+            let names: Vec<&str> = steady.into_iter().collect();
+            self.notes.push(format!(
+                "{} gives the same values for every {}, which between rows like that count as one",
+                names.join(", "),
+                self.over.join(" and ")
+            ));
+        }
         let mut explained: IndexMap<(&str, &str), Vec<&str>> = IndexMap::new();
         for finding in
             self.blocks.iter().flat_map(|block| &block.controls).filter(|finding| finding.explained)
@@ -591,8 +616,16 @@ fn cell(uses: &[Use<'_>], metric: &str) -> Cell {
 }
 
 /// The differences of two rows at the points that both have; what does not depend on an axis stands for
-/// every value of it.
+/// every value of it. Of two rows that never vary, one pair says it all.
 fn paired(one: &Cell, other: &Cell) -> Vec<f64> {
+    let mut differences = all_paired(one, other);
+    if one.is_steady() && other.is_steady() {
+        differences.truncate(1);
+    }
+    differences
+}
+
+fn all_paired(one: &Cell, other: &Cell) -> Vec<f64> {
     let mut exact: HashMap<&[Option<String>], f64> = HashMap::with_capacity(other.readings.len());
     exact.extend(other.readings.iter().map(|reading| (&*reading.point, reading.value)));
     let meets =
