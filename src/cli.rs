@@ -28,7 +28,6 @@ use crate::store::Store;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use stages::stage::Kind;
 use stages::warden;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -156,9 +155,8 @@ fn find_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
 
 /// Runs the program with these kinds of stage.
 pub fn main(kinds: &[Kind]) -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|argument| argument == warden::ARGUMENT) {
-        return ExitCode::from(warden::main(&arguments[2..]).clamp(0, 255) as u8);
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == warden::ARGUMENT) {
+        return warden::main();
     }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("PIPELINE_LOG").unwrap_or_default();

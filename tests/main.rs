@@ -14,3 +14,4 @@ mod readme;
 mod report;
 mod running;
 mod support;
+mod training;
