@@ -25,7 +25,7 @@ use indexmap::{IndexMap, IndexSet};
 use judging::Judging;
 use petgraph::graph::NodeIndex;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// The axis of the variants, as the command line names it.
@@ -151,6 +151,15 @@ pub struct Finding {
     pub explained: bool,
 }
 
+impl Block {
+    /// The metrics, by their place, of which some row has a value.
+    pub fn metrics(&self) -> Vec<usize> {
+        let count = self.rows.first().map_or(0, |row| row.cells.len());
+        let has = |metric: &usize| self.rows.iter().any(|row| !row.cells[*metric].readings.is_empty());
+        (0..count).filter(has).collect()
+    }
+}
+
 impl Cell {
     /// The values alone.
     pub fn values(&self) -> Vec<f64> {
@@ -183,12 +192,17 @@ pub fn compare(survey: &Survey<'_>, store: &Store, request: &Request) -> Result<
 impl Comparison {
     fn of(graph: &Graph, judging: Judging, request: &Request) -> Result<Comparison> {
         let settings = graph.compare.clone().unwrap_or_default();
-        let Judging { judged, missing } = judging;
+        let Judging { mut judged, mut missing } = judging;
         if judged.is_empty() {
             return Err(nothing(graph, &missing));
         }
-        let axes = Axes::of(graph, &judged, &missing, &settings, request)?;
         let metrics = columns(&judged, &settings, request)?;
+        // A stage that measures something else, a training say, is no judge here.
+        judged.retain(|judged| metrics.iter().any(|column| judged.metrics.contains_key(&column.name)));
+        let stages: HashSet<&str> =
+            judged.iter().map(|judged| graph.steps[judged.node].stage.as_str()).collect();
+        missing.retain(|missing| stages.contains(graph.steps[missing.node].stage.as_str()));
+        let axes = Axes::of(graph, &judged, &missing, &settings, request)?;
         let mut gathered: IndexMap<Vec<Option<String>>, IndexMap<String, Vec<Use<'_>>>> = IndexMap::new();
         let all = judged.iter().map(|judged| (judged.node, Some(judged)));
         let mut all: Vec<_> = all.chain(missing.iter().map(|missing| (missing.node, None))).collect();
@@ -320,7 +334,9 @@ impl Comparison {
             self.notes.push(format!("one value each has no spread, so no row is called best{how}"));
         }
         let with_p = rows().flat_map(|row| &row.cells).filter_map(|cell| cell.difference.as_ref());
-        if let Some(pairs) = with_p.map(|difference| difference.pairs).max().filter(|pairs| *pairs < 6) {
+        if let Some(pairs) =
+            with_p.map(|difference| difference.pairs).max().filter(|pairs| (2..6).contains(pairs))
+        {
             let least = 2.0 / f64::from(1u32 << pairs);
             self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
         }
