@@ -103,15 +103,30 @@ impl<'a> Report<'a> {
         Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
     }
 
-    /// The row that a reader asks about first: the best that is no control, by the first metric.
-    pub fn leading(&self) -> Option<(&compare::Block, &compare::Row)> {
+    /// The row that a reader asks about first: the best that is no control, by the first metric of the
+    /// first block that has one.
+    pub fn leading(&self) -> Option<Leading<'_>> {
         let comparison = self.comparison.as_ref().ok()?;
-        let block = comparison.blocks.first()?;
-        let sign = if comparison.metrics.first()?.lower_is_better { -1.0 } else { 1.0 };
-        let rows = block.rows.iter().filter(|row| !row.control && row.apart.is_none());
-        let valued = rows.filter_map(|row| Some((row, sign * row.cells.first()?.mean()?)));
-        valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(row, _)| (block, row))
+        comparison.blocks.iter().find_map(|block| {
+            let metric = *block.metrics().first()?;
+            let sign = if comparison.metrics[metric].lower_is_better { -1.0 } else { 1.0 };
+            let rows = block.rows.iter().filter(|row| !row.control && row.apart.is_none());
+            let valued = rows.filter_map(|row| Some((row, sign * row.cells[metric].mean()?)));
+            let (row, _) = valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            Some(Leading { block, row, metric })
+        })
     }
+}
+
+/// The row that a reader asks about first.
+#[derive(Clone, Copy)]
+pub struct Leading<'r> {
+    /// Where it stands.
+    pub block: &'r compare::Block,
+    /// The row.
+    pub row: &'r compare::Row,
+    /// The place of the metric that it leads in.
+    pub metric: usize,
 }
 
 /// A step and all that it needs, each after its inputs.

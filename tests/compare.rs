@@ -81,6 +81,20 @@ fn a_difference_within_its_error_is_not_called_best() {
 }
 
 #[test]
+fn the_same_value_five_times_is_one_value() {
+    let project = ablation();
+    project.edit("plus: 0.01", "plus: 0.02");
+    project.edit("plus: 0.03", "plus: 0.02");
+    project.run_well(&[]);
+    let comparison = project.json(&["compare", "p.yaml"]);
+    let better = &row(&comparison, "much")["metrics"]["auroc"];
+    assert_eq!((better["n"].as_i64(), better["best"].as_bool()), (Some(3), Some(false)));
+    assert_eq!(better["difference"]["pairs"], 1);
+    let note = comparison["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("plain, better, much, shuffled gives the same values for every seed"), "{note}");
+}
+
+#[test]
 fn a_control_that_does_as_well_is_told() {
     let project = ablation();
     let text = project.cli(&["compare", "p.yaml"]).exits(0).stdout.clone();
