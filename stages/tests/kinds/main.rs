@@ -5,6 +5,7 @@ mod dataset;
 mod evaluate;
 mod export;
 mod memory;
+mod methods;
 mod metrics;
 mod mutate;
 mod preprocess;
