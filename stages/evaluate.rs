@@ -4,7 +4,7 @@ mod report;
 
 use crate::code;
 use crate::kit::metrics::summary::{self, Row};
-use crate::kit::metrics::{Ranking, Scored};
+use crate::kit::metrics::{Ranking, Scored, table};
 use crate::kit::pairs::{self, Pair};
 use crate::kit::scores;
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -90,7 +90,7 @@ impl Stage for Evaluate {
         }
         let rows = summary::summarise(&ranking, &of_tfs, self.replicates, self.seed);
         note(&rows, edges as f64 / pairs.len() as f64, io);
-        report::metrics(&io.out(report::METRICS), &rows)?;
+        table::write(&io.out(table::FILE), &rows)?;
         report::per_tf(&io.out(report::PER_TF), &tfs, &ranking, &of_tfs)?;
         report::curves(&io.out(report::CURVES), &ranking)
     }

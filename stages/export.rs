@@ -2,6 +2,7 @@
 
 mod edges;
 mod matrix;
+mod model;
 
 use crate::code;
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Export>(
     "export",
-    "results in the formats of other programs: BEELINE, pySCENIC, Cytoscape, AnnData, NumPy, csv",
+    "results in the formats of other programs: BEELINE, pySCENIC, Cytoscape, AnnData, NumPy, csv, Hugging Face",
     Slots::Named(&[
         Slot {
             name: "scores",
@@ -22,6 +23,7 @@ pub const KIND: Kind = Kind::of::<Export>(
         Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false },
         Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false },
         Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false },
+        Slot { name: "model", about: "a trained model, for `huggingface`", required: false },
     ]),
     code::EXPORT,
 );
@@ -53,6 +55,8 @@ enum Format {
     Npy,
     /// `expression.csv`: genes × cells.
     Csv,
+    /// `config.json`, `model.safetensors`, `vocab.txt` and a model card, as Hugging Face's hub has them.
+    Huggingface,
 }
 
 impl Stage for Export {
@@ -64,6 +68,7 @@ impl Stage for Export {
             Format::H5ad => matrix::h5ad(io),
             Format::Npy => matrix::npy(io),
             Format::Csv => matrix::csv(io),
+            Format::Huggingface => model::huggingface(io),
         }
     }
 }

@@ -9,13 +9,20 @@ mod command;
 mod correlation;
 mod dataset;
 pub mod disk;
+mod embed;
 mod evaluate;
 mod export;
+mod finetune;
+mod gene2vec;
 mod genie3;
+mod import_model;
+mod joint;
 pub mod kit;
 mod labels;
+mod merge;
 mod mutual_information;
 mod preprocess;
+mod pretrain;
 mod shuffle;
 mod simulate;
 mod split;
@@ -31,12 +38,19 @@ pub const KINDS: &[Kind] = &[
     command::KIND,
     correlation::KIND,
     dataset::KIND,
+    embed::KIND,
     evaluate::KIND,
     export::KIND,
+    finetune::KIND,
+    gene2vec::KIND,
     genie3::KIND,
+    import_model::KIND,
+    joint::KIND,
     labels::KIND,
+    merge::KIND,
     mutual_information::KIND,
     preprocess::KIND,
+    pretrain::KIND,
     shuffle::KIND,
     simulate::KIND,
     split::KIND,

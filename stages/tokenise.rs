@@ -1,15 +1,13 @@
 //! `tokenise`: expression as the tokens of scBERT.
 
 use crate::code;
-use crate::disk;
 use crate::kit::cells::{self, CellReader};
-use crate::kit::tokens::{self, TokenWriter};
+use crate::kit::tokens::{self, About, TokenWriter, Zeros};
 use crate::kit::{formats, genes};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::collections::{HashMap, HashSet};
 
 /// The kind itself.
@@ -20,7 +18,7 @@ pub const KIND: Kind = Kind::of::<Tokenise>(
         Slot { name: "data", about: "cells with counts", required: true },
         Slot {
             name: "vocabulary",
-            about: "names of genes, one a line; without it, the data's own",
+            about: "names of genes, one a line, or a model that has them; without it, the data's own",
             required: false,
         },
     ]),
@@ -41,16 +39,6 @@ struct Tokenise {
     zeros: Zeros,
 }
 
-/// What becomes of zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Zeros {
-    /// Every cell has a token for every gene.
-    Keep,
-    /// A cell has tokens for the genes that it expresses.
-    Drop,
-}
-
 impl Default for Tokenise {
     fn default() -> Tokenise {
         Tokenise { bins: 5, min_genes: 200, target_sum: 1e4, zeros: Zeros::Keep }
@@ -68,7 +56,8 @@ impl Stage for Tokenise {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
         let vocabulary = match io.optional_input("vocabulary") {
-            Some(path) => formats::read_list(path)?,
+            Some(folder) if folder.is_dir() => genes::read(&folder.join(tokens::VOCABULARY))?,
+            Some(file) => formats::read_list(file)?,
             None => names.clone(),
         };
         let positions = positions(io, &names, &vocabulary)?;
@@ -99,16 +88,7 @@ impl Stage for Tokenise {
             bail!("none of {seen} cells has {} genes of the vocabulary: see `min_genes`", self.min_genes);
         }
         io.note(format!("kept {kept} of {seen} cells"));
-        genes::write(&io.out("vocabulary.parquet"), &vocabulary)?;
-        let about = json!({
-            "bins": self.bins,
-            "mask": self.bins + 1,
-            "classes": self.bins + 2,
-            "genes": vocabulary.len(),
-            "trailing": vocabulary.len(),
-            "zeros": self.zeros,
-        });
-        Ok(disk::write(&io.out("tokens.json"), format!("{about:#}\n").as_bytes())?)
+        About::new(self.bins, vocabulary.len(), self.zeros).write(&io.out, &vocabulary)
     }
 }
 

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use stages::checkpoint::Checkpoints;
 use stages::stage::{Device, Io, StopFlag};
+use stages::warden::Wardens;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,6 +45,7 @@ fn run_once(kind: &str, params: &str, inputs: &[String]) {
         inputs: inputs.collect(),
         work: out.clone(),
         checkpoints: Checkpoints::in_folder(out.clone()),
+        wardens: Wardens::default(),
         out,
         device: Device::Cpu,
         gpus: Vec::new(),

@@ -1,6 +1,5 @@
 //! The tables that `evaluate` writes.
 
-use crate::kit::metrics::summary::Row;
 use crate::kit::metrics::{Metrics, Ranking, curves};
 use crate::kit::table;
 use anyhow::Result;
@@ -8,11 +7,6 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use std::path::Path;
 use std::sync::Arc;
 
-/// One row per number: `metric` (text), `value`, `low`, `high` (f64, null where they mean nothing; the
-/// limits are those of the 95 % interval), `n` (i64: pairs, or TFs where the metric is a mean over TFs).
-///
-/// In long form, so that tables of many runs are put below each other and a new metric breaks nobody's reader.
-pub const METRICS: &str = "metrics.parquet";
 /// One row per TF, sorted: `tf` (text), `edges`, `others` (i64), and a column per metric (f64, null where
 /// the TF lacks one class).
 pub const PER_TF: &str = "per-tf.parquet";
@@ -22,23 +16,6 @@ pub const CURVES: &str = "curves.parquet";
 
 /// What a curve is thinned to: more than a figure can show.
 const POINTS: usize = 500;
-
-/// Writes the numbers.
-pub fn metrics(path: &Path, rows: &[Row]) -> Result<()> {
-    let names = StringArray::from_iter_values(rows.iter().map(|row| &row.metric));
-    let limit = |of: fn(&(f64, f64)) -> f64| floats(rows.iter().map(|row| row.interval.as_ref().map(of)));
-    let counts = Int64Array::from_iter_values(rows.iter().map(|row| row.count as i64));
-    table::write(
-        path,
-        vec![
-            ("metric", Arc::new(names)),
-            ("value", floats(rows.iter().map(|row| row.value))),
-            ("low", limit(|interval| interval.0)),
-            ("high", limit(|interval| interval.1)),
-            ("n", Arc::new(counts)),
-        ],
-    )
-}
 
 /// Writes what each TF's pairs are worth.
 pub fn per_tf(path: &Path, tfs: &[String], ranking: &Ranking, of_tfs: &[Option<Metrics>]) -> Result<()> {

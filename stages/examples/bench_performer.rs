@@ -6,12 +6,13 @@
 //! case for its own peak. A case is train or infer, cells, genes.
 
 use anyhow::{Context, Result, bail};
-use stages::kit::model::performer::{Config, Named, Performer, Role};
+use stages::kit::model::parameters;
+use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::random::Random;
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, Tensor, Untaped, device, values};
+use stages::kit::tensor::{Taped, Untaped, device, values};
 use std::time::Instant;
 
 fn main() -> Result<()> {
@@ -66,19 +67,24 @@ struct Work {
 
 impl Work {
     fn new(cells: usize, genes: usize) -> Work {
-        let config = Config { positions: genes, train_positions: true, ..Config::default() };
+        let config = Config { train_positions: true, ..Config::default() };
+        let tables = Tables { tokens: 7, positions: genes };
         let mut random = Random::new(0, 0);
         let tokens: Vec<u32> = (0..cells * genes).map(|_| random.below(6) as u32).collect();
         let targets = tokens.iter().map(|t| if random.unit() < 0.15 { *t } else { u32::MAX }).collect();
-        Work { model: Performer::new(&device(), config, 0), adam: Adam::default(), tokens, targets, cells }
+        Work {
+            model: Performer::new(&device(), config, tables, 0),
+            adam: Adam::default(),
+            tokens,
+            targets,
+            cells,
+        }
     }
 
     fn train(&mut self) {
         let encodings = self.model.encode(&self.tokens, self.cells, Taped::default());
         let mut gradients = backward(cross_entropy(self.model.logits(encodings), &self.targets));
-        let trained = self.model.tensors().into_iter().filter(|Named { role, .. }| *role == Role::Trained);
-        let mut parameters: Vec<&mut Tensor> = trained.map(|named| named.tensor).collect();
-        self.adam.step(1e-4, &mut parameters, &mut gradients);
+        self.adam.step(1e-4, &mut parameters::trained(self.model.tensors()), &mut gradients);
     }
 
     fn infer(&mut self) {

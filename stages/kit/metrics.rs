@@ -6,6 +6,7 @@
 
 pub mod curves;
 pub mod summary;
+pub mod table;
 
 /// What one ranking of pairs is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]

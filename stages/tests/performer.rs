@@ -4,12 +4,13 @@
 //! tested. Limits are those that the goldens suggest: some thirty times the difference of 32 from 64 bits there.
 
 use stages::kit::formats::npy::{self, Array};
-use stages::kit::model::performer::{Config, Named, Performer, Role};
+use stages::kit::model::parameters::{self, Named, Role};
+use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::ops::favor::Stabiliser;
 use stages::kit::tensor::tape::{backward, gradient};
-use stages::kit::tensor::{Scalar, Taped, Tensor, Untaped, device, values};
+use stages::kit::tensor::{Scalar, Taped, Untaped, device, values};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +25,8 @@ impl Golden {
     /// The model with its initial parameters.
     fn open(name: &str, head_width: usize, stabiliser: Stabiliser) -> Option<Golden> {
         let folder = folder(name)?;
-        let config = Config {
-            positions: 65,
-            width: 32,
-            depth: 2,
-            heads: 4,
-            head_width,
-            stabiliser,
-            ..Config::default()
-        };
-        let model = loaded(config, npy::read_all(&folder.join("params.npz")).unwrap(), "");
+        let config = Config { width: 32, depth: 2, heads: 4, head_width, stabiliser, ..Config::default() };
+        let model = loaded(config, 65, npy::read_all(&folder.join("params.npz")).unwrap(), "");
         Some(Golden { folder, model })
     }
 
@@ -66,12 +59,12 @@ fn folder(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
-fn loaded(config: Config, mut arrays: BTreeMap<String, Array>, prefix: &str) -> Performer {
-    let mut model = Performer::new(&device(), config, 0);
+fn loaded(config: Config, positions: usize, mut arrays: BTreeMap<String, Array>, prefix: &str) -> Performer {
+    let mut model = Performer::new(&device(), config, Tables { tokens: 7, positions }, 0);
     let source = |name: &str| {
         arrays.remove(&format!("{prefix}{name}")).map(|array| (array.shape.clone(), array.floats()))
     };
-    model.load(source).unwrap();
+    parameters::load(model.tensors(), source).unwrap();
     model
 }
 
@@ -157,9 +150,7 @@ fn ten_steps_of_adam_are_those_of_pytorch() {
             let loss = golden.loss();
             losses.push(loss[[]]);
             let mut gradients = backward(loss);
-            let trained = golden.model.tensors().into_iter().filter(|named| named.role == Role::Trained);
-            let mut parameters: Vec<&mut Tensor> = trained.map(|named| named.tensor).collect();
-            adam.step(1e-4, &mut parameters, &mut gradients);
+            adam.step(1e-4, &mut parameters::trained(golden.model.tensors()), &mut gradients);
         }
         losses.push(golden.loss()[[]]);
         close(&format!("{name} losses"), &losses, &expected, 2e-5);
@@ -175,8 +166,8 @@ fn a_layer_of_the_size_of_scberts_is_that_of_pytorch() {
     let arrays = npy::read_all(&folder.join("real_layer.npz")).unwrap();
     let tokens: Vec<u32> = arrays["tokens"].integers().unwrap().iter().map(|token| *token as u32).collect();
     let expected = arrays["encodings"].floats();
-    let config = Config { positions: 1025, depth: 1, stabiliser: Stabiliser::Batch, ..Config::default() };
-    let model = loaded(config, arrays, "param:");
+    let config = Config { depth: 1, stabiliser: Stabiliser::Batch, ..Config::default() };
+    let model = loaded(config, 1025, arrays, "param:");
     close("real_layer encodings", values(&model.encode(&tokens, 2, Untaped)), &expected, 2e-5);
 }
 

@@ -12,6 +12,7 @@ mod tenx_folder;
 mod tenx_h5;
 mod text;
 mod transpose;
+pub mod zip;
 
 use super::hdf5::Hdf5;
 use super::lines::first_bytes;

@@ -3,6 +3,7 @@
 //! Read are versions 1 to 3 of the format, little-endian numbers in C order. Nothing is trusted: every offset and
 //! size is checked against the bytes that are there.
 
+use super::zip;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +53,7 @@ pub fn read(path: &Path) -> Result<Array> {
 /// Reads every array of a `.npz` file, by name without `.npy`.
 pub fn read_all(path: &Path) -> Result<BTreeMap<String, Array>> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let members = members(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    let members = zip::members(&bytes).with_context(|| format!("reading {}", path.display()))?;
     let arrays = members.into_iter().map(|(name, bytes)| {
         let array = parse(bytes).with_context(|| format!("reading {name} of {}", path.display()))?;
         Ok((name.trim_end_matches(".npy").to_owned(), array))
@@ -125,30 +126,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("chunks have the width of the type")
 }
 
-/// The members of a zip file, found through its central directory (APPNOTE.TXT 4.3).
-fn members(bytes: &[u8]) -> Result<Vec<(String, &[u8])>> {
-    // The end record is the last thing in the file but for a comment of up to 64 KiB.
-    let tail = bytes.len().saturating_sub(22 + 65_535);
-    let end = bytes[tail..].windows(4).rposition(|window| window == b"PK\x05\x06").map(|at| tail + at);
-    let end = end.context("not a zip file, or one that is cut short")?;
-    slice(bytes, end, 22)?;
-    let (count, mut at) = (number(bytes, end + 10, 2)?, number(bytes, end + 16, 4)?);
-    let mut members = Vec::with_capacity(count);
-    for _ in 0..count {
-        ensure!(slice(bytes, at, 4)? == b"PK\x01\x02", "the directory is damaged");
-        let name_length = number(bytes, at + 28, 2)?;
-        let name = String::from_utf8_lossy(slice(bytes, at + 46, name_length)?).into_owned();
-        let (method, size) = (number(bytes, at + 10, 2)?, number(bytes, at + 24, 4)?);
-        ensure!(method == 0, "{name} is compressed; save it with numpy.savez, not savez_compressed");
-        let local = number(bytes, at + 42, 4)?;
-        ensure!(slice(bytes, local, 4)? == b"PK\x03\x04", "{name} is not where the directory says");
-        let start = local + 30 + number(bytes, local + 26, 2)? + number(bytes, local + 28, 2)?;
-        members.push((name, slice(bytes, start, size)?));
-        at += 46 + name_length + number(bytes, at + 30, 2)? + number(bytes, at + 32, 2)?;
-    }
-    Ok(members)
-}
-
 /// A little-endian number of up to 4 bytes.
 fn number(bytes: &[u8], at: usize, width: usize) -> Result<usize> {
     let digits = slice(bytes, at, width)?;
@@ -163,7 +140,7 @@ fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Values, members, parse};
+    use super::{Values, parse};
 
     fn npy(header: &str, data: &[u8]) -> Vec<u8> {
         let length = (header.len() as u16).to_le_bytes();
@@ -172,19 +149,6 @@ mod tests {
 
     fn header(kind: &str, shape: &str) -> String {
         format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n")
-    }
-
-    /// A zip of one stored member, as numpy.savez writes it.
-    fn npz(name: &str, content: &[u8], method: u8) -> Vec<u8> {
-        let size = (content.len() as u32).to_le_bytes();
-        let length = [name.len() as u8, 0];
-        let sizes = [&[0; 4][..], &size, &size, &length].concat();
-        let local = [b"PK\x03\x04\x14\0\0\0", &[method, 0, 0, 0, 0, 0][..], &sizes, &[0, 0]].concat();
-        let start = [&local[..], name.as_bytes(), content].concat();
-        let entry = [b"PK\x01\x02\x14\0\x14\0\0\0", &[method, 0, 0, 0, 0, 0][..], &sizes, &[0; 16]].concat();
-        let at = (start.len() as u32).to_le_bytes();
-        let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &[0; 4][..], &at, &[0, 0]].concat();
-        [start, entry, name.as_bytes().to_vec(), end].concat()
     }
 
     #[test]
@@ -210,21 +174,5 @@ mod tests {
         for length in 0..whole.len() {
             assert!(parse(&whole[..length]).is_err(), "{length}");
         }
-    }
-
-    #[test]
-    fn members_of_a_stored_zip_are_found_and_damage_is_an_error() {
-        let whole = npz("a.npy", b"content", 0);
-        assert_eq!(members(&whole).unwrap(), [("a.npy".to_owned(), &b"content"[..])]);
-        for length in 0..whole.len() {
-            assert!(members(&whole[..length]).is_err(), "{length}");
-        }
-        for place in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[place] ^= 0xff;
-            let _ = members(&damaged);
-        }
-        let message = members(&npz("a.npy", b"content", 8)).unwrap_err().to_string();
-        assert!(message.contains("compressed"), "{message}");
     }
 }

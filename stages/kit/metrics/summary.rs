@@ -106,8 +106,8 @@ impl Subject<'_> {
     }
 }
 
-/// The quantiles that leave out as much on either side, between draws by a straight line.
-fn limits(draws: &mut [f64]) -> Option<(f64, f64)> {
+/// The quantiles that leave out as much on either side, between draws by a straight line; nothing for few draws.
+pub fn limits(draws: &mut [f64]) -> Option<(f64, f64)> {
     if draws.len() < MIN_REPLICATES {
         return None;
     }

@@ -6,26 +6,30 @@
 
 mod orthogonal;
 
+use super::layers::{Linear, List, Norm};
+use super::parameters::{Named, Role};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::add::add;
 use crate::kit::tensor::ops::favor::{Layout, Stabiliser, favor};
 use crate::kit::tensor::ops::gather::gather;
-use crate::kit::tensor::ops::layer_norm::layer_norm;
-use crate::kit::tensor::ops::linear::{linear, linear_gelu};
-use crate::kit::tensor::tape::Tape;
+use crate::kit::tensor::tape::{PutTape, SplitTape, Tape};
 use crate::kit::tensor::{Device, Tensor, shape, tensor};
-use anyhow::{Context, Result, ensure};
-use dfdx::tensor::{PutTape, SplitTape};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
+
+/// What a model is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Distinct tokens: expression bins, the mask's among them.
+    pub tokens: usize,
+    /// Positions: the genes of the vocabulary, and one for the trailing token of scBERT.
+    pub positions: usize,
+}
 
 /// The sizes of a model; the defaults are scBERT's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Distinct tokens: expression bins, the mask's among them.
-    pub tokens: usize,
-    /// Positions: the genes of the vocabulary, and one for the trailing token of scBERT.
-    pub positions: usize,
     /// The numbers that stand for one gene.
     pub width: usize,
     /// The number of blocks.
@@ -47,8 +51,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            tokens: 7,
-            positions: 16_907,
             width: 200,
             depth: 6,
             heads: 10,
@@ -67,31 +69,33 @@ impl Config {
         let width = self.head_width as f64;
         self.features.unwrap_or((width * libm::log(width)) as usize)
     }
-}
 
-/// What happens to a tensor of the model in training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Moves along its gradient.
-    Trained,
-    /// Stays as it is.
-    Frozen,
-}
-
-/// One tensor of the model.
-pub struct Named<'a> {
-    /// As PyTorch names it in the original.
-    pub name: String,
-    /// Its values; a vector is a tensor of one row.
-    pub tensor: &'a mut Tensor,
-    /// What happens to it in training.
-    pub role: Role,
+    /// Refuses sizes that make no model.
+    pub fn check(&self) -> Result<()> {
+        let Config { width, depth, heads, head_width, feed_factor, .. } = *self;
+        let sizes = [
+            ("width", width),
+            ("depth", depth),
+            ("heads", heads),
+            ("head_width", head_width),
+            ("features", self.features()),
+            ("feed_factor", feed_factor),
+        ];
+        for (name, size) in sizes {
+            if !(1..=1 << 16).contains(&size) {
+                bail!("`model.{name}` is {size}; give a whole number from 1 to 65536");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The model.
 #[derive(Debug, Clone)]
 pub struct Performer {
     config: Config,
+    /// How many blocks stay as they are, and with them what lies before the first.
+    frozen: Option<usize>,
     token: Tensor,
     position: Tensor,
     blocks: Vec<Block>,
@@ -112,21 +116,9 @@ struct Block {
     narrow: Linear,
 }
 
-#[derive(Debug, Clone)]
-struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-#[derive(Debug, Clone)]
-struct Norm {
-    gain: Tensor,
-    bias: Tensor,
-}
-
 impl Performer {
     /// A model that has learned nothing: PyTorch's initial distributions, drawn from a seed.
-    pub fn new(device: &Device, config: Config, seed: u64) -> Performer {
+    pub fn new(device: &Device, config: Config, tables: Tables, seed: u64) -> Performer {
         let mut random = Random::new(seed, 0);
         let Config { width, heads, head_width, .. } = config;
         let (inner, feed) = (heads * head_width, config.feed_factor * width);
@@ -145,11 +137,11 @@ impl Performer {
                 narrow: layer(feed, width, true),
             });
         }
-        let head = layer(width, config.tokens, true);
+        let head = layer(width, tables.tokens, true);
         let mut table =
             |rows| tensor(device, (0..rows * width).map(|_| random.normal() as f32).collect(), rows, width);
-        let (token, position) = (table(config.tokens), table(config.positions));
-        Performer { token, position, blocks, norm: Norm::new(device, width), head, config }
+        let (token, position) = (table(tables.tokens), table(tables.positions));
+        Performer { token, position, blocks, norm: Norm::new(device, width), head, config, frozen: None }
     }
 
     /// The sizes.
@@ -157,10 +149,31 @@ impl Performer {
         &self.config
     }
 
+    /// What the model is made for.
+    pub fn tables(&self) -> Tables {
+        Tables { tokens: shape(&self.token).0, positions: shape(&self.position).0 }
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        self.token.device()
+    }
+
+    /// Takes this position table, row after row. Prereq: it has the size of the one that is there.
+    pub fn place(&mut self, positions: Vec<f32>) {
+        let (rows, columns) = shape(&self.position);
+        self.position = tensor(&self.device().clone(), positions, rows, columns);
+    }
+
+    /// Leaves all but the last `blocks` blocks, the last norm and the head as they are in training.
+    pub fn train_last(&mut self, blocks: usize) {
+        self.frozen = Some(self.blocks.len().saturating_sub(blocks));
+    }
+
     /// Draws new random features; each `draw` is another one of the same seed.
     pub fn redraw_features(&mut self, seed: u64, draw: u64) {
         for (index, block) in self.blocks.iter_mut().enumerate() {
-            block.features = draw_features(&self.token.device().clone(), &self.config, seed, index, draw);
+            block.features = draw_features(&block.features.device().clone(), &self.config, seed, index, draw);
         }
     }
 
@@ -172,13 +185,24 @@ impl Performer {
         let genes = tokens.len() / cells;
         let layout = Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser };
         let positions: Vec<u32> = (0..cells).flat_map(|_| 0..genes as u32).collect();
-        let token = gather(self.token.clone().put_tape(tape), tokens);
-        let position = match self.config.train_positions {
-            true => gather(self.position.retaped::<T>(), &positions),
-            false => gather(self.position.clone(), &positions).put_tape(T::default()),
+        let (embedded, blocks) = match self.frozen {
+            // What is not trained needs no tape.
+            Some(frozen) => {
+                let (frozen, trained) = self.blocks.split_at(frozen);
+                let x = add(gather(self.token.clone(), tokens), gather(self.position.clone(), &positions));
+                let x = frozen.iter().fold(x, |x, block| block.forward(x, layout));
+                (x.put_tape(tape), trained)
+            }
+            None => {
+                let token = gather(self.token.clone().put_tape(tape), tokens);
+                let position = match self.config.train_positions {
+                    true => gather(self.position.retaped::<T>(), &positions),
+                    false => gather(self.position.clone(), &positions).put_tape(T::default()),
+                };
+                (add(token, position), &self.blocks[..])
+            }
         };
-        let embedded = add(token, position);
-        let x = self.blocks.iter().fold(embedded, |x, block| block.forward(x, layout));
+        let x = blocks.iter().fold(embedded, |x, block| block.forward(x, layout));
         self.norm.forward(x)
     }
 
@@ -189,40 +213,31 @@ impl Performer {
 
     /// Every tensor, in the order in which PyTorch lists them.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
-        let mut list = List(Vec::new());
-        list.push("token_emb.weight", &mut self.token, Role::Trained);
-        let role = if self.config.train_positions { Role::Trained } else { Role::Frozen };
-        list.push("pos_emb.emb.weight", &mut self.position, role);
+        let frozen = |is: bool| if is { Role::Frozen } else { Role::Trained };
+        let mut list = List::new(frozen(self.frozen.is_some()));
+        list.push("token_emb.weight", &mut self.token);
+        list.role = frozen(self.frozen.is_some() || !self.config.train_positions);
+        list.push("pos_emb.emb.weight", &mut self.position);
         for (index, block) in self.blocks.iter_mut().enumerate() {
             let Block { attention_norm, features, query, key, value, output, feed_norm, widen, narrow } =
                 block;
             let at = format!("performer.net.layers.{index}");
+            let role = frozen(self.frozen.is_some_and(|count| index < count));
+            list.role = role;
             list.norm(&format!("{at}.0.norm"), attention_norm);
-            list.push(&format!("{at}.0.fn.fast_attention.projection_matrix"), features, Role::Frozen);
+            list.role = Role::Frozen;
+            list.push(&format!("{at}.0.fn.fast_attention.projection_matrix"), features);
+            list.role = role;
             let attention = [("to_q", query), ("to_k", key), ("to_v", value), ("to_out", output)];
             attention.into_iter().for_each(|(name, layer)| list.linear(&format!("{at}.0.fn.{name}"), layer));
             list.norm(&format!("{at}.1.norm"), feed_norm);
             let feed = [("w1", widen), ("w2", narrow)];
             feed.into_iter().for_each(|(name, layer)| list.linear(&format!("{at}.1.fn.fn.{name}"), layer));
         }
+        list.role = Role::Trained;
         list.norm("norm", &mut self.norm);
         list.linear("to_out", &mut self.head);
-        list.0
-    }
-
-    /// Takes every tensor from `source`, which hears the name and answers with shape and values.
-    pub fn load(&mut self, mut source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<()> {
-        for Named { name, tensor: into, .. } in self.tensors() {
-            let (found, values) = source(&name).with_context(|| format!("the weights lack `{name}`"))?;
-            let (rows, columns) = shape(into);
-            let fits = found == [rows, columns] || (rows == 1 && found == [columns]);
-            ensure!(
-                fits && values.len() == rows * columns,
-                "`{name}` has the shape {found:?}, expected {rows} x {columns}"
-            );
-            *into = tensor(&into.device().clone(), values, rows, columns);
-        }
-        Ok(())
+        list.named()
     }
 }
 
@@ -235,35 +250,8 @@ impl Block {
         let attended = self.output.forward(favor(q, k, v, &self.features, layout));
         let (x, tape) = add(attended, x.retaped::<T>()).split_tape();
         let normal = self.feed_norm.forward(x.clone().put_tape(tape));
-        let wide = linear_gelu(normal, &self.widen.weight, self.widen.bias.as_ref());
+        let wide = self.widen.forward_gelu(normal);
         add(self.narrow.forward(wide), x.retaped::<T>())
-    }
-}
-
-impl Linear {
-    /// PyTorch's start: uniform within 1 / √inputs.
-    fn new(device: &Device, random: &mut Random, inputs: usize, outputs: usize, biased: bool) -> Linear {
-        let bound = 1.0 / (inputs as f64).sqrt();
-        let mut draw = |rows: usize, columns: usize| {
-            let values = (0..rows * columns).map(|_| random.between(-bound, bound) as f32).collect();
-            tensor(device, values, rows, columns)
-        };
-        Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
-    }
-
-    fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
-        linear(x, &self.weight, self.bias.as_ref())
-    }
-}
-
-impl Norm {
-    fn new(device: &Device, width: usize) -> Norm {
-        let row = |value| tensor(device, vec![value; width], 1, width);
-        Norm { gain: row(1.0), bias: row(0.0) }
-    }
-
-    fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
-        layer_norm(x, &self.gain, &self.bias)
     }
 }
 
@@ -274,33 +262,17 @@ fn draw_features(device: &Device, config: &Config, seed: u64, block: usize, draw
     tensor(device, values, config.features(), config.head_width)
 }
 
-struct List<'a>(Vec<Named<'a>>);
-
-impl<'a> List<'a> {
-    fn push(&mut self, name: &str, tensor: &'a mut Tensor, role: Role) {
-        self.0.push(Named { name: name.to_owned(), tensor, role });
-    }
-
-    fn linear(&mut self, name: &str, Linear { weight, bias }: &'a mut Linear) {
-        self.push(&format!("{name}.weight"), weight, Role::Trained);
-        if let Some(bias) = bias {
-            self.push(&format!("{name}.bias"), bias, Role::Trained);
-        }
-    }
-
-    fn norm(&mut self, name: &str, Norm { gain, bias }: &'a mut Norm) {
-        self.push(&format!("{name}.weight"), gain, Role::Trained);
-        self.push(&format!("{name}.bias"), bias, Role::Trained);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Config, Performer};
-    use crate::kit::tensor::{Untaped, device, values};
+    use super::{Config, Performer, Tables};
+    use crate::kit::model::parameters::Role;
+    use crate::kit::tensor::ops::cross_entropy::cross_entropy;
+    use crate::kit::tensor::tape::{backward, gradient};
+    use crate::kit::tensor::{Taped, Untaped, device, values};
 
-    fn small() -> Config {
-        Config { positions: 40, width: 16, depth: 2, heads: 2, head_width: 8, ..Config::default() }
+    fn small() -> Performer {
+        let config = Config { width: 16, depth: 2, heads: 2, head_width: 8, ..Config::default() };
+        Performer::new(&device(), config, Tables { tokens: 7, positions: 40 }, 1)
     }
 
     fn tokens(cells: usize, genes: usize) -> Vec<u32> {
@@ -314,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_encoding_does_not_depend_on_batch_mates() {
-        let model = Performer::new(&device(), small(), 1);
+        let model = small();
         let tokens = tokens(5, 40);
         let together = model.encode(&tokens, 5, Untaped);
         for (cell, tokens) in tokens.chunks(40).enumerate() {
@@ -326,7 +298,7 @@ mod tests {
 
     #[test]
     fn encodings_are_the_same_on_any_number_of_threads() {
-        let model = Performer::new(&device(), small(), 1);
+        let model = small();
         let encode = || values(&model.encode(&tokens(5, 40), 5, Untaped)).to_vec();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
         let one = pool.install(encode);
@@ -335,7 +307,7 @@ mod tests {
 
     #[test]
     fn another_draw_of_features_is_another_model_and_the_same_draw_the_same() {
-        let mut model = Performer::new(&device(), small(), 1);
+        let mut model = small();
         let encode = |model: &Performer| values(&model.encode(&tokens(1, 40), 1, Untaped)).to_vec();
         let first = encode(&model);
         model.redraw_features(1, 1);
@@ -345,10 +317,25 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_do_not_fit_are_named() {
-        let mut model = Performer::new(&device(), small(), 1);
-        assert_eq!(model.load(|_| None).unwrap_err().to_string(), "the weights lack `token_emb.weight`");
-        let error = model.load(|_| Some((vec![7, 8], vec![0.0; 56]))).unwrap_err();
-        assert_eq!(error.to_string(), "`token_emb.weight` has the shape [7, 8], expected 7 x 16");
+    fn a_frozen_trunk_changes_no_value_and_the_rest_has_the_gradients_it_had() {
+        let (mut whole, mut last) = (small(), small());
+        last.train_last(1);
+        let tokens = tokens(2, 40);
+        let mut gradients = [&whole, &last].map(|model| {
+            let logits = model.logits(model.encode(&tokens, 2, Taped::default()));
+            backward(cross_entropy(logits, &tokens))
+        });
+        let mut trained = 0;
+        for (a, b) in whole.tensors().into_iter().zip(last.tensors()) {
+            assert_eq!(a.name, b.name);
+            if b.role == Role::Trained {
+                trained += 1;
+                let [of_whole, of_last] = &mut gradients;
+                assert!(gradient(of_whole, a.tensor) == gradient(of_last, b.tensor), "{}", a.name);
+                assert!(!a.name.contains("layers.0") && !a.name.contains("emb"), "{}", a.name);
+            }
+        }
+        // A block's two norms, four projections with one bias, two layers with biases; a norm; a head.
+        assert_eq!(trained, 4 + 5 + 4 + 2 + 2);
     }
 }

@@ -4,9 +4,19 @@
 
 use super::Device;
 use dfdx::tensor::{Storage, TensorFromVec};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// dfdx finds a freed buffer under one lock and takes it under another, and panics where a second thread was faster.
+/// Kernels ask from many threads, so here they come one by one; dfdx itself asks only between kernels.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn wait_for_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Zeros, in a buffer that was freed earlier if one has this length.
 pub fn zeros(device: &Device, length: usize) -> Vec<f32> {
+    let _turn = wait_for_turn();
     let mut held = Storage::<f32>::try_alloc_len(device, length).expect("dfdx allocates or aborts");
     let taken = std::mem::take(&mut *held);
     // Dropping what is left would put a buffer of no bytes into the cache at every call.
@@ -17,6 +27,7 @@ pub fn zeros(device: &Device, length: usize) -> Vec<f32> {
 /// Gives a buffer to whoever asks for this length next.
 pub fn recycle(device: &Device, buffer: Vec<f32>) {
     let length = buffer.len();
+    let _turn = wait_for_turn();
     drop(device.tensor_from_vec(buffer, (length,)));
 }
 
@@ -30,6 +41,16 @@ pub fn copy(device: &Device, values: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::{recycle, zeros};
+    use rayon::prelude::*;
+
+    #[test]
+    fn many_threads_may_ask_at_once() {
+        let device = crate::kit::tensor::device();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().expect("a pool");
+        pool.install(|| {
+            (0..200_000).into_par_iter().for_each(|_| recycle(&device, zeros(&device, 4)));
+        });
+    }
 
     #[test]
     fn a_recycled_buffer_comes_back_as_zeros() {

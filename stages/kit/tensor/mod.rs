@@ -10,13 +10,15 @@
 
 pub mod buffer;
 pub mod gemm;
+pub mod gradients;
 pub mod matrix;
 pub mod ops;
 mod reduce;
 mod simd;
+mod sparse;
 pub mod tape;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
 use dfdx::shapes::HasShape;
 use dfdx::tensor::{Cache, Cpu, TensorFromVec};

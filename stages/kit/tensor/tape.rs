@@ -2,8 +2,11 @@
 
 use super::{Device, Gradients, Scalar, Tensor, buffer, shape, tensor};
 use dfdx::shapes::Shape;
-use dfdx::tensor::{PutTape, Storage, TensorFromVec};
+use dfdx::tensor::{Storage, TensorFromVec};
 use dfdx::tensor_ops::Backward;
+
+/// Take a tensor's tape off, and put one on: a result that is used twice hands its tape to one use.
+pub use dfdx::tensor::{PutTape, SplitTape};
 
 /// A tape or none, as a type: operations are written once for training and inference.
 pub trait Tape: dfdx::tensor::Tape<f32, Device> + dfdx::tensor::Merge<Self> {}

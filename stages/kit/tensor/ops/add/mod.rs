@@ -2,6 +2,8 @@
 
 mod cpu;
 
+pub use cpu::add as add_to;
+
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 use dfdx::tensor::SplitTape;

@@ -1,0 +1,165 @@
+//! `embed`: what a model makes of genes and cells, as vectors.
+
+use crate::code;
+use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
+use crate::kit::model::saved::Saved;
+use crate::kit::random::Random;
+use crate::kit::tensor::{Untaped, device, values};
+use crate::kit::tokens::{About, TokenReader};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Embed>(
+    "embed",
+    "vectors of a model: of each gene, of each cell, or of each gene in each cell",
+    Slots::Named(&[
+        Slot { name: "model", about: "a trained model", required: true },
+        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
+    ]),
+    code::EMBED,
+);
+
+/// Which cells are drawn comes from this stream of the seed.
+const CELLS_STREAM: u64 = 1 << 53;
+/// Genes that are computed together where no batch is given: enough for every thread.
+const GENES_AT_ONCE: usize = 1 << 13;
+
+/// Encodings of cells; memory does not grow with their number.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Embed {
+    /// Over what vectors are averaged.
+    pool: Pool,
+    /// Uses no more cells than these, drawn at random.
+    cells: Option<usize>,
+    /// Another seed draws other cells.
+    seed: u64,
+    /// Cells that are computed together. Changes no result, so it is in no key.
+    #[serde(skip_serializing)]
+    batch: Option<usize>,
+}
+
+/// Over what vectors are averaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Pool {
+    /// Over the cells: a vector for each gene.
+    Cells,
+    /// Over the genes: a vector for each cell.
+    Genes,
+    /// Over nothing: a vector for each gene in each cell.
+    None,
+}
+
+impl Default for Embed {
+    fn default() -> Embed {
+        Embed { pool: Pool::Cells, cells: None, seed: 0, batch: None }
+    }
+}
+
+/// What becomes of the encodings.
+enum Sink {
+    /// Sums over cells so far.
+    Genes(Vec<f64>),
+    Cells(Writer),
+    Both(ByCellWriter),
+}
+
+impl Stage for Embed {
+    fn run(&self, io: &Io) -> Result<()> {
+        if self.batch == Some(0) || self.cells == Some(0) {
+            bail!("`batch` and `cells` must be above 0, or left out");
+        }
+        let saved = Saved::read(&device(), io.input("model")?)?;
+        let folder = io.input("tokens")?;
+        let (about, vocabulary) = About::read(folder)?;
+        saved.check(about, &vocabulary)?;
+        let reader = TokenReader::open(folder, about)?;
+        let wanted = self.choose(reader.cells());
+        let count = wanted.iter().filter(|wanted| **wanted).count();
+        if count == 0 {
+            bail!("there are no cells to embed");
+        }
+        let width = saved.card.performer.width;
+        let path = io.out(embeddings::FILE);
+        let mut sink = match self.pool {
+            Pool::Cells => Sink::Genes(vec![0.0; about.genes * width]),
+            Pool::Genes => Sink::Cells(Writer::create(&path, width)?),
+            Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
+        };
+        let batch = self.batch.unwrap_or((GENES_AT_ONCE / (about.genes + 1)).clamp(1, 64));
+        let (mut ids, mut tokens) = (Vec::new(), Vec::new());
+        let (mut seen, mut done) = (0, 0);
+        for cells in reader {
+            for (id, genes, of_cell) in cells?.cells() {
+                seen += 1;
+                if !wanted[seen - 1] {
+                    continue;
+                }
+                let start = tokens.len();
+                tokens.resize(start + about.genes + 1, 0);
+                for (gene, token) in genes.iter().zip(of_cell) {
+                    tokens[start + *gene as usize] = u32::from(*token);
+                }
+                ids.push(id.to_owned());
+                if ids.len() == batch || done + ids.len() == count {
+                    io.check_stop()?;
+                    let encodings = saved.model.encode(&tokens, ids.len(), Untaped);
+                    sink.take(&ids, values(&encodings), about.genes * width)?;
+                    done += ids.len();
+                    ids.clear();
+                    tokens.clear();
+                    io.progress(done as u64, count as u64);
+                }
+            }
+        }
+        match sink {
+            Sink::Genes(sums) => {
+                let values = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
+                Embeddings { names: vocabulary, dimensions: width, values }.write(&path)
+            }
+            Sink::Cells(writer) => writer.finish(),
+            Sink::Both(writer) => writer.finish(),
+        }
+    }
+}
+
+impl Embed {
+    /// Which of so many cells are used.
+    fn choose(&self, cells: usize) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..cells).collect();
+        Random::new(self.seed, CELLS_STREAM).shuffle(&mut order);
+        let mut wanted = vec![false; cells];
+        order.iter().take(self.cells.unwrap_or(cells)).for_each(|cell| wanted[*cell] = true);
+        wanted
+    }
+}
+
+impl Sink {
+    /// Takes some cells' encodings, of which the last row, the trailing token's, stands for no gene.
+    fn take(&mut self, ids: &[String], encodings: &[f32], of_genes: usize) -> Result<()> {
+        for (id, encodings) in ids.iter().zip(encodings.chunks(encodings.len() / ids.len())) {
+            let encodings = &encodings[..of_genes];
+            match self {
+                Sink::Genes(sums) => {
+                    sums.iter_mut().zip(encodings).for_each(|(sum, value)| *sum += f64::from(*value));
+                }
+                Sink::Cells(writer) => writer.push(id, &mean_of_rows(encodings, writer.dimensions()))?,
+                Sink::Both(writer) => writer.push(id, encodings)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mean_of_rows(values: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; width];
+    for row in values.chunks(width) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+    let rows = (values.len() / width) as f64;
+    sums.iter().map(|sum| (sum / rows) as f32).collect()
+}

@@ -1,0 +1,68 @@
+//! A model as a repository of Hugging Face's hub.
+
+use crate::disk;
+use crate::kit::model::saved::{CONFIG, Card, Saved};
+use crate::kit::model::weights;
+use crate::kit::tensor::device;
+use crate::stage::Io;
+use anyhow::Result;
+use std::fmt::Write;
+
+/// The four files.
+pub fn huggingface(io: &Io) -> Result<()> {
+    let folder = io.input("model")?;
+    // Read whole, so that nothing damaged is handed on.
+    let saved = Saved::read(&device(), folder)?;
+    for file in [CONFIG, weights::FILE] {
+        disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
+    }
+    let mut names = saved.vocabulary.join("\n");
+    names.push('\n');
+    disk::write(&io.out("vocab.txt"), names.as_bytes())?;
+    Ok(disk::write(&io.out("README.md"), card(&saved)?.as_bytes())?)
+}
+
+/// The model card: what it is, how it came to be, and under what licence.
+fn card(saved: &Saved) -> Result<String> {
+    let Card { bins, performer, history, license, .. } = &saved.card;
+    let mut text = String::from("---\nlibrary_name: safetensors\n");
+    if let Some(license) = license {
+        writeln!(text, "license: {}", license.to_lowercase())?;
+    }
+    text.push_str("tags: [single-cell, gene-expression, performer]\n---\n\n# Performer over genes\n\n");
+    writeln!(
+        text,
+        "A transformer over all genes of a cell, with the linear attention FAVOR+ (Choromanski et al. 2021), as scBERT has it (Yang et \
+         al. 2022). It guesses the expression bins of hidden genes; its encodings of genes are vectors for other models.\n"
+    )?;
+    writeln!(text, "| | |\n|---|---|\n| genes | {} |", saved.vocabulary.len())?;
+    writeln!(text, "| tokens | 0 to {bins} for expression, {} hides a gene |", bins + 1)?;
+    writeln!(text, "| width, depth | {}, {} |", performer.width, performer.depth)?;
+    writeln!(
+        text,
+        "| heads | {} of {}, {} random features |",
+        performer.heads,
+        performer.head_width,
+        performer.features()
+    )?;
+    writeln!(text, "\n## How it came to be\n")?;
+    for event in history {
+        writeln!(text, "- {event}")?;
+    }
+    writeln!(text, "\n## Input\n")?;
+    writeln!(
+        text,
+        "One token for each gene of `vocab.txt`, in that order, and a last 0: counts per ten thousand, floor(log2(1 + x)), at most {bins}. \
+         Tensors have the names that PyTorch gives them in scBERT."
+    )?;
+    writeln!(text, "\n## Licence\n")?;
+    let licence = match license.as_deref() {
+        Some("GPL-3.0") => {
+            "GPL-3.0: these weights are scBERT's or were made from them, and scBERT's are under GPL-3.0; what is made of them is too."
+        }
+        Some(other) => other,
+        None => "None is recorded: that of the data and of whoever trained it.",
+    };
+    writeln!(text, "{licence}")?;
+    Ok(text)
+}

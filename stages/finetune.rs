@@ -1,0 +1,106 @@
+//! `finetune`: a model that is trained on for one data set or one question.
+
+mod types;
+
+use crate::code;
+use crate::kit::masked::Masking;
+use crate::kit::masked::train::{Task as MaskedTask, train};
+use crate::kit::model::saved::Saved;
+use crate::kit::tensor::device;
+use crate::kit::tokens::{About, Corpus};
+use crate::kit::training::Training;
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Finetune>(
+    "finetune",
+    "trains a model on: to guess hidden genes of other cells, or to tell the types of cells",
+    Slots::Named(&[
+        Slot { name: "model", about: "a trained model", required: true },
+        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
+        Slot { name: "types", about: "cells with their types, for the task `types`", required: false },
+    ]),
+    code::FINETUNE,
+);
+
+/// Fine-tuning.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Finetune {
+    /// What is learned.
+    task: Task,
+    /// Of the model, only so many of its last blocks are trained; null trains all of it.
+    last_blocks: Option<usize>,
+    /// How it is trained.
+    training: Training,
+    /// What is hidden, in the task `masked`.
+    masking: Masking,
+    /// The width of the hidden layer of the head, in the task `types`.
+    hidden: usize,
+    /// The share of the hidden layer that is dropped in training, in the task `types`.
+    dropout: f32,
+    /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
+    held_out: f64,
+    /// Another seed is another order of cells, another head, other hidden genes.
+    seed: u64,
+}
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Task {
+    /// To guess hidden genes, as in pre-training.
+    Masked,
+    /// To tell the type of a cell.
+    Types,
+}
+
+impl Default for Finetune {
+    fn default() -> Finetune {
+        Finetune {
+            task: Task::Masked,
+            last_blocks: Some(1),
+            training: Training::default(),
+            masking: Masking::default(),
+            hidden: 128,
+            dropout: 0.1,
+            held_out: 0.1,
+            seed: 0,
+        }
+    }
+}
+
+impl Stage for Finetune {
+    fn run(&self, io: &Io) -> Result<()> {
+        let mut saved = Saved::read(&device(), io.input("model")?)?;
+        let folder = io.input("tokens")?;
+        let (about, vocabulary) = About::read(folder)?;
+        saved.check(about, &vocabulary)?;
+        let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;
+        if let Some(blocks) = self.last_blocks {
+            saved.model.train_last(blocks);
+        }
+        let what = match self.task {
+            Task::Masked => {
+                let task = MaskedTask {
+                    training: &self.training,
+                    masking: self.masking,
+                    held_out: self.held_out,
+                    redraw_every: None,
+                    seed: self.seed,
+                };
+                train(task, &mut saved.model, &corpus, about, io)?;
+                "cells"
+            }
+            Task::Types => {
+                types::train(self, &mut saved.model, &corpus, io)?;
+                "cells and their types"
+            }
+        };
+        saved.card.history.push(format!("fine-tuned on {} {what}", corpus.cells()));
+        saved.write(&io.out)
+    }
+}

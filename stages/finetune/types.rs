@@ -1,0 +1,251 @@
+//! Cell types: a head on the model that tells them.
+
+use super::Finetune;
+use crate::disk;
+use crate::kit::masked::learner::Parts;
+use crate::kit::metrics::summary::Row;
+use crate::kit::metrics::table;
+use crate::kit::model::classifier::{Classifier, Sizes};
+use crate::kit::model::parameters::Named;
+use crate::kit::model::performer::Performer;
+use crate::kit::model::weights;
+use crate::kit::random::Random;
+use crate::kit::table as parquet;
+use crate::kit::tensor::ops::cross_entropy::cross_entropy;
+use crate::kit::tensor::{Scalar, Taped, Untaped, values};
+use crate::kit::tokens::Corpus;
+use crate::kit::training::{Learner, Moment, history};
+use crate::kit::types;
+use crate::stage::Io;
+use anyhow::{Result, bail};
+use arrow::array::StringArray;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The head's start is drawn from this stream of the seed.
+const HEAD_STREAM: u64 = 1 << 54;
+/// The head as a safetensors file, whose metadata has the names of the types.
+const HEAD: &str = "classifier.safetensors";
+/// Columns: `cell`, `type`, `predicted`, `part` (text): what was said of each cell that has a type.
+const PREDICTIONS: &str = "predictions.parquet";
+
+struct Types<'a> {
+    settings: &'a Finetune,
+    model: &'a mut Performer,
+    head: Classifier,
+    corpus: &'a Corpus,
+    parts: &'a Parts,
+    /// The cells that have a type, and which.
+    cells: &'a [(usize, u32)],
+}
+
+/// Trains model and head, and writes how it went and what the head says of each cell.
+pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &Io) -> Result<()> {
+    if settings.hidden == 0 {
+        bail!("`hidden` is 0; give a whole number above 0");
+    }
+    if !(0.0..1.0).contains(&settings.dropout) {
+        bail!("`dropout` is {}; give a share from 0 to below 1", settings.dropout);
+    }
+    let Some(folder) = io.optional_input("types") else {
+        bail!("the task `types` needs the input `types`: an artifact with `{}`", types::FILE)
+    };
+    let of_cells: HashMap<String, String> = types::read(&folder.join(types::FILE))?.into_iter().collect();
+    let names: BTreeSet<&String> = corpus.ids.iter().filter_map(|id| of_cells.get(id)).collect();
+    let numbers: HashMap<&String, u32> = names.iter().copied().zip(0..).collect();
+    let typed =
+        corpus.ids.iter().enumerate().filter_map(|(cell, id)| Some((cell, numbers[of_cells.get(id)?])));
+    let cells: Vec<(usize, u32)> = typed.collect();
+    if names.len() < 2 {
+        bail!("the cells have {} types; it takes at least 2 to tell them apart", names.len());
+    }
+    let missing = corpus.cells() - cells.len();
+    if missing > 0 {
+        io.warn(format!("{missing} of {} cells have no type and are left out", corpus.cells()));
+    }
+    let parts = Parts::new(cells.len(), settings.held_out, settings.seed)?;
+    let sizes = Sizes {
+        width: model.config().width,
+        positions: model.tables().positions,
+        hidden: settings.hidden,
+        classes: names.len(),
+    };
+    let head = Classifier::new(model.device(), sizes, &mut Random::new(settings.seed, HEAD_STREAM));
+    let mut learner = Types { settings, model, head, corpus, parts: &parts, cells: &cells };
+    let trained = settings.training.run(&mut learner, settings.seed, io)?;
+    history::write(&io.out(history::FILE), &trained.history)?;
+    let all: Vec<usize> = (0..cells.len()).collect();
+    let (predicted, _) = learner.predict(&all, io)?;
+    let counts = Counts::new(&parts, &cells, &predicted, names.len());
+    let rows = counts.rows();
+    counts.tell(&rows, io);
+    table::write(&io.out(table::FILE), &rows)?;
+    let names: Vec<&String> = names.into_iter().collect();
+    let mut of_part = vec!["training"; cells.len()];
+    parts.validation.iter().for_each(|cell| of_part[*cell] = "validation");
+    parts.test.iter().for_each(|cell| of_part[*cell] = "test");
+    let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
+    parquet::write(
+        &io.out(PREDICTIONS),
+        vec![
+            ("cell", text(cells.iter().map(|(cell, _)| corpus.ids[*cell].as_str()).collect())),
+            ("type", text(cells.iter().map(|(_, of)| names[*of as usize].as_str()).collect())),
+            ("predicted", text(predicted.iter().map(|of| names[*of as usize].as_str()).collect())),
+            ("part", text(of_part)),
+        ],
+    )?;
+    let head = weights::to_bytes(
+        &weights::of_tensors(learner.head.tensors()),
+        ("types", &serde_json::to_string(&names)?),
+    )?;
+    Ok(disk::write(&io.out(HEAD), &head)?)
+}
+
+impl Types<'_> {
+    fn tokens(&self, examples: impl Iterator<Item = usize>) -> (Vec<u32>, Vec<u32>) {
+        let (mut tokens, mut targets) = (Vec::new(), Vec::new());
+        for example in examples {
+            let (cell, of) = self.cells[example];
+            self.corpus.append(cell, &mut tokens);
+            targets.push(of);
+        }
+        (tokens, targets)
+    }
+
+    /// The likeliest type of each example, and the mean loss.
+    fn predict(&self, examples: &[usize], io: &Io) -> Result<(Vec<u32>, f64)> {
+        let (mut predicted, mut loss) = (Vec::with_capacity(examples.len()), 0.0);
+        for batch in examples.chunks(self.settings.training.batch) {
+            io.check_stop()?;
+            let (tokens, targets) = self.tokens(batch.iter().copied());
+            let logits = self.head.logits(self.model.encode(&tokens, batch.len(), Untaped), (0.0, 0));
+            let of_cell = values(&logits).len() / batch.len();
+            for logits in values(&logits).chunks(of_cell) {
+                let likeliest =
+                    (0..of_cell).fold(0, |best, of| if logits[of] > logits[best] { of } else { best });
+                predicted.push(likeliest as u32);
+            }
+            loss += f64::from(cross_entropy(logits, &targets)[[]]) * batch.len() as f64;
+        }
+        Ok((predicted, loss / examples.len() as f64))
+    }
+}
+
+impl Learner for Types<'_> {
+    fn unit(&self) -> &'static str {
+        "cells"
+    }
+
+    fn examples(&self) -> usize {
+        self.parts.training.len()
+    }
+
+    fn tensors(&mut self) -> Vec<Named<'_>> {
+        let mut tensors = self.model.tensors();
+        // The head that guesses hidden genes has no part in this.
+        tensors.retain(|named| !named.name.starts_with("to_out."));
+        tensors.extend(self.head.tensors());
+        tensors
+    }
+
+    fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
+        let (tokens, targets) = self.tokens(examples.iter().map(|example| self.parts.training[*example]));
+        let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
+        // The key's halves are kept apart, so that no two batches of any two seeds drop alike.
+        let key = self.settings.seed << 32 ^ moment.batch;
+        Ok(cross_entropy(self.head.logits(encodings, (self.settings.dropout, key)), &targets))
+    }
+
+    fn validate(&mut self, io: &Io) -> Result<Option<f64>> {
+        if self.parts.validation.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.predict(&self.parts.validation, io)?.1))
+    }
+}
+
+/// How the test cells were told apart.
+struct Counts {
+    /// Of each type: cells of it, cells said to be of it, cells of it that were said to be of it.
+    types: Vec<[f64; 3]>,
+    cells: usize,
+    /// The share of the test cells that are of the type that most training cells are of.
+    most_frequent: f64,
+}
+
+impl Counts {
+    fn new(parts: &Parts, cells: &[(usize, u32)], predicted: &[u32], types: usize) -> Counts {
+        let mut counts = vec![[0.0; 3]; types];
+        let mut in_training = vec![0; types];
+        parts.training.iter().for_each(|cell| in_training[cells[*cell].1 as usize] += 1);
+        let most = (0..types).fold(0, |most, of| if in_training[of] > in_training[most] { of } else { most });
+        let mut of_most = 0.0;
+        for cell in &parts.test {
+            let (of, said) = (cells[*cell].1 as usize, predicted[*cell] as usize);
+            counts[of][0] += 1.0;
+            counts[said][1] += 1.0;
+            counts[of][2] += f64::from(u8::from(of == said));
+            of_most += f64::from(u8::from(of == most));
+        }
+        Counts {
+            types: counts,
+            cells: parts.test.len(),
+            most_frequent: of_most / parts.test.len().max(1) as f64,
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        if self.cells == 0 {
+            return Vec::new();
+        }
+        let right: f64 = self.types.iter().map(|[.., right]| right).sum();
+        // A type that no cell has and nobody named does not count.
+        let scores: Vec<f64> = self
+            .types
+            .iter()
+            .filter(|[of, said, _]| of + said > 0.0)
+            .map(|[of, said, right]| 2.0 * right / (of + said))
+            .collect();
+        let row = |metric: &str, value| Row {
+            metric: metric.to_owned(),
+            value: Some(value),
+            interval: None,
+            count: self.cells,
+        };
+        vec![
+            row("accuracy", right / self.cells as f64),
+            row("macro_f1", scores.iter().sum::<f64>() / scores.len() as f64),
+            row("accuracy_most_frequent_type", self.most_frequent),
+        ]
+    }
+
+    fn tell(&self, rows: &[Row], io: &Io) {
+        match rows {
+            [accuracy, f1, trivial] => io.note(format!(
+                "{} test cells: accuracy {:.3}, macro-F1 {:.3}; always the most frequent type: {:.3}",
+                self.cells,
+                accuracy.value.unwrap_or(f64::NAN),
+                f1.value.unwrap_or(f64::NAN),
+                trivial.value.unwrap_or(f64::NAN),
+            )),
+            _ => io.warn("no cell is held out for the test, so nothing says what the model is worth"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Parts};
+
+    #[test]
+    fn scores_are_those_of_the_definitions() {
+        // Three types, the third neither true nor named; of five test cells one of type 1 was named 0.
+        let cells = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 0), (6, 1)];
+        let predicted = [0, 0, 0, 1, 1, 0, 1];
+        let parts = Parts { training: vec![5, 6], validation: vec![], test: vec![0, 1, 2, 3, 4] };
+        let values: Vec<f64> =
+            Counts::new(&parts, &cells, &predicted, 3).rows().iter().filter_map(|row| row.value).collect();
+        // F1 of both types: 2·2 / (2 + 3) = .8.
+        assert_eq!(values, [0.8, 0.8, 0.4]);
+    }
+}

@@ -1,0 +1,217 @@
+//! `import-model`: weights that were trained elsewhere.
+
+use crate::code;
+use crate::kit::embeddings::{self, Embeddings};
+use crate::kit::formats::{self, npy};
+use crate::kit::genes;
+use crate::kit::model::parameters;
+use crate::kit::model::performer::Config;
+use crate::kit::model::saved::{CONFIG, Saved};
+use crate::kit::model::torch;
+use crate::kit::model::weights::{self, Array, Arrays};
+use crate::kit::tensor::device;
+use crate::kit::tensor::ops::favor::Stabiliser;
+use crate::kit::tokens::{About, VOCABULARY, Zeros};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Context, Result, bail, ensure};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<ImportModel>(
+    "import-model",
+    "weights from elsewhere: scBERT's `.pth`, safetensors, or gene2vec's `.npy`; nothing in them is executed",
+    Slots::Named(&[
+        Slot {
+            name: "weights",
+            about: "a file `.pth`, `.safetensors` or `.npy`, or a folder that `export` wrote",
+            required: true,
+        },
+        Slot {
+            name: "vocabulary",
+            about: "the genes of the model in its order, one a line; a folder has its own",
+            required: false,
+        },
+    ]),
+    code::IMPORT_MODEL,
+);
+
+/// The licence of scBERT's weights, and so of all that is made of them.
+const GPL: &str = "GPL-3.0";
+
+/// Weights from elsewhere. Their sizes are told from their shapes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct ImportModel {
+    /// Over what keys are stabilised: `batch` is what scBERT does, and `row` what makes a cell's vectors its own.
+    stabiliser: Stabiliser,
+    /// The licence that the weights carry; that of scBERT's where it is left out and the file is a `.pth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    license: Option<String>,
+}
+
+impl Default for ImportModel {
+    fn default() -> ImportModel {
+        ImportModel { stabiliser: Stabiliser::Row, license: None }
+    }
+}
+
+impl Stage for ImportModel {
+    fn run(&self, io: &Io) -> Result<()> {
+        let path = io.input("weights")?;
+        if path.is_dir() {
+            return self.folder(path, io);
+        }
+        let vocabulary = vocabulary(io)?;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => positions(path, vocabulary, io),
+            Some("safetensors") => {
+                self.model(weights::read(path)?, vocabulary, self.license.clone(), path, io)
+            }
+            Some("pth" | "pt" | "bin") => {
+                let license = self.license.clone().unwrap_or_else(|| {
+                    io.warn(format!(
+                        "scBERT's weights are under {GPL}, and so is what is made of them; if these are others, say so with `license`"
+                    ));
+                    GPL.to_owned()
+                });
+                self.model(torch::read(path)?, vocabulary, Some(license), path, io)
+            }
+            _ => bail!("{}: its name does not end in .pth, .safetensors or .npy", path.display()),
+        }
+    }
+}
+
+fn vocabulary(io: &Io) -> Result<Vec<String>> {
+    match io.optional_input("vocabulary") {
+        Some(folder) if folder.is_dir() => genes::read(&folder.join(VOCABULARY)),
+        Some(file) => formats::read_list(file),
+        None => bail!("weights do not say which genes they are of; give the list in the input `vocabulary`"),
+    }
+}
+
+/// `gene2vec`'s table: a row for each gene.
+fn positions(path: &Path, names: Vec<String>, io: &Io) -> Result<()> {
+    let array = npy::read(path)?;
+    let [rows, dimensions] = array.shape[..] else {
+        bail!("{}: has the shape {:?}; a table of genes has two axes", path.display(), array.shape)
+    };
+    ensure!(
+        rows == names.len(),
+        "{}: has {rows} rows and the vocabulary {} genes",
+        path.display(),
+        names.len()
+    );
+    let values = array.floats();
+    ensure!(values.iter().all(|value| value.is_finite()), "{}: holds what is no number", path.display());
+    Embeddings { names, dimensions, values }.write(&io.out(embeddings::FILE))
+}
+
+impl ImportModel {
+    /// A folder as `export` writes it.
+    fn folder(&self, folder: &Path, io: &Io) -> Result<()> {
+        let list = folder.join("vocab.txt");
+        let vocabulary = match io.optional_input("vocabulary") {
+            Some(_) => vocabulary(io)?,
+            None if list.exists() => formats::read_list(&list)?,
+            None => genes::read(&folder.join(VOCABULARY))?,
+        };
+        let mut saved = Saved::read_with(&device(), folder, vocabulary)
+            .with_context(|| format!("{}: no folder with `{CONFIG}` and weights", folder.display()))?;
+        if self.license.is_some() {
+            saved.card.license.clone_from(&self.license);
+        }
+        saved.write(&io.out)
+    }
+
+    fn model(
+        &self,
+        mut arrays: Arrays,
+        vocabulary: Vec<String>,
+        license: Option<String>,
+        path: &Path,
+        io: &Io,
+    ) -> Result<()> {
+        let (config, about) =
+            self.sizes(&arrays, vocabulary.len()).with_context(|| format!("reading {}", path.display()))?;
+        let mut saved = Saved::new(&device(), config, about, vocabulary, 0);
+        let mut fresh = Vec::new();
+        for named in saved.model.tensors() {
+            let name = named.name.clone();
+            match arrays.remove(&name) {
+                Some(array) => {
+                    parameters::load(vec![named], |_| Some((array.shape.clone(), array.values.clone())))
+                        .with_context(|| format!("reading {}", path.display()))?;
+                }
+                // A checkpoint of fine-tuning has another head.
+                None if name.starts_with("to_out.") => fresh.push(name),
+                None => bail!("{}: the weights lack `{name}`", path.display()),
+            }
+        }
+        if !fresh.is_empty() {
+            io.warn(format!("the weights lack {}, which guess hidden genes and start anew", list(&fresh)));
+        }
+        // A counter of the original, which decides nothing here.
+        arrays.retain(|name, _| !name.ends_with("calls_since_last_redraw"));
+        if !arrays.is_empty() {
+            let names: Vec<String> = arrays.into_keys().collect();
+            io.warn(format!("the model has no place for {}", list(&names)));
+        }
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        saved.card.history.push(format!("imported from {file}"));
+        saved.card.license = license;
+        saved.write(&io.out)
+    }
+
+    /// The sizes of a model, from the shapes of its weights.
+    fn sizes(&self, arrays: &Arrays, genes: usize) -> Result<(Config, About)> {
+        let shape = |name: &str| -> Result<(usize, usize)> {
+            match arrays.get(name).map(|Array { shape, .. }| &shape[..]) {
+                Some([rows, columns]) => Ok((*rows, *columns)),
+                Some(shape) => bail!("`{name}` has the shape {shape:?}, expected two axes"),
+                None => bail!("the weights lack `{name}`: no Performer as scBERT has it"),
+            }
+        };
+        let layer = |index: usize, name: &str| format!("performer.net.layers.{index}.{name}");
+        let (tokens, width) = shape("token_emb.weight")?;
+        let (positions, _) = shape("pos_emb.emb.weight")?;
+        let depth = (0..).take_while(|index| arrays.contains_key(&layer(*index, "0.fn.to_q.weight"))).count();
+        let (features, head_width) = shape(&layer(0, "0.fn.fast_attention.projection_matrix"))?;
+        let (inner, _) = shape(&layer(0, "0.fn.to_q.weight"))?;
+        let (feed, _) = shape(&layer(0, "1.fn.fn.w1.weight"))?;
+        ensure!(
+            positions == genes + 1,
+            "the weights are of {} genes and the vocabulary has {genes}",
+            positions.saturating_sub(1)
+        );
+        let whole = |of: usize, by: usize| of.checked_div(by).filter(|share| share * by == of && *share > 0);
+        let config = Config {
+            width,
+            depth,
+            heads: whole(inner, head_width).context("the heads do not share the queries evenly")?,
+            head_width,
+            features: Some(features),
+            feed_factor: whole(feed, width).context("the feed-forward layer is no multiple of the width")?,
+            train_positions: false,
+            stabiliser: self.stabiliser,
+        };
+        config.check()?;
+        let bins = tokens
+            .checked_sub(2)
+            .and_then(|bins| u8::try_from(bins).ok())
+            .filter(|bins| (1..=60).contains(bins));
+        let bins =
+            bins.with_context(|| format!("the weights are of {tokens} tokens; a model has 3 to 62"))?;
+        Ok((config, About::new(bins, genes, Zeros::Keep)))
+    }
+}
+
+/// The first few of a list of names.
+fn list(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

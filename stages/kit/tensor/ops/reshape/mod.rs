@@ -1,0 +1,34 @@
+//! The same values in another shape.
+
+use crate::kit::tensor::ops::add::add_to;
+use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::{Tensor, buffer, shape, values};
+use dfdx::tensor::SplitTape;
+
+/// The values row after row in rows of another length. Prereq: as many values as rows times columns.
+pub fn reshape<T: Tape>(x: Tensor<T>, (rows, columns): (usize, usize)) -> Tensor<T> {
+    let size = shape(&x);
+    assert_eq!(size.0 * size.1, rows * columns, "the values of a reshaped {} x {} tensor", size.0, size.1);
+    let (x, tape) = x.split_tape();
+    let device = x.device().clone();
+    let y = buffer::copy(&device, values(&x));
+    record(&device, tape, y, (rows, columns), move |flowing, gradients| {
+        let mut dx = take(gradients, &x);
+        add_to(&mut dx, flowing);
+        put(gradients, &x, dx);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reshape;
+    use crate::kit::tensor::testing::{check_gradients, weighted_sum};
+    use crate::kit::tensor::{device, shape, tensor, values};
+
+    #[test]
+    fn values_stay_and_receive_their_gradients() {
+        let turned = reshape(tensor(&device(), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3), (3, 2));
+        assert_eq!((shape(&turned), values(&turned)), ((3, 2), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]));
+        check_gradients(&[(4, 3)], 1e-3, |t| weighted_sum(reshape(t[0].retaped(), (2, 6))));
+    }
+}

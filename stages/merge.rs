@@ -1,0 +1,50 @@
+//! `merge`: the tokens of several data sets as one.
+
+use crate::code;
+use crate::kit::tokens::{self, About, TokenReader, TokenWriter};
+use crate::stage::{Io, Kind, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Merge>(
+    "merge",
+    "the tokens of several data sets, made for one vocabulary, as one; cells are named after their input",
+    Slots::Any,
+    code::MERGE,
+);
+
+/// Puts tokens below each other, in the order of the inputs' names.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Merge {}
+
+impl Stage for Merge {
+    fn run(&self, io: &Io) -> Result<()> {
+        let mut first: Option<(About, Vec<String>, &str)> = None;
+        let mut writer = TokenWriter::create(&io.out(tokens::FILE))?;
+        for (slot, folder) in &io.inputs {
+            let (about, vocabulary) = About::read(folder)?;
+            match &first {
+                Some((of_first, names, name)) if (about, &vocabulary) != (*of_first, names) => {
+                    bail!(
+                        "the inputs `{name}` and `{slot}` have other tokens or genes; give both `tokenise` stages the same \
+                         params and the same `vocabulary`"
+                    )
+                }
+                Some(_) => {}
+                None => first = Some((about, vocabulary, slot)),
+            }
+            for batch in TokenReader::open(folder, about)? {
+                io.check_stop()?;
+                for (id, genes, tokens) in batch?.cells() {
+                    writer.push(&format!("{slot}/{id}"), genes, tokens)?;
+                }
+            }
+        }
+        writer.finish()?;
+        let Some((about, vocabulary, _)) = first else { bail!("there is nothing to merge; give it inputs") };
+        about.write(&io.out, &vocabulary)
+    }
+}

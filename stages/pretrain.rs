@@ -1,0 +1,120 @@
+//! `pretrain`: a Performer that learns expression from cells without labels.
+
+use crate::code;
+use crate::kit::embeddings::{self, Embeddings};
+use crate::kit::masked::Masking;
+use crate::kit::masked::train::{Task, train};
+use crate::kit::model::performer::Config;
+use crate::kit::model::saved::Saved;
+use crate::kit::tensor::device;
+use crate::kit::tokens::{About, Corpus};
+use crate::kit::training::Training;
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Pretrain>(
+    "pretrain",
+    "a transformer over all genes of a cell, scBERT's Performer, that learns by guessing hidden genes",
+    Slots::Named(&[
+        Slot { name: "tokens", about: "tokens of cells", required: true },
+        Slot {
+            name: "positions",
+            about: "a vector for each gene, such as those of `gene2vec`; without them they are learned",
+            required: false,
+        },
+    ]),
+    code::PRETRAIN,
+);
+
+/// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Pretrain {
+    /// The sizes of the model.
+    model: Config,
+    /// How it is trained.
+    training: Training,
+    /// What is hidden.
+    masking: Masking,
+    /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
+    held_out: f64,
+    /// Draws new random features for attention every so many steps; null keeps the first.
+    redraw_every: Option<u64>,
+    /// Another seed is another start, another order of cells, other hidden genes.
+    seed: u64,
+}
+
+impl Default for Pretrain {
+    fn default() -> Pretrain {
+        Pretrain {
+            model: Config::default(),
+            training: Training::default(),
+            masking: Masking::default(),
+            held_out: 0.1,
+            redraw_every: Some(1000),
+            seed: 0,
+        }
+    }
+}
+
+impl Stage for Pretrain {
+    fn run(&self, io: &Io) -> Result<()> {
+        self.model.check()?;
+        let folder = io.input("tokens")?;
+        let (about, vocabulary) = About::read(folder)?;
+        let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;
+        let positions = io.optional_input("positions");
+        let mut config = self.model.clone();
+        config.train_positions |= positions.is_none();
+        let mut saved = Saved::new(&device(), config, about, vocabulary, self.seed);
+        if let Some(folder) = positions {
+            place(&mut saved, folder, io)?;
+        }
+        let task = Task {
+            training: &self.training,
+            masking: self.masking,
+            held_out: self.held_out,
+            redraw_every: self.redraw_every,
+            seed: self.seed,
+        };
+        train(task, &mut saved.model, &corpus, about, io)?;
+        saved.card.history.push(format!("pre-trained on {} cells", corpus.cells()));
+        saved.write(&io.out)
+    }
+}
+
+/// Takes the position table from vectors of genes; a gene without one, and the last position, get zeros.
+fn place(saved: &mut Saved, folder: &Path, io: &Io) -> Result<()> {
+    let path = folder.join(embeddings::FILE);
+    let vectors = Embeddings::read(&path)?;
+    let (width, found) = (saved.card.performer.width, vectors.dimensions);
+    if found != width {
+        bail!("{}: its vectors have {found} numbers, and `model.width` is {width}", path.display());
+    }
+    let index: HashMap<&str, usize> = vectors.names.iter().map(String::as_str).zip(0..).collect();
+    let mut table = vec![0.0; saved.model.tables().positions * width];
+    let mut missing = 0;
+    for (gene, row) in saved.vocabulary.iter().zip(table.chunks_mut(width)) {
+        match index.get(gene.as_str()) {
+            Some(at) => row.copy_from_slice(&vectors.values[at * width..][..width]),
+            None => missing += 1,
+        }
+    }
+    let genes = saved.vocabulary.len();
+    if missing == genes {
+        bail!(
+            "{}: has no vector for any of the {genes} genes; are they of the same species?",
+            path.display()
+        );
+    }
+    if missing > 0 {
+        io.warn(format!("{missing} of {genes} genes have no vector in `positions`, and get zeros"));
+    }
+    saved.model.place(table);
+    Ok(())
+}
