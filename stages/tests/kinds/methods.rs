@@ -67,7 +67,7 @@ fn methods_on_expression_find_a_simulated_network_and_nothing_once_it_is_shuffle
     let shuffled = example.shuffled(json!({}));
     for (kind, params, least) in [
         ("correlation", json!({}), 0.7),
-        ("mutual_information", json!({}), 0.65),
+        ("mutual-information", json!({}), 0.65),
         ("genie3", json!({"trees": 30}), 0.7),
         ("genie3", json!({"trees": 30, "method": "extra_trees"}), 0.7),
         ("genie3", json!({"method": "grnboost2"}), 0.65),
@@ -85,7 +85,7 @@ fn methods_on_expression_find_a_simulated_network_and_nothing_once_it_is_shuffle
 fn scores_are_the_same_bytes_on_any_number_of_threads_and_others_with_another_seed() {
     let example = Example::new(small(), json!({}));
     for (kind, params) in [
-        ("mutual_information", json!({})),
+        ("mutual-information", json!({})),
         ("genie3", json!({"trees": 5})),
         ("genie3", json!({"trees": 5, "method": "extra_trees"})),
         ("genie3", json!({"method": "grnboost2"})),
@@ -97,7 +97,7 @@ fn scores_are_the_same_bytes_on_any_number_of_threads_and_others_with_another_se
             pool.install(|| bytes(&example.score(kind, params.clone(), &example.cells)))
         };
         assert_eq!(on(1, &params), on(3, &params), "{kind} {params}");
-        if kind != "mutual_information" {
+        if kind != "mutual-information" {
             let mut other = params.clone();
             other["seed"] = json!(1);
             assert_ne!(on(2, &params), on(2, &other), "{kind} {params}");
@@ -226,13 +226,13 @@ fn what_cannot_be_used_is_said() {
             "trees cannot be grown on 1 cells; give at least 2",
         ),
         (
-            "mutual_information",
+            "mutual-information",
             json!({"bins": 1}),
             vec![("data", &data)],
             "`bins` is 1; give a number from 2 to 256",
         ),
         (
-            "mutual_information",
+            "mutual-information",
             json!({}),
             vec![("data", &one.folder())],
             "there is no mutual information over 1 cells; give at least 2",
