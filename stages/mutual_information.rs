@@ -1,4 +1,4 @@
-//! `mutual_information`: a TF is taken to regulate what its expression tells of, however it does.
+//! `mutual-information`: a TF is taken to regulate what its expression tells of, however it does.
 
 use crate::code;
 use crate::kit::candidates::{self, Candidates, Pair};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<MutualInformation>(
-    "mutual_information",
+    "mutual-information",
     "scores each pair by the mutual information of TF and target over the cells",
     Slots::Named(&candidates::SLOTS),
     code::MUTUAL_INFORMATION,

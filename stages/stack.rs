@@ -10,6 +10,7 @@ use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::labels::{self, Evidence, FOLDS, Folds, Labelled, Problem, Unseen};
 use crate::kit::logistic::{Logistic, sigmoid};
 use crate::kit::scores::{self, Score};
+use crate::kit::trees::Features;
 use crate::kit::trees::outputs::Outputs;
 use crate::kit::{cells, genes, pairs};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -101,9 +102,10 @@ struct Expression {
 
 impl Expression {
     /// How many numbers describe a pair.
-    const WIDTH: usize = 2;
+    const WIDTH: usize = 3;
 
-    /// What the TF's other targets say of this one, and what those of its neighbours say.
+    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds, and what those
+    /// of its neighbours say.
     fn of(&self, evidence: &Evidence, unseen: Unseen, pair: &Labelled) -> Vec<f64> {
         let Some(target) = self.rows[pair.target] else { return vec![0.0; Expression::WIDTH] };
         let tfs = self.seen.len();
@@ -117,7 +119,7 @@ impl Expression {
             }
         };
         let neighbours = evidence.from_neighbours(pair.tf, surplus);
-        vec![own, neighbours]
+        vec![own, own / evidence.deviation(pair.tf), neighbours]
     }
 }
 
@@ -174,12 +176,7 @@ impl Stack {
     }
 
     /// Each gene with labels by the forest that was grown without its fold; any other by all of them.
-    fn surplus(
-        &self,
-        features: &crate::kit::trees::Features,
-        targets: &Targets,
-        io: &Io,
-    ) -> Result<Vec<f64>> {
+    fn surplus(&self, features: &Features, targets: &Targets, io: &Io) -> Result<Vec<f64>> {
         let (rows, tfs) = (features.samples(), targets.problem.tfs.len());
         let evidence = Evidence::of(targets.problem, targets.known);
         let labels = targets.beyond_rates(&evidence, rows);

@@ -8,6 +8,9 @@ use super::split::random_threshold;
 use crate::kit::random::Random;
 use rayon::prelude::*;
 
+/// Trees that are grown before they are added up.
+const BLOCK: usize = 16;
+
 /// A forest to grow.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs {
@@ -60,9 +63,6 @@ impl Outputs {
         sums
     }
 }
-
-/// Trees that are grown before they are added up.
-const BLOCK: usize = 16;
 
 struct Tree<'a> {
     forest: &'a Outputs,

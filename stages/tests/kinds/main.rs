@@ -7,6 +7,7 @@ mod export;
 mod import_model;
 mod joint;
 mod memory;
+mod methods;
 mod metrics;
 mod mutate;
 mod preprocess;
