@@ -230,7 +230,18 @@ impl Comparison {
             warnings: Vec::new(),
         };
         let mut shown = IndexSet::new();
+        let mut empty: IndexMap<String, Vec<String>> = IndexMap::new();
+        let why: HashMap<NodeIndex, &str> =
+            missing.iter().map(|missing| (missing.node, missing.why.as_str())).collect();
         for (values, mut rows) in gathered {
+            let uses = || rows.values().flatten();
+            if uses().all(|used| used.judged.is_none()) && !axes.block.is_empty() {
+                // A table without a number would say no more than this one line.
+                let title: Vec<String> = values.into_iter().flatten().collect();
+                let why = uses().find_map(|used| why.get(&used.node)).copied().unwrap_or_default();
+                empty.entry(why.to_owned()).or_default().push(title.join(" "));
+                continue;
+            }
             if axes.rows == VARIANT {
                 rows.sort_by_key(|name, _| graph.variants.iter().position(|variant| variant == name));
             }
@@ -248,6 +259,14 @@ impl Comparison {
             .all(|block| block.rows.iter().all(|row| row.cells.iter().all(|cell| cell.readings.is_empty())))
         {
             return Err(nothing(graph, &missing));
+        }
+        for (why, titles) in empty {
+            let (what, are) = (axes.block.join(" "), if titles.len() == 1 { "is" } else { "are" });
+            let told = format!(
+                "{what} {} {are} left out, since nothing of it is there: it {why}",
+                titles.join(", ")
+            );
+            comparison.notes.push(told);
         }
         comparison.missing = missing.into_iter().filter(|missing| shown.contains(&missing.node)).collect();
         correct(&mut comparison.blocks);
@@ -349,8 +368,8 @@ impl Comparison {
         let apart: Vec<String> = apart
             .iter()
             .map(|(why, names)| {
-                let (verb, names) =
-                    (if names.len() == 1 { "is" } else { "are" }, names.iter().copied().collect::<Vec<_>>());
+                let verb = if names.len() == 1 { "is" } else { "are" };
+                let names: Vec<&str> = names.iter().copied().collect();
                 format!("{} {verb} not held against the others: {why}", names.join(", "))
             })
             .collect();

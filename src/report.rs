@@ -144,6 +144,27 @@ pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
     found
 }
 
+/// A step, all that it needs, and what else the same variant makes of that at the same point: what a
+/// model found beside what it is judged by.
+pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
+    let mut found = above(graph, node);
+    let mut included: HashSet<NodeIndex> = found.iter().copied().collect();
+    let axes: HashMap<&str, &str> =
+        graph.steps[node].axes.iter().map(|(axis, label)| (axis.as_str(), label.as_str())).collect();
+    for &step in &graph.order {
+        let of = &graph.steps[step];
+        let ours = graph.variants.is_empty() || of.variants.iter().any(|name| name == variant);
+        let here =
+            of.axes.iter().all(|(axis, label)| axes.get(axis.as_str()).is_none_or(|here| here == label));
+        let mut producers = graph.steps.neighbors_directed(step, Direction::Incoming).peekable();
+        let follows = producers.peek().is_some() && producers.all(|producer| included.contains(&producer));
+        if ours && here && follows && included.insert(step) {
+            found.push(step);
+        }
+    }
+    found
+}
+
 /// Reads what figures are made of: of judging steps what they found, of what leads to the first point of
 /// the first block's rows everything, and of all the rest the histories.
 fn look(
@@ -157,13 +178,16 @@ fn look(
     match comparison {
         Some(comparison) => {
             for row in comparison.blocks.iter().take(1).flat_map(|block| &block.rows) {
-                for node in row.steps.iter().take(1).flat_map(|node| above(graph, *node)) {
+                for node in row.steps.iter().take(1).flat_map(|node| around(graph, *node, &row.name)) {
                     wanted.insert(node, &exhibit::ALL);
                 }
             }
             for row in comparison.blocks.iter().flat_map(|block| &block.rows) {
                 for node in &row.steps {
-                    wanted.insert(*node, &[Sort::Curves, Sort::Measures]);
+                    let sorts = wanted.entry(*node).or_insert(&[]);
+                    if sorts.len() < exhibit::ALL.len() {
+                        *sorts = &[Sort::Curves, Sort::Measures, Sort::History];
+                    }
                 }
             }
         }

@@ -185,6 +185,27 @@ fn what_is_missing_or_damaged_is_named_and_never_made_up() {
 }
 
 #[test]
+fn a_table_without_a_number_is_one_line() {
+    let project = ablation();
+    project
+        .edit("matrix: {seed", "matrix: {data: [{name: here, path: here}, {name: there, path: there}], seed");
+    project.edit(
+        "pairs: {kind: command, with",
+        "pairs: {kind: command, in: {data: {file: '{data.path}', optional: 'download it'}}, with",
+    );
+    project.write("here", "x\n");
+    project.run_well(&[]);
+    let comparison = project.json(&["compare", "p.yaml"]);
+    assert_eq!(comparison["blocks"].as_array().unwrap().len(), 1);
+    assert_eq!(comparison["missing"], serde_json::json!([]));
+    let notes = comparison["notes"].to_string();
+    assert!(
+        notes.contains("data there is left out, since nothing of it is there: it is absent: download it"),
+        "{notes}"
+    );
+}
+
+#[test]
 fn nothing_to_compare_is_said_with_the_mend() {
     let project = Project::new(ABLATION);
     project.cli(&["compare", "p.yaml"]).exits(2).says("run the pipeline, or let a stage write one of them");

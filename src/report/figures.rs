@@ -1,6 +1,6 @@
 //! The figures of a report, from what the artifacts can show.
 
-use super::{Report, above};
+use super::{Leading, Report, around};
 use crate::compare::{Block, Row};
 use crate::exhibit::{Exhibit, History, Plane, principal_places};
 use crate::plot::{self, COLOURS, Lines, Link, Scatter, Series, Strips};
@@ -352,8 +352,8 @@ fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 /// What the leading row's first run found: links, vectors, weights.
 fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
     let nodes: Vec<NodeIndex> = match report.leading() {
-        Some(leading) => {
-            leading.row.steps.iter().take(1).flat_map(|node| above(report.graph, *node)).collect()
+        Some(Leading { row, .. }) => {
+            row.steps.iter().take(1).flat_map(|node| around(report.graph, *node, &row.name)).collect()
         }
         None => report.survey.plan.steps().collect(),
     };

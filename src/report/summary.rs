@@ -26,6 +26,9 @@ fn leads(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) -
         "variant" => count(others, "variant"),
         axis => format!("{} of {axis}", count(others, "value")),
     };
+    if others == 1 {
+        return format!("{}{within} reaches {}: {}.", row.name, column.name, value(comparison, row, metric));
+    }
     format!(
         "Of {what}{within}, {} reaches the {best} {}: {}.",
         row.name,
