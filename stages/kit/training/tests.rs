@@ -270,6 +270,14 @@ fn gradients_are_cut_to_the_length_and_reported_as_they_were() {
 }
 
 #[test]
+fn no_epoch_leaves_the_model_as_it_was() {
+    let mut learner = Classes::new();
+    let before = values(&learner.weight).to_vec();
+    let (trained, after) = run(&Training { epochs: 0, ..training() }, &mut learner);
+    assert!(trained.unwrap().history.is_empty() && before == after);
+}
+
+#[test]
 fn params_that_make_no_sense_are_refused() {
     let refused = |training: Training| run(&training, &mut Classes::new()).0.unwrap_err().to_string();
     assert_eq!(
