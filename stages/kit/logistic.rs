@@ -29,18 +29,18 @@ impl Logistic {
             // Nothing else keeps the intercept finite where there is one class.
             curvature[size * size - 1] = 1e-9;
             for (features, label) in rows.chunks_exact(width).zip(labels) {
-                for place in 0..width {
-                    row[place] = (features[place] - means[place]) * scales[place];
+                let standards = means.iter().zip(&scales);
+                for ((place, feature), (mean, scale)) in row.iter_mut().zip(features).zip(standards) {
+                    *place = (feature - mean) * scale;
                 }
                 row[width] = 1.0;
                 let chance = sigmoid(row.iter().zip(&found).map(|(value, weight)| value * weight).sum());
                 let error = f64::from(u8::from(*label)) - chance;
                 let spread = chance * (1.0 - chance);
-                for a in 0..size {
-                    gradient[a] += error * row[a];
-                    let factor = spread * row[a];
-                    let line = &mut curvature[a * size..][..size];
-                    line.iter_mut().zip(&row).for_each(|(entry, value)| *entry += factor * value);
+                let lines = gradient.iter_mut().zip(curvature.chunks_exact_mut(size));
+                for (own, (slope, line)) in row.iter().zip(lines) {
+                    *slope += error * own;
+                    line.iter_mut().zip(&row).for_each(|(entry, value)| *entry += spread * own * value);
                 }
             }
             if linear::solve(&mut curvature, &mut gradient).is_none() {

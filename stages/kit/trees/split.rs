@@ -203,10 +203,11 @@ fn up_to(threshold: f32, values: &[f32], sums: &[f64]) -> (usize, f64) {
     let (value_lanes, value_rest) = values.as_chunks::<LANES>();
     let (sum_lanes, sum_rest) = sums.as_chunks::<LANES>();
     for (values, sums) in value_lanes.iter().zip(sum_lanes) {
-        for lane in 0..LANES {
-            let goes_left = values[lane] <= threshold;
-            left[lane] += u32::from(goes_left);
-            sum[lane] += if goes_left { sums[lane] } else { 0.0 };
+        let lanes = left.iter_mut().zip(&mut sum);
+        for ((value, own), (left, sum)) in values.iter().zip(sums).zip(lanes) {
+            let goes_left = *value <= threshold;
+            *left += u32::from(goes_left);
+            *sum += if goes_left { *own } else { 0.0 };
         }
     }
     for (value, rest) in value_rest.iter().zip(sum_rest) {

@@ -216,25 +216,21 @@ fn what_cannot_be_used_is_said() {
     let one = run("simulate", json!({"cells": 1, "network": "GSD"}), &[]).done();
     let no_edges = split(&[("A", "x", false, Part::Train), ("A", "y", true, Part::Test)]);
     let none_left = split(&[("A", "x", false, Part::Train), ("A", "y", true, Part::Train)]);
-    let (data, split) = (example.cells.folder(), example.split.folder());
+    let (data, split, one) = (example.cells.folder(), example.split.folder(), one.folder());
+    let (data, split, one) = (data.as_path(), split.as_path(), one.as_path());
     for (kind, params, inputs, message) in [
-        ("genie3", json!({"trees": 0}), vec![("data", data.as_path())], "`trees` is 0; give at least 1"),
-        (
-            "genie3",
-            json!({}),
-            vec![("data", &one.folder())],
-            "trees cannot be grown on 1 cells; give at least 2",
-        ),
+        ("genie3", json!({"trees": 0}), vec![("data", data)], "`trees` is 0; give at least 1"),
+        ("genie3", json!({}), vec![("data", one)], "trees cannot be grown on 1 cells; give at least 2"),
         (
             "mutual-information",
             json!({"bins": 1}),
-            vec![("data", &data)],
+            vec![("data", data)],
             "`bins` is 1; give a number from 2 to 256",
         ),
         (
             "mutual-information",
             json!({}),
-            vec![("data", &one.folder())],
+            vec![("data", one)],
             "there is no mutual information over 1 cells; give at least 2",
         ),
         (
@@ -252,7 +248,7 @@ fn what_cannot_be_used_is_said() {
         (
             "stack",
             json!({"share": 0.0}),
-            vec![("data", &data), ("split", &split)],
+            vec![("data", data), ("split", split)],
             "`share` is 0; give a share above 0, up to 1",
         ),
     ] {
