@@ -161,13 +161,13 @@ impl Training {
                 bail!("`training.{name}` is 0; give a whole number above 0");
             }
         }
-        if self.clip.is_some_and(|clip| !(clip > 0.0)) {
+        if self.clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
             bail!("`training.clip` must be above 0; leave gradients as they are with null");
         }
         if !(self.decay >= 0.0 && self.decay.is_finite()) {
             bail!("`training.decay` is {}; give 0 or more", self.decay);
         }
-        if !(self.checkpoint_minutes > 0.0) {
+        if self.checkpoint_minutes.is_nan() || self.checkpoint_minutes <= 0.0 {
             bail!("`training.checkpoint_minutes` is {}; give a number above 0", self.checkpoint_minutes);
         }
         self.schedule.check(self.epochs)
