@@ -1,7 +1,9 @@
 //! The command line: one file per command.
 
 mod adopt;
+mod compare;
 mod completions;
+mod diff;
 mod doctor;
 mod gc;
 mod graph;
@@ -9,6 +11,7 @@ mod init;
 mod log;
 mod man;
 mod plan;
+mod report;
 mod run;
 mod schema;
 mod show;
@@ -25,7 +28,6 @@ use crate::store::Store;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use stages::stage::Kind;
 use stages::warden;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -51,6 +53,9 @@ enum Command {
     Why(why::Why),
     Status(status::Status),
     Show(show::Show),
+    Diff(diff::Diff),
+    Compare(compare::Compare),
+    Report(report::Report),
     Log(log::Log),
     Graph(graph::Draw),
     Verify(verify::Verify),
@@ -150,9 +155,8 @@ fn find_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
 
 /// Runs the program with these kinds of stage.
 pub fn main(kinds: &[Kind]) -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|argument| argument == warden::ARGUMENT) {
-        return ExitCode::from(warden::main(&arguments[2..]).clamp(0, 255) as u8);
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == warden::ARGUMENT) {
+        return warden::main();
     }
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("PIPELINE_LOG").unwrap_or_default();
@@ -163,6 +167,9 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         Command::Why(command) => command.run(kinds),
         Command::Status(command) => command.run(kinds),
         Command::Show(command) => command.run(kinds),
+        Command::Diff(command) => command.run(kinds),
+        Command::Compare(command) => command.run(kinds),
+        Command::Report(command) => command.run(kinds),
         Command::Log(command) => command.run(),
         Command::Graph(command) => command.run(kinds),
         Command::Verify(command) => command.run(),

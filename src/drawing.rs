@@ -1,6 +1,7 @@
 //! The graph of a pipeline as a picture: Mermaid, Graphviz or SVG.
 
 use crate::graph::Graph;
+use crate::markup::escape;
 use crate::plan::State;
 use crate::survey::{Survey, word};
 use petgraph::Direction;
@@ -153,10 +154,6 @@ fn columns(graph: &Graph) -> Vec<Vec<NodeIndex>> {
         }
     }
     columns
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -5,27 +5,35 @@
 
 pub mod cli; // the command line: one file per command
 mod clock; // the calendar, for people
+mod compare; // variants side by side
 mod complaint; // what is wrong with a pipeline file, shown where it is wrong
 mod console; // events for a person
+mod diff; // two artifacts side by side
 mod drawing; // the graph as a picture
 mod error; // whose fault, where, what to do
 mod event; // what happens in a run, as one stream
 mod examine; // a step whose inputs are known: its recipe, its artifact
 mod executor; // where a step runs
+mod exhibit; // what a file holds that can be shown
 mod graph; // spec + kinds -> checked graph of steps
 mod hash; // digests of files and folders
 mod history; // what earlier runs made of the same steps
 mod key; // digest, key, recipe, reason
 mod locate; // finds a place of a YAML text; only for complaints
+mod markup; // text within XML and HTML
 mod memo; // what was hashed before
+mod metrics; // the numbers that an artifact holds
 mod output; // standard output: results
 mod plan; // the state of every step; never sees a disk
+mod plot; // figures as SVG
 mod pools; // what the machine has, and what is free of it
 mod preview; // the first rows of a file
 mod quantity; // sizes and times as users write them
+mod report; // a pipeline as people show it
 mod run; // the loop; the one owner of mutable state
 mod runlog; // the record of a run
 mod spec; // the YAML as data
+mod statistics; // spread, paired differences, chance
 mod store; // artifacts on disk
 mod survey; // how things stand without computing
 mod template; // `{name}` in texts

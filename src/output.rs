@@ -1,7 +1,7 @@
 //! Standard output: results, and nothing else.
 
 use crate::error::{Error, Result};
-use stages::disk::fault;
+use stages::disk::{self, fault};
 use std::io::Write;
 use std::path::Path;
 
@@ -20,6 +20,22 @@ pub fn write(text: &str) -> Result<()> {
 pub fn write_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).expect("results are plain data with text keys");
     write(&format!("{text}\n"))
+}
+
+/// Writes a file, over an older one: whoever reads it meanwhile sees the one or the other, whole.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        disk::create_folders(folder)?;
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = Path::new(&draft);
+    let written = disk::write(draft, bytes).and_then(|()| disk::rename(draft, path));
+    if written.is_err() {
+        // What went wrong is told already.
+        let _ = disk::remove_file(draft);
+    }
+    Ok(written?)
 }
 
 /// Rows with their columns aligned; the last column is not padded.

@@ -92,6 +92,7 @@ pub fn run(
     if matches!(&result, Err(error) if error.exit_code() == 3) {
         runner.abandon();
     }
+    runner.executor.close();
     let ended = runner.end()?;
     runner.log.close()?;
     Ok((ended, result))

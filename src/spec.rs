@@ -132,14 +132,20 @@ pub struct Variant {
 
 /// What to compare between the variants.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Compare {
-    /// Names of metrics.
-    #[serde(default)]
+    /// Names of metrics; all of them if left out.
     pub metrics: Vec<String>,
     /// Axes to average over.
-    #[serde(default)]
     pub over: Vec<String>,
+    /// The variant that differences are taken from.
+    pub baseline: Option<String>,
+    /// Variants that lack the very thing whose worth is asked: what they still reach is not owed to it.
+    pub controls: Vec<String>,
+    /// Slots of the judging stage that must hold the same in all that is compared.
+    pub same: Vec<String>,
+    /// Metrics of which less is better.
+    pub lower_is_better: Vec<String>,
 }
 
 impl<'de> Deserialize<'de> for Wire {

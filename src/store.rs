@@ -19,7 +19,7 @@ mod verify;
 pub use draft::{CommitError, Committed, Draft, Origin};
 pub use gc::Limits;
 pub use lock::{Attempt, Lock};
-pub use manifest::Manifest;
+pub use manifest::{FileRecord, Manifest};
 pub use verify::Verdict;
 
 use crate::error::Result;

@@ -33,6 +33,26 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A measured number: `0.787`, `12.4`, `3510`, `2.1e-5`.
+pub fn number(value: f64) -> String {
+    let shown = match value.abs() {
+        0.0 => return "0".to_owned(),
+        size if size < 5e-4 => return format!("{value:.1e}"),
+        size if size < 10.0 => format!("{value:.3}"),
+        size if size < 1000.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    };
+    shown.replace('-', "−")
+}
+
+/// The same with its sign, for differences.
+pub fn signed(value: f64) -> String {
+    match value > 0.0 {
+        true => format!("+{}", number(value)),
+        false => number(value).replace('-', "−"),
+    }
+}
+
 /// Two long texts, cut to where they begin to differ.
 pub fn difference(old: &str, new: &str) -> (String, String) {
     const CHARACTERS: usize = 60;
@@ -68,6 +88,15 @@ mod tests {
         assert_eq!(difference("short", "long"), ("short".to_owned(), "long".to_owned()));
         let (a, _) = difference(&"y".repeat(200), "z");
         assert_eq!(a, format!("{}…", "y".repeat(60)));
+    }
+
+    #[test]
+    fn measured_numbers_have_as_many_digits_as_they_need() {
+        assert_eq!(
+            [number(0.78712), number(12.44), number(-3510.2), number(0.0)],
+            ["0.787", "12.4", "−3510", "0"]
+        );
+        assert_eq!([signed(0.0211), signed(-0.5), number(2.1e-5)], ["+0.021", "−0.500", "2.1e-5"]);
     }
 
     #[test]

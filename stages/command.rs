@@ -2,14 +2,12 @@
 
 use crate::disk::{self, Tree};
 use crate::stage::{Io, Kind, Need, Report, Slots, Stage, StopReason, Stopped};
-use crate::warden;
+use crate::warden::{Heard, Job, Warden};
 use anyhow::{Context, bail};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::io::{PipeReader, Read};
 use std::path::{Component, Path};
-use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// The kind itself. Its code is what the user brings, so none of ours enters the key.
 pub const KIND: Kind = Kind::of::<Command>(
@@ -21,7 +19,8 @@ pub const KIND: Kind = Kind::of::<Command>(
 
 /// Always let through, and never in a key: they say where things are, not what they are.
 const WHEREABOUTS: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
-const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How often it is looked whether to stop.
+const TICK: Duration = Duration::from_millis(50);
 
 /// An external program, run by `sh -eu` in a private folder with a clean environment.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -71,88 +70,82 @@ impl Stage for Command {
     }
 
     fn run(&self, io: &Io) -> anyhow::Result<()> {
-        let (reader, writer) = std::io::pipe().context("making a pipe")?;
-        let mut command = warden::command("sh");
-        command.args(["-euc", &self.run, "sh"]).current_dir(&io.work).env_clear();
-        for name in WHEREABOUTS
-            .iter()
-            .filter(|name| **name == "PATH")
-            .copied()
-            .chain(self.env.iter().map(String::as_str))
-        {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
+        let job = self.job(io)?;
+        let mut warden = io.wardens.start(&job).context("starting `sh`")?;
+        let (code, stopped) = listen(io, &mut warden).context("waiting for `sh`")?;
+        if code.is_some() {
+            io.wardens.keep(warden);
         }
-        command
-            .env("PIPELINE_ROOT", &io.root)
-            .env("PIPELINE_OUT", &io.out)
-            .env("PIPELINE_CPUS", io.cpus.to_string());
-        command.env("TMPDIR", &io.work);
-        for (slot, path) in &io.inputs {
-            command.env(format!("PIPELINE_IN_{}", slot.to_uppercase()), path);
-        }
-        if self.checkpoint {
-            command.env("PIPELINE_CHECKPOINT", io.checkpoints.program_folder()?);
-        }
-        if !io.gpus.is_empty() {
-            let ids: Vec<String> = io.gpus.iter().map(u32::to_string).collect();
-            command.env("CUDA_VISIBLE_DEVICES", ids.join(","));
-        }
-        command.stdin(Stdio::null()).stdout(writer.try_clone().context("making a pipe")?).stderr(writer);
-        let mut child = command.spawn().context("starting `sh`")?;
-        drop(command); // Its copies of the pipe's writing end would keep the reading end open.
-        let stopped = listen(io, reader, &mut child)?;
-        let status = child.wait().context("waiting for `sh`")?;
         if let Some(reason) = stopped {
             return Err(Stopped(reason).into());
         }
-        check_status(status)?;
+        check_code(code)?;
         self.check_outputs(io)
     }
 }
 
-/// Passes the program's output on until it ends; returns why it was stopped, if it was.
-fn listen(io: &Io, mut reader: PipeReader, child: &mut Child) -> anyhow::Result<Option<StopReason>> {
-    let mut buffer = vec![0; 1 << 16];
+/// Passes the program's output on until it ends; returns its exit code, unless its warden was lost, and why
+/// it was stopped, if it was.
+fn listen(io: &Io, warden: &mut Warden) -> std::io::Result<(Option<i32>, Option<StopReason>)> {
     let mut told: Option<StopReason> = None;
     loop {
-        let ready = {
-            let mut polled = [PollFd::new(&reader, PollFlags::IN)];
-            match poll(&mut polled, Some(&POLL)) {
-                Err(rustix::io::Errno::INTR) => 0,
-                other => other.context("waiting for output")?,
+        match warden.listen(TICK)? {
+            Heard::Nothing => {}
+            Heard::Output(bytes) => (io.listener)(Report::Log(bytes.to_vec())),
+            Heard::Ended(code, rest) => {
+                if !rest.is_empty() {
+                    (io.listener)(Report::Log(rest));
+                }
+                return Ok((Some(code), told));
             }
-        };
-        if ready > 0 {
-            match reader.read(&mut buffer).context("reading output")? {
-                0 => return Ok(told),
-                n => (io.listener)(Report::Log(buffer[..n].to_vec())),
-            }
-        } else if child.try_wait().context("waiting for `sh`")?.is_some() {
-            return Ok(told); // The warden was killed, and something below it holds the pipe.
+            Heard::Lost => return Ok((None, told)),
         }
         let reason = io.stop_reason();
         let hurry = told.is_some_and(|before| before != StopReason::Now) && reason == Some(StopReason::Now);
         if hurry || (told.is_none() && reason.is_some()) {
-            warden::stop(child);
+            warden.stop();
             told = if hurry { Some(StopReason::Now) } else { reason };
         }
     }
 }
 
-fn check_status(status: ExitStatus) -> anyhow::Result<()> {
-    match status.code() {
+fn check_code(code: Option<i32>) -> anyhow::Result<()> {
+    match code {
         Some(0) => Ok(()),
         Some(137) => {
             bail!("the command was killed (exit code 137); often that is the machine running out of memory")
         }
         Some(code) => bail!("the command ended with exit code {code}"),
-        None => bail!("the command's warden was killed ({status})"),
+        None => bail!("the command's warden was killed"),
     }
 }
 
 impl Command {
+    fn job(&self, io: &Io) -> anyhow::Result<Job> {
+        let mut job = Job::new(&self.run, &io.work)?;
+        let named = self.env.iter().map(String::as_str).filter(|name| *name != "PATH");
+        for name in std::iter::once("PATH").chain(named) {
+            if let Some(value) = std::env::var_os(name) {
+                job.set(name, value)?;
+            }
+        }
+        job.set("PIPELINE_ROOT", &io.root)?;
+        job.set("PIPELINE_OUT", &io.out)?;
+        job.set("PIPELINE_CPUS", io.cpus.to_string())?;
+        job.set("TMPDIR", &io.work)?;
+        for (slot, path) in &io.inputs {
+            job.set(&format!("PIPELINE_IN_{}", slot.to_uppercase()), path)?;
+        }
+        if self.checkpoint {
+            job.set("PIPELINE_CHECKPOINT", io.checkpoints.program_folder()?)?;
+        }
+        if !io.gpus.is_empty() {
+            let ids: Vec<String> = io.gpus.iter().map(u32::to_string).collect();
+            job.set("CUDA_VISIBLE_DEVICES", ids.join(","))?;
+        }
+        Ok(job)
+    }
+
     /// What `outputs` names must be there, and nothing else.
     fn check_outputs(&self, io: &Io) -> anyhow::Result<()> {
         let Tree { files, others, folders: _ } = disk::walk(&io.out)?;

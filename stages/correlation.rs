@@ -3,36 +3,20 @@
 mod profile;
 
 use crate::code;
-use crate::kit::columns::Columns;
-use crate::kit::network::{self, Network};
-use crate::kit::scores::{self, Score};
-use crate::kit::{cells, formats, genes, pairs};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::kit::candidates::{self, Candidates, Pair};
+use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
 use profile::Profile;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Correlation>(
     "correlation",
     "scores each pair by the correlation of TF and target over the cells",
-    Slots::Named(&[
-        Slot { name: "data", about: "cells and genes, normalised", required: true },
-        Slot {
-            name: "split",
-            about: "the pairs to score; without it, every TF with every gene",
-            required: false,
-        },
-        Slot {
-            name: "tfs",
-            about: "names of TFs, one a line, where no split says; without it, the network's regulators",
-            required: false,
-        },
-    ]),
+    Slots::Named(&candidates::SLOTS),
     code::CORRELATION,
 );
 
@@ -65,9 +49,6 @@ impl Default for Correlation {
     }
 }
 
-/// TF and target by their index.
-type Pair = (u32, u32);
-
 /// Genes ready to be correlated.
 struct Profiles {
     cells: usize,
@@ -77,77 +58,19 @@ struct Profiles {
 
 impl Stage for Correlation {
     fn run(&self, io: &Io) -> Result<()> {
-        let data = io.input("data")?;
-        let names = genes::read(&data.join(genes::FILE))?;
-        let mut pairs = match io.optional_input("split") {
-            Some(split) => of_split(&split.join(pairs::FILE), &names, io)?,
-            None => of_tfs(&tfs(io, data)?, &names)?,
-        };
-        pairs.sort_unstable();
-        let profiles = self.profiles(&data.join(cells::FILE), &pairs, &names, io)?;
-        let correlations = correlate(&pairs, &profiles, io)?;
-        let mut scored: Vec<Score> = pairs
-            .iter()
-            .zip(correlations)
-            .map(|((tf, target), correlation)| Score {
-                tf: names[*tf as usize].clone(),
-                target: names[*target as usize].clone(),
-                score: if self.signed { correlation } else { correlation.abs() },
-            })
-            .collect();
-        scored.sort_by(|a, b| (&a.tf, &a.target).cmp(&(&b.tf, &b.target)));
-        scores::write(&io.out(scores::FILE), &scored)
-    }
-}
-
-/// The pairs of a split; those whose genes the data lacks are left out and told.
-fn of_split(path: &Path, names: &[String], io: &Io) -> Result<Vec<Pair>> {
-    let index: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
-    let wanted = pairs::read(path)?;
-    let find = |name: &String| index.get(name.as_str()).copied();
-    let found: Vec<Pair> =
-        wanted.iter().filter_map(|pair| Some((find(&pair.tf)?, find(&pair.target)?))).collect();
-    match (found.len(), wanted.len()) {
-        (_, 0) => bail!("{}: has no pairs to score", path.display()),
-        (0, all) => bail!("none of the {all} pairs of the split is of genes that the data has"),
-        (some, all) if some < all => {
-            io.warn(format!("{} of {all} pairs have no score: the data lacks their genes", all - some));
+        let candidates = Candidates::find(io)?;
+        let profiles = self.profiles(&candidates, io)?;
+        let mut correlations = correlate(&candidates.pairs, &profiles, io)?;
+        if !self.signed {
+            correlations.iter_mut().for_each(|correlation| *correlation = correlation.abs());
         }
-        _ => {}
-    }
-    Ok(found)
-}
-
-/// Every TF with every other gene.
-fn of_tfs(tfs: &BTreeSet<String>, names: &[String]) -> Result<Vec<Pair>> {
-    let genes = || 0..names.len() as u32;
-    let found: Vec<u32> = genes().filter(|gene| tfs.contains(&names[*gene as usize])).collect();
-    if found.is_empty() {
-        bail!("none of the {} TFs is among the genes; are they of the same species?", tfs.len());
-    }
-    let targets = |tf: u32| genes().filter(move |gene| *gene != tf).map(move |gene| (tf, gene));
-    Ok(found.into_iter().flat_map(targets).collect())
-}
-
-fn tfs(io: &Io, data: &Path) -> Result<BTreeSet<String>> {
-    let network = data.join(network::FILE);
-    match io.optional_input("tfs") {
-        Some(path) => Ok(formats::read_list(path)?.into_iter().collect()),
-        None if network.exists() => {
-            Ok(Network::read(&network)?.edges().map(|(tf, _, _)| tf.to_owned()).collect())
-        }
-        None => bail!("nothing says which pairs to score; wire the input `split`, or a list to `tfs`"),
+        candidates.write(correlations, io)
     }
 }
 
 impl Correlation {
-    fn profiles(&self, path: &Path, pairs: &[Pair], names: &[String], io: &Io) -> Result<Profiles> {
-        let mut wanted = vec![false; names.len()];
-        for (tf, target) in pairs {
-            wanted[*tf as usize] = true;
-            wanted[*target as usize] = true;
-        }
-        let columns = Columns::read(path, &wanted, || Ok(io.check_stop()?))?;
+    fn profiles(&self, candidates: &Candidates, io: &Io) -> Result<Profiles> {
+        let columns = candidates.columns(io)?;
         let cells = columns.ids.len();
         if cells < 2 {
             bail!("there is no correlation over {cells} cells; give at least 2");
@@ -158,16 +81,7 @@ impl Correlation {
         };
         let genes: Vec<Profile> =
             columns.genes.into_par_iter().map(|column| profile(column, cells)).collect();
-        let constant: Vec<&str> = (0..names.len())
-            .filter(|gene| wanted[*gene] && genes[*gene].is_constant())
-            .map(|gene| names[gene].as_str())
-            .collect();
-        if let Some(first) = constant.first() {
-            let (count, all) = (constant.len(), wanted.iter().filter(|wanted| **wanted).count());
-            io.warn(format!(
-                "{count} of {all} genes have the same value in every cell, such as `{first}`: their pairs score 0"
-            ));
-        }
+        candidates.tell_constant(|gene| genes[gene].is_constant(), io);
         Ok(Profiles { cells, genes })
     }
 }

@@ -14,14 +14,19 @@ mod evaluate;
 mod export;
 mod finetune;
 mod gene2vec;
+mod genie3;
 mod import_model;
+mod joint;
 pub mod kit;
+mod labels;
 mod merge;
+mod mutual_information;
 mod preprocess;
 mod pretrain;
 mod shuffle;
 mod simulate;
 mod split;
+mod stack;
 pub mod stage;
 mod tokenise;
 pub mod warden;
@@ -38,12 +43,17 @@ pub const KINDS: &[Kind] = &[
     export::KIND,
     finetune::KIND,
     gene2vec::KIND,
+    genie3::KIND,
     import_model::KIND,
+    joint::KIND,
+    labels::KIND,
     merge::KIND,
+    mutual_information::KIND,
     preprocess::KIND,
     pretrain::KIND,
     shuffle::KIND,
     simulate::KIND,
     split::KIND,
+    stack::KIND,
     tokenise::KIND,
 ];

@@ -15,19 +15,37 @@ use serde::{Deserialize, Serialize};
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Shuffle>(
     "shuffle",
-    "permutes each gene's values among the cells: a control whose expression tells nothing",
+    "permutes values among the cells or profiles among the genes: a control whose expression tells nothing",
     Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true }]),
     code::SHUFFLE,
 );
 
-/// Permutes each gene's values among the cells. Each gene keeps its values, so its mean and its variance
-/// stay; what it shares with other genes, with types and with time is gone. What a method still finds
-/// comes from elsewhere: labels, names, the number of a TF's targets.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// Permutes expression, so that it tells nothing of which gene regulates which. What a method still finds comes from
+/// elsewhere: labels, names, the number of a TF's targets.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Shuffle {
+    /// What is permuted.
+    what: What,
     /// Another seed gives other permutations.
     seed: u64,
+}
+
+/// What is permuted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    /// Each gene's values among the cells. Its mean and its variance stay, which may tell something; what it shares with
+    /// other genes, with types and with time is gone.
+    Values,
+    /// Whole profiles among the genes: what genes share stays, but not which genes share it.
+    Profiles,
+}
+
+impl Default for Shuffle {
+    fn default() -> Shuffle {
+        Shuffle { what: What::Values, seed: 0 }
+    }
 }
 
 impl Stage for Shuffle {
@@ -40,11 +58,14 @@ impl Stage for Shuffle {
         if cells < 2 {
             bail!("there is nothing to permute among {cells} cells; give at least 2");
         }
-        columns.genes.par_iter_mut().enumerate().for_each(|(gene, column)| {
-            let mut places: Vec<u32> = (0..cells as u32).collect();
-            Random::new(self.seed, gene as u64).shuffle(&mut places);
-            column.cells.iter_mut().for_each(|cell| *cell = places[*cell as usize]);
-        });
+        match self.what {
+            What::Values => columns.genes.par_iter_mut().enumerate().for_each(|(gene, column)| {
+                let mut places: Vec<u32> = (0..cells as u32).collect();
+                Random::new(self.seed, gene as u64).shuffle(&mut places);
+                column.cells.iter_mut().for_each(|cell| *cell = places[*cell as usize]);
+            }),
+            What::Profiles => Random::new(self.seed, 0).shuffle(&mut columns.genes),
+        }
         write(&columns, io)?;
         for name in [genes::FILE, network::FILE, pseudotime::FILE, types::FILE] {
             if let Some(bytes) = disk::read_if_there(&data.join(name))? {

@@ -1,6 +1,7 @@
 //! The contract between the engine and a kind: what a kind declares, what it is handed when it runs.
 
 use crate::checkpoint::Checkpoints;
+use crate::warden::Wardens;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -228,6 +229,8 @@ pub struct Io {
     pub began: Instant,
     /// State that survives a kill.
     pub checkpoints: Checkpoints,
+    /// Who runs external programs.
+    pub wardens: Wardens,
     /// Hears what the step reports.
     pub listener: Box<dyn Fn(Report) + Send + Sync>,
 }

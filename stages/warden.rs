@@ -1,157 +1,193 @@
-//! A small process between the engine and an external program that lets nothing outlive either.
+//! Small processes between the engine and external programs that let nothing outlive either.
 //!
 //! A death signal reaches one process, not what that process started, and a process group can be left
-//! with `setsid`. The warden is a subreaper: whatever its program starts, and whatever that starts,
-//! stays below it. When the program ends, when the engine dies, or when the engine says so, it kills
-//! all that is left. It is this same executable, started again, because `prctl` must be called inside
-//! the new process and the standard library offers no safe way to do that between fork and exec.
+//! with `setsid`. A warden is a subreaper: whatever its program starts, and whatever that starts, stays
+//! below it. When the program ends, when the engine dies, or when the engine says so, it kills all that is
+//! left. It is this same executable, started again, because `prctl` must be called inside the new process
+//! and the standard library offers no safe way to do that between fork and exec. Starting it costs more
+//! than a short step does, so that one warden serves one step after another.
 //!
-//! | signal | from | what it does |
+//! | through | from | what |
 //! |---|---|---|
-//! | SIGUSR1 | the kernel, when the engine died | kills everything now |
-//! | SIGTERM | the engine | passes it on, kills everything after the grace period; a second one: now |
+//! | its standard input | the engine | a job, or "stop"; its end: the engine is gone |
+//! | its standard output | the warden | the exit code of the job, once nothing of it is left |
+//! | its standard error | the program | all output |
 
-use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, set_child_subreaper, set_parent_process_death_signal,
-};
-use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
-use std::ffi::OsString;
+mod guard;
+
+pub use guard::main;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::ffi::OsStr;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The first argument that makes this executable a warden.
 pub const ARGUMENT: &str = "warden";
-/// How long a program that was asked to stop may take.
-const GRACE: Duration = Duration::from_secs(3);
-const TICK: Duration = Duration::from_millis(10);
-/// As a shell says "could not be started".
-const NOT_STARTED: i32 = 127;
+/// A message without fields: stop.
+const STOP: [u8; 4] = [0; 4];
 
-/// The command that runs `program` under a warden of the calling process.
-pub fn command(program: &str) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("pipeline").arg(ARGUMENT).arg(std::process::id().to_string()).arg(program).process_group(0);
-    command
-}
+/// The wardens of a run that have nothing to do; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Wardens(Arc<Mutex<Vec<Warden>>>);
 
-/// Asks the program under a warden to stop; asked twice, it is killed at once.
-pub fn stop(warden: &Child) {
-    // The only refusal possible is that it is gone, which is what was wanted.
-    let _ = kill_process(Pid::from_child(warden), Signal::TERM);
-}
+impl Wardens {
+    /// Gives a job to an idle warden, or to a new one.
+    pub fn start(&self, job: &Job) -> io::Result<Warden> {
+        loop {
+            let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(mut warden) = idle else { break };
+            if warden.start(job).is_ok() {
+                return Ok(warden);
+            } // It was killed while it had nothing to do.
+        }
+        let mut warden = Warden::new()?;
+        warden.start(job)?;
+        Ok(warden)
+    }
 
-/// Runs `arguments` (the engine's process id, the program, its arguments); returns its exit code.
-pub fn main(arguments: &[OsString]) -> i32 {
-    let [engine, program, rest @ ..] = arguments else { return NOT_STARTED };
-    match guard(engine, program, rest) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("starting {}: {error}", program.display());
-            NOT_STARTED
+    /// Keeps a warden whose job is done for the next one.
+    pub fn keep(&self, warden: Warden) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(warden);
+    }
+
+    /// Ends the idle wardens.
+    pub fn dismiss(&self) {
+        let idle = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let processes: Vec<Child> = idle.into_iter().map(|warden| warden.process).collect();
+        for mut process in processes {
+            // Whatever it says, there is nothing left to do about it.
+            let _ = process.wait();
         }
     }
 }
 
-fn guard(engine: &OsString, program: &OsString, arguments: &[OsString]) -> std::io::Result<i32> {
-    let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGUSR1])?;
-    set_child_subreaper(Some(rustix::process::getpid()))?; // Any process id turns it on.
-    set_parent_process_death_signal(Some(Signal::USR1))?;
-    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
-    if parent.as_deref() != engine.to_str() {
-        return Ok(NOT_STARTED); // The engine died before its death signal was asked for.
+/// A shell's command line, where it runs and what it sees.
+#[derive(Debug)]
+pub struct Job {
+    /// The message to the warden but for its length: folder, command line and variables, each ended by a zero.
+    fields: Vec<u8>,
+}
+
+impl Job {
+    /// Runs `line` in `folder` with an empty environment.
+    pub fn new(line: &str, folder: &Path) -> io::Result<Job> {
+        let mut job = Job { fields: Vec::new() };
+        job.add(&[folder.as_os_str()])?;
+        job.add(&[OsStr::new(line)])?;
+        Ok(job)
     }
-    let child = Command::new(program).args(arguments).spawn()?;
-    let child = Pid::from_child(&child);
-    let mut deadline: Option<Instant> = None;
-    let mut code = None;
-    loop {
-        let arrived: Vec<i32> = match deadline {
-            None => signals.wait().collect(),
-            Some(_) => {
-                std::thread::sleep(TICK);
-                signals.pending().collect()
+
+    /// Adds a variable to its environment.
+    pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> io::Result<()> {
+        self.add(&[OsStr::new(name), OsStr::new("="), value.as_ref()])
+    }
+
+    fn add(&mut self, parts: &[&OsStr]) -> io::Result<()> {
+        for part in parts {
+            if part.as_bytes().contains(&0) {
+                let why = format!("{part:?} has a zero byte, which no program can be given");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
             }
-        };
-        let mut now = false;
-        for signal in arrived {
-            match signal {
-                SIGCHLD => {}
-                SIGUSR1 => now = true,
-                _ if deadline.is_some() => now = true,
-                _ => {
-                    deadline = Some(Instant::now() + GRACE);
-                    signal_all(Signal::TERM);
-                }
+            self.fields.extend_from_slice(part.as_bytes());
+        }
+        self.fields.push(0);
+        Ok(())
+    }
+}
+
+/// What a warden has to tell.
+#[derive(Debug)]
+pub enum Heard<'a> {
+    /// Nothing yet.
+    Nothing,
+    /// Output, as it came.
+    Output(&'a [u8]),
+    /// The exit code of the job, and its last output.
+    Ended(i32, Vec<u8>),
+    /// The warden itself was killed.
+    Lost,
+}
+
+/// One process that runs jobs, one at a time. Dropped, it kills what it runs.
+#[derive(Debug)]
+pub struct Warden {
+    process: Child,
+    requests: PipeWriter,
+    codes: PipeReader,
+    output: PipeReader,
+    buffer: Vec<u8>,
+}
+
+impl Warden {
+    fn new() -> io::Result<Warden> {
+        let (theirs, requests) = io::pipe()?;
+        let (codes, code_writer) = io::pipe()?;
+        let (output, output_writer) = io::pipe()?;
+        let process = Command::new("/proc/self/exe")
+            .arg0("pipeline")
+            .arg(ARGUMENT)
+            .process_group(0)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(code_writer))
+            .stderr(Stdio::from(output_writer))
+            .spawn()?;
+        Ok(Warden { process, requests, codes, output, buffer: vec![0; 1 << 16] })
+    }
+
+    fn start(&mut self, job: &Job) -> io::Result<()> {
+        let length = u32::try_from(job.fields.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the command line is too long"))?;
+        self.requests.write_all(&[&length.to_le_bytes(), job.fields.as_slice()].concat())
+    }
+
+    /// Asks the program to stop; asked twice, it is killed at once.
+    pub fn stop(&mut self) {
+        // The only refusal possible is that it is gone, which is what was wanted.
+        let _ = self.requests.write_all(&STOP);
+    }
+
+    /// Waits for something to tell, no longer than `limit`.
+    pub fn listen(&mut self, limit: Duration) -> io::Result<Heard<'_>> {
+        let (output, code) = ready(&self.output, &self.codes, limit)?;
+        if output {
+            let count = self.output.read(&mut self.buffer)?;
+            if count > 0 {
+                return Ok(Heard::Output(&self.buffer[..count]));
             }
         }
-        code = reap(child).or(code);
-        if let Some(code) = code {
-            kill_all();
-            return Ok(code);
+        if !code {
+            return Ok(Heard::Nothing);
         }
-        if now || deadline.is_some_and(|at| Instant::now() >= at) {
-            kill_all();
-            return Ok(128 + Signal::KILL.as_raw());
+        let mut code = [0; 4];
+        if self.codes.read_exact(&mut code).is_err() {
+            return Ok(Heard::Lost);
         }
-    }
-}
-
-/// Collects every process that ended; returns the exit code of `child` if it is among them.
-fn reap(child: Pid) -> Option<i32> {
-    let mut code = None;
-    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-        if pid == child {
-            code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+        // All that wrote is gone, so that what the pipe holds now is the end of it.
+        let mut rest = Vec::new();
+        while ready(&self.output, &self.codes, Duration::ZERO)?.0 {
+            match self.output.read(&mut self.buffer)? {
+                0 => break,
+                count => rest.extend_from_slice(&self.buffer[..count]),
+            }
         }
-    }
-    code
-}
-
-/// Kills until nothing is left below this process.
-fn kill_all() {
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Err(_) => return, // No child is left, so no descendant is: orphans become our children.
-            Ok(Some(_)) => continue,
-            Ok(None) => {}
-        }
-        signal_all(Signal::KILL);
-        std::thread::sleep(Duration::from_micros(500));
+        Ok(Heard::Ended(i32::from_le_bytes(code), rest))
     }
 }
 
-fn signal_all(signal: Signal) {
-    for pid in descendants() {
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Every process below this one.
-fn descendants() -> Vec<Pid> {
-    let parents = parents();
-    let mut found = vec![std::process::id() as i32];
-    let mut next = 0;
-    while next < found.len() {
-        let parent = found[next];
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
-}
-
-/// Each process on this machine beside its parent.
-fn parents() -> Vec<(i32, i32)> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .filter_map(|process| {
-            let process = process.ok()?;
-            let pid = process.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // The name, in brackets, may hold anything; state and parent follow the last one.
-            let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
-            Some((pid, parent))
-        })
-        .collect()
+/// Which of two pipes can be read, or has ended, within a time.
+fn ready(first: &PipeReader, second: &PipeReader, limit: Duration) -> io::Result<(bool, bool)> {
+    let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
+    let mut polled = [PollFd::new(first, PollFlags::IN), PollFd::new(second, PollFlags::IN)];
+    match poll(&mut polled, Some(&limit)) {
+        Err(rustix::io::Errno::INTR) => return Ok((false, false)),
+        other => other?,
+    };
+    let [first, second] = polled.map(|polled| !polled.revents().is_empty());
+    Ok((first, second))
 }

@@ -69,6 +69,38 @@ fn what_a_command_leaves_running_ends_with_it() {
     assert!(!std::path::Path::new(&format!("/proc/{process}")).exists());
 }
 
+#[test]
+fn steps_that_share_a_warden_share_nothing_else() {
+    let project = Project::new(
+        r#"
+stages:
+  a: {kind: command, with: {run: 'echo of a; setsid sleep 300 & echo "$PPID $!" > "$PIPELINE_OUT/x"'}}
+  b: {kind: command, in: {a: a}, with: {run: 'read warden left < "$PIPELINE_IN_A/x"; [ $PPID = $warden ]; ! kill -0 $left; echo of b; false'}}
+  ends-its-group: {kind: command, in: {a: a}, with: {run: 'kill -9 0'}}
+  last: {kind: command, in: {a: a}, with: {run: 'env | grep -c IN_A > "$PIPELINE_OUT/x"'}}
+"#,
+    );
+    let told = project.run(&["--jobs", "1", "--keep-going"]);
+    let told = told.exits(1).says("of b").says("exit code 137");
+    assert_eq!(told.counts(), [2, 0, 0, 2]);
+    assert!(!told.stdout.contains("of a") && !told.stderr.contains("of a"), "the output of another step");
+    assert_eq!(project.output("last", "x"), "1\n");
+}
+
+#[test]
+fn a_killed_warden_fails_its_step_alone() {
+    let project = Project::new(
+        r#"
+stages:
+  a: {kind: command, with: {run: 'kill -9 $PPID; sleep 1'}}
+  b: {kind: command, with: {run: 'echo 1 > "$PIPELINE_OUT/x"'}}
+"#,
+    );
+    let told = project.run(&["--jobs", "1", "--keep-going"]);
+    assert_eq!(told.exits(1).says("warden was killed").counts(), [1, 0, 0, 1]);
+    assert_eq!(project.output("b", "x"), "1\n");
+}
+
 /// A stage that ignores SIGTERM, and one that leaves its session.
 const STUBBORN: &str = r#"
 stages:

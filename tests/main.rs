@@ -3,12 +3,15 @@
 mod cache;
 mod command;
 mod commands;
+mod compare;
 mod concurrency;
 mod crash;
 mod damage;
+mod diff;
 mod layering;
 mod pipeline_file;
 mod readme;
+mod report;
 mod running;
 mod support;
 mod training;

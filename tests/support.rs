@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A project folder, removed afterwards.
@@ -179,6 +180,33 @@ impl Ran {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
     }
+}
+
+/// A Python that has a module; a test without one is told as left out.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let candidates = [std::env::var_os("PIPELINE_TEST_PYTHON"), Some("python3".into())];
+    let found = candidates.into_iter().flatten().map(PathBuf::from).find(|python| {
+        let import = Command::new(python).args(["-c", &format!("import {module}")]).output();
+        import.is_ok_and(|output| output.status.success())
+    });
+    if found.is_none() {
+        eprintln!("left out: no Python with {module}; PIPELINE_TEST_PYTHON may name one");
+    }
+    found
+}
+
+/// The quickstart pipeline and a cache in which it has run; all tests share one.
+pub fn quickstart() -> (PathBuf, PathBuf) {
+    static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/quickstart.yaml");
+    let cache = CACHE.get_or_init(|| {
+        let cache = tempfile::tempdir().unwrap();
+        let output =
+            Command::new(program()).arg("run").arg(&file).arg("--cache").arg(cache.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        cache
+    });
+    (file, cache.path().to_owned())
 }
 
 /// Waits until a file is there: the known moment at which a test acts.

@@ -36,10 +36,10 @@ impl Log {
             self.pin.iter().map(|run| (run, true)).chain(self.unpin.iter().map(|run| (run, false)))
         {
             store.prepare()?;
-            runlog::pin(&store, &known(&store, run)?, pinned)?;
+            runlog::pin(&store, &known_run(&store, run)?, pinned)?;
         }
         match &self.run {
-            Some(run) => events(&store, &known(&store, run)?, self.json)?,
+            Some(run) => events(&store, &known_run(&store, run)?, self.json)?,
             None => history(&store, self.json)?,
         }
         Ok(0)
@@ -47,7 +47,7 @@ impl Log {
 }
 
 /// The name of a run that there is.
-fn known(store: &Store, run: &str) -> Result<String> {
+pub fn known_run(store: &Store, run: &str) -> Result<String> {
     let runs = runlog::runs(store)?;
     let found = match run {
         "last" => runs.last(),

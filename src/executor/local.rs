@@ -1,7 +1,6 @@
 //! Runs each step on a thread of this process.
 //!
-//! One thread per step, mostly waiting: a killed engine leaves none behind. A thread must outlive the
-//! program that it started, because the kernel's death signal goes by thread.
+//! One thread per step, mostly waiting: a killed engine leaves none behind.
 
 use super::{Message, Outcome, Task, Watched};
 use crate::clock;
@@ -10,6 +9,7 @@ use crate::hash;
 use crate::store::{Claim, CommitError, Committed, Origin, Store};
 use crate::worker::{self, Failure};
 use stages::stage::{Device, Io, StopFlag};
+use stages::warden::Wardens;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
@@ -18,13 +18,14 @@ use std::time::Instant;
 pub struct Local {
     store: Store,
     stop: StopFlag,
+    wardens: Wardens,
     messages: Sender<Message>,
 }
 
 impl Local {
     /// An executor that answers through `messages`.
     pub fn new(store: Store, stop: StopFlag, messages: Sender<Message>) -> Local {
-        Local { store, stop, messages }
+        Local { store, stop, wardens: Wardens::default(), messages }
     }
 
     /// Starts a task; its outcome comes as a message.
@@ -35,6 +36,11 @@ impl Local {
             let outcome = local.run(task).unwrap_or_else(Outcome::Refused);
             local.tell(Message::Finished(node, outcome));
         });
+    }
+
+    /// Ends the processes that are kept for steps to come.
+    pub fn close(&self) {
+        self.wardens.dismiss();
     }
 
     /// The loop may have ended before a step that was told to stop did.
@@ -67,6 +73,7 @@ impl Local {
             limit: task.limit,
             began,
             checkpoints: task.checkpoints,
+            wardens: self.wardens.clone(),
             listener: Box::new(|_| ()),
         };
         let (node, messages) = (task.node, self.messages.clone());

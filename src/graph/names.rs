@@ -1,8 +1,8 @@
 //! Which names and how many of them a pipeline file may have.
 
 use super::expand::size_of_map;
-use crate::complaint::{Complaint, Place, word};
-use crate::spec::Spec;
+use crate::complaint::{Complaint, Place, known, word};
+use crate::spec::{Compare, Spec};
 use crate::template::is_name;
 use crate::yaml;
 use serde_json::Value;
@@ -45,6 +45,7 @@ pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Co
             return refuse(&["variants", name], "a variant", name, "leave `,` `[` `]` `=` and `/` out");
         }
     }
+    check_compare(source, spec)?;
     let changing = spec.variants.iter().flat_map(|variants| variants.values()).flatten();
     let copies = changing.filter(|variant| variant.params.is_some()).count();
     let copied = copies.saturating_mul(spec.params.as_ref().map_or(0, size_of_map));
@@ -62,4 +63,32 @@ pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Co
             .hint("split the pipeline"));
     }
     Ok(())
+}
+
+/// What `compare` names must be in the file; metrics are known once there are artifacts.
+fn check_compare(source: &yaml::Source, spec: &Spec) -> Result<(), Complaint> {
+    let Some(Compare { metrics: _, over, baseline, controls, same: _, lower_is_better: _ }) = &spec.compare
+    else {
+        return Ok(());
+    };
+    let axes: Vec<&str> = spec.matrix.iter().flat_map(|axes| axes.keys()).map(String::as_str).collect();
+    let variants: Vec<&str> =
+        spec.variants.iter().flat_map(|variants| variants.keys()).map(String::as_str).collect();
+    let look_up = |place: Place, name: &String, what: &str, names: &[&str]| {
+        if names.contains(&name.as_str()) {
+            return Ok(());
+        }
+        let title = format!("there is no {what} {}", word(name));
+        let hint = known(name, if what == "axis" { "axes" } else { "variants" }, names.iter().copied());
+        Err(source.complain(&place, title, format!("no such {what}")).hint(hint))
+    };
+    for (i, axis) in over.iter().enumerate() {
+        look_up(Place::of(&["compare", "over"]).index(i), axis, "axis", &axes)?;
+    }
+    for (i, control) in controls.iter().enumerate() {
+        look_up(Place::of(&["compare", "controls"]).index(i), control, "variant", &variants)?;
+    }
+    baseline
+        .iter()
+        .try_for_each(|name| look_up(Place::of(&["compare", "baseline"]), name, "variant", &variants))
 }

@@ -1,13 +1,15 @@
 //! Times kinds beside what a user would use instead: `cargo bench -p stages`.
 //!
-//! Needs `python3` with scanpy. Each measurement is a process of its own, best of three; Python's
-//! imports are not counted, what our kinds write is.
+//! Needs `python3` with scanpy, and with scikit-learn, pandas, pyarrow and arboreto; what is not there is left out. Each
+//! measurement is a process of its own, best of three; Python's imports are not counted, what our kinds write is.
 
 use serde_json::{Value, json};
 use stages::checkpoint::Checkpoints;
 use stages::stage::{Device, Io, StopFlag};
+use stages::warden::Wardens;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const RUNS: usize = 3;
@@ -43,6 +45,7 @@ fn run_once(kind: &str, params: &str, inputs: &[String]) {
         inputs: inputs.collect(),
         work: out.clone(),
         checkpoints: Checkpoints::in_folder(out.clone()),
+        wardens: Wardens::default(),
         out,
         device: Device::Cpu,
         gpus: Vec::new(),
@@ -83,39 +86,50 @@ fn ours(kind: &str, params: &Value, inputs: &[(&str, &Path)], out: &Path) -> Cos
     })
 }
 
-fn theirs(what: &str, path: &Path) -> Cost {
-    best(|| {
-        let mut command = Command::new("python3");
-        command.arg("-W").arg("ignore").arg(script()).arg(what).arg(path);
-        command
-    })
+fn theirs(script: &str, what: &str, path: &Path) -> Cost {
+    best(|| python(script, &[what.as_ref(), path.as_os_str()]))
 }
 
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/scanpy_does.py")
+fn python(script: &str, arguments: &[&OsStr]) -> Command {
+    let mut command = Command::new("python3");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches").join(script);
+    command.args(["-W", "ignore"]).arg(script).args(arguments);
+    command
+}
+
+/// Whether the script has what it needs, and has made its data.
+fn made(script: &str, folder: &Path) -> bool {
+    let made = python(script, &["make".as_ref(), folder.as_os_str()]).stderr(Stdio::null()).status();
+    made.is_ok_and(|status| status.success())
+}
+
+fn row(name: &str, ours: Cost, theirs: Cost) {
+    let cost = |cost: Cost| format!("{:.3} s {:5.0} MiB", cost.seconds, cost.mebibytes);
+    let (time, memory) = (ours.seconds / theirs.seconds, ours.mebibytes / theirs.mebibytes);
+    println!("{name:44} {:>17} {:>17} {time:6.2} {memory:6.2}", cost(ours), cost(theirs));
 }
 
 fn compare() {
+    println!("{:44} {:>17} {:>17} {:>6} {:>6}", "", "ours", "theirs", "time", "memory");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let made =
-        Command::new("python3").arg("-W").arg("ignore").arg(script()).arg("make").arg(folder.path()).status();
-    if !made.is_ok_and(|status| status.success()) {
+    compare_with_scanpy(folder.path());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    compare_with_scikit_learn(folder.path());
+}
+
+fn compare_with_scanpy(folder: &Path) {
+    const SCRIPT: &str = "scanpy_does.py";
+    if !made(SCRIPT, folder) {
         println!("skipped: no python3 with scanpy");
         return;
     }
-    let file = |name: &str| folder.path().join(name);
+    let file = |name: &str| folder.join(name);
     let text = json!({"orient": "genes_by_cells"});
     let selection = json!({"select": {"genes": 2000, "tfs": "all"}});
-    println!("{:44} {:>17} {:>17} {:>6} {:>6}", "", "ours", "theirs", "time", "memory");
-    let row = |name: &str, ours: Cost, theirs: Cost| {
-        let cost = |cost: Cost| format!("{:.3} s {:5.0} MiB", cost.seconds, cost.mebibytes);
-        let (time, memory) = (ours.seconds / theirs.seconds, ours.mebibytes / theirs.mebibytes);
-        println!("{name:44} {:>17} {:>17} {time:6.2} {memory:6.2}", cost(ours), cost(theirs));
-    };
     row(
         "read h5ad, 20 million values",
         ours("dataset", &json!({"values": "counts"}), &[("data", &file("big.h5ad"))], &file("big")),
-        theirs("read", &file("big.h5ad")),
+        theirs(SCRIPT, "read", &file("big.h5ad")),
     );
     row(
         "normalise, log, select of the same",
@@ -125,11 +139,56 @@ fn compare() {
             &[("data", &file("big")), ("tfs", &file("tfs.txt"))],
             &file("selected"),
         ),
-        theirs("select", &file("big.h5ad")),
+        theirs(SCRIPT, "select", &file("big.h5ad")),
     );
     row(
         "read csv, 821 × 383",
         ours("dataset", &text, &[("data", &file("matrix.csv"))], &file("csv")),
-        theirs("csv", &file("matrix.csv")),
+        theirs(SCRIPT, "csv", &file("matrix.csv")),
     );
+}
+
+fn compare_with_scikit_learn(folder: &Path) {
+    const SCRIPT: &str = "sklearn_does.py";
+    if !made(SCRIPT, folder) {
+        println!("skipped: no python3 with scikit-learn, pandas, pyarrow and arboreto");
+        return;
+    }
+    let file = |name: &str| folder.join(name);
+    let judged = [("scores", &*file("scored")), ("split", &*file("judged"))];
+    for (name, replicates) in
+        [("evaluate 100,000 pairs", 0), ("the same with 1,000 replicates, theirs without", 1000)]
+    {
+        row(
+            name,
+            ours("evaluate", &json!({"replicates": replicates}), &judged, &file("numbers")),
+            theirs(SCRIPT, "judge", folder),
+        );
+    }
+    ours(
+        "dataset",
+        &json!({"orient": "genes_by_cells"}),
+        &[("data", &file("expression.csv"))],
+        &file("cells"),
+    );
+    for (name, what, params) in [
+        ("GENIE3, 100 trees, 200 genes, 50 TFs", "forest", json!({"trees": 100})),
+        ("GRNBoost2 of the same", "boosting", json!({"method": "grnboost2"})),
+    ] {
+        let scored = file(what);
+        let ours = ours("genie3", &params, &[("data", &file("cells")), ("tfs", &file("tfs.txt"))], &scored);
+        row(name, ours, theirs(SCRIPT, what, folder));
+        let scores = scored.join("scores.parquet");
+        let arguments: [&OsStr; 4] =
+            ["agree".as_ref(), folder.as_os_str(), what.as_ref(), scores.as_os_str()];
+        let output = python(SCRIPT, &arguments).output().expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let numbers: Vec<&str> = text.split_whitespace().collect();
+        let [with_theirs, among_theirs] = numbers[..] else {
+            panic!("{}", String::from_utf8_lossy(&output.stderr))
+        };
+        println!(
+            "  rank correlation with theirs {with_theirs:.5}, of theirs with another seed {among_theirs:.5}"
+        );
+    }
 }

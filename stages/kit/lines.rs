@@ -15,8 +15,10 @@ const BUFFER_BYTES: usize = 1 << 18;
 pub struct Lines {
     reader: Box<dyn BufRead>,
     path: PathBuf,
-    buffer: Vec<u8>,
+    line: String,
     number: u64,
+    /// The line is to be given once more.
+    again: bool,
 }
 
 impl Lines {
@@ -37,30 +39,50 @@ impl Lines {
         if start.starts_with(&[0xef, 0xbb, 0xbf]) {
             reader.consume(3);
         }
-        Ok(Lines { reader, path: path.to_owned(), buffer: Vec::new(), number: 0 })
+        Ok(Lines { reader, path: path.to_owned(), line: String::new(), number: 0, again: false })
     }
 
     /// The next line without its end, or nothing at the end of the file.
     pub fn next_line(&mut self) -> Result<Option<&str>> {
-        self.buffer.clear();
+        Ok(self.advance()?.then_some(&self.line))
+    }
+
+    /// Goes on to the next line; says whether there is one.
+    pub fn advance(&mut self) -> Result<bool> {
+        if std::mem::take(&mut self.again) {
+            return Ok(true);
+        }
+        let mut bytes = std::mem::take(&mut self.line).into_bytes();
+        bytes.clear();
         let mut limited = (&mut self.reader).take(LONGEST_LINE);
-        let read = limited.read_until(b'\n', &mut self.buffer).with_context(|| {
+        let read = limited.read_until(b'\n', &mut bytes).with_context(|| {
             format!("{}: line {}: it may have been cut off", self.path.display(), self.number + 1)
         })?;
         if read == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         self.number += 1;
         if read as u64 == LONGEST_LINE {
             bail!("{}: line {} never ends; this is no table of text", self.path.display(), self.number);
         }
-        while let Some(b'\n' | b'\r') = self.buffer.last() {
-            self.buffer.pop();
+        while let Some(b'\n' | b'\r') = bytes.last() {
+            bytes.pop();
         }
-        match std::str::from_utf8(&self.buffer) {
-            Ok(line) => Ok(Some(line)),
+        match String::from_utf8(bytes) {
+            Ok(line) => self.line = line,
             Err(_) => bail!("{}: line {} is not UTF-8 text", self.path.display(), self.number),
         }
+        Ok(true)
+    }
+
+    /// The line that was gone on to last.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Makes the line that was gone on to last the next one.
+    pub fn again(&mut self) {
+        self.again = true;
     }
 
     /// File and line, for messages about the line that was read last.

@@ -1,13 +1,18 @@
 //! What several kinds share.
 
+pub mod candidates;
 pub mod cells;
 pub mod columns;
 pub mod embeddings;
 pub mod formats;
 pub mod genes;
+pub mod graph;
 mod hdf5;
 pub mod hdf5_draft;
+pub mod labels;
+pub mod linear;
 mod lines;
+pub mod logistic;
 pub mod masked;
 pub mod metrics;
 pub mod model;
@@ -23,4 +28,5 @@ pub mod table;
 pub mod tensor;
 pub mod tokens;
 pub mod training;
+pub mod trees;
 pub mod types;

@@ -48,13 +48,15 @@ impl Random {
     /// Uniform among 0..n without bias (Lemire 2019). Prereq: n > 0.
     pub fn below(&mut self, n: usize) -> usize {
         let n = n as u64;
-        let threshold = n.wrapping_neg() % n;
-        loop {
-            let product = u128::from(self.bits()) * u128::from(n);
-            if product as u64 >= threshold {
-                return (product >> 64) as usize;
+        let mut product = u128::from(self.bits()) * u128::from(n);
+        // Only below n may the lower half be below the threshold, and the remainder is slow.
+        if (product as u64) < n {
+            let threshold = n.wrapping_neg() % n;
+            while (product as u64) < threshold {
+                product = u128::from(self.bits()) * u128::from(n);
             }
         }
+        (product >> 64) as usize
     }
 
     /// Standard normal (Marsaglia's polar method).

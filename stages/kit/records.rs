@@ -4,20 +4,39 @@
 //! refused: no table of genes has them, and a quote that is never closed would swallow the file.
 
 use super::lines::Lines;
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use std::ops::Range;
 use std::path::Path;
 
+/// All of them ASCII.
 const DELIMITERS: [char; 3] = [',', '\t', ';'];
 
 /// Reads a file with a header record by record.
 pub struct Records {
     lines: Lines,
-    delimiter: char,
+    layout: Layout,
     header: Vec<String>,
     record: Record,
-    /// The second line is read ahead: only its length tells whether the header names the first column.
-    ahead: bool,
+}
+
+/// How the lines of a file are taken apart, so that other threads may do it.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// What stands between fields; ASCII.
+    pub delimiter: char,
+    /// As many as the header has.
+    pub fields: usize,
+}
+
+impl Layout {
+    /// Takes a line apart; the error says what the line "has".
+    pub fn split(self, line: &str, record: &mut Record) -> Result<(), String> {
+        record.split(line, self.delimiter)?;
+        match record.len() {
+            found if found == self.fields => Ok(()),
+            found => Err(format!("has {found} fields where the header has {}", self.fields)),
+        }
+    }
 }
 
 /// One line as its fields.
@@ -38,32 +57,23 @@ impl Record {
         &self.text[self.fields[index].clone()]
     }
 
-    /// The fields, one after the other.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// All fields.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|range| &self.text[range.clone()])
     }
 
-    /// Takes a line apart; says whether its quotes are in order.
-    fn split(&mut self, line: &str, delimiter: char) -> bool {
+    fn split(&mut self, line: &str, delimiter: char) -> Result<(), String> {
         self.text.clear();
         self.fields.clear();
         if !line.contains('"') {
             self.text.push_str(line);
             let mut start = 0;
-            // Byte by byte: fields are so short that a search per field costs more. The delimiters are ASCII.
-            for (at, byte) in line.bytes().enumerate() {
-                if byte == delimiter as u8 {
-                    self.fields.push(start..at);
-                    start = at + 1;
-                }
+            for at in memchr::memchr_iter(delimiter as u8, line.as_bytes()) {
+                self.fields.push(start..at);
+                start = at + 1;
             }
             self.fields.push(start..line.len());
-            return true;
+            return Ok(());
         }
         let (mut start, mut quoted) = (0, false);
         let mut characters = line.chars().peekable();
@@ -82,7 +92,7 @@ impl Record {
             }
         }
         self.fields.push(start..self.text.len());
-        !quoted
+        if quoted { Err("has a quote that is never closed".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -94,20 +104,18 @@ impl Records {
         let count = |delimiter: &char| first.matches(*delimiter).count();
         let delimiter = DELIMITERS.into_iter().rev().max_by_key(count).unwrap_or(',');
         let mut record = Record::default();
-        let whole = record.split(first, delimiter);
-        let header: Vec<String> = record.fields().map(|field| field.trim().to_owned()).collect();
-        let mut records = Records { lines, delimiter, header, record, ahead: false };
-        records.check_quotes(whole)?;
-        if let Some(line) = records.lines.next_line()? {
-            let whole = records.record.split(line, delimiter);
-            records.ahead = true;
-            records.check_quotes(whole)?;
-            // R leaves the column of row names out of the header.
-            if records.record.len() == records.header.len() + 1 {
-                records.header.insert(0, String::new());
+        let split = record.split(first, delimiter);
+        split.map_err(|why| anyhow!("{} {why}", lines.place()))?;
+        let mut header: Vec<String> = record.fields().map(|field| field.trim().to_owned()).collect();
+        if lines.advance()? {
+            // R leaves the column of row names out of the header: only the second line's length tells.
+            if record.split(lines.line(), delimiter).is_ok() && record.len() == header.len() + 1 {
+                header.insert(0, String::new());
             }
+            lines.again();
         }
-        Ok(records)
+        let layout = Layout { delimiter, fields: header.len() };
+        Ok(Records { lines, layout, header, record })
     }
 
     /// The names of the columns; the first one may be empty.
@@ -127,18 +135,32 @@ impl Records {
 
     /// Goes on to the next record, as long as the header; says whether there is one. Empty lines are passed over.
     pub fn advance(&mut self) -> Result<bool> {
-        let mut there = std::mem::take(&mut self.ahead);
-        while !there || (self.record.len() == 1 && self.record.field(0).trim().is_empty()) {
-            let Some(line) = self.lines.next_line()? else { return Ok(false) };
-            let whole = self.record.split(line, self.delimiter);
-            there = true;
-            self.check_quotes(whole)?;
+        if !self.advance_line()? {
+            return Ok(false);
         }
-        let (found, expected) = (self.record.len(), self.header.len());
-        if found != expected {
-            bail!("{} has {found} fields where the header has {expected}", self.place());
-        }
+        let split = self.layout.split(self.lines.line(), &mut self.record);
+        split.map_err(|why| anyhow!("{} {why}", self.place()))?;
         Ok(true)
+    }
+
+    /// Goes on to the next line that is not empty, and leaves it whole; says whether there is one.
+    pub fn advance_line(&mut self) -> Result<bool> {
+        while self.lines.advance()? {
+            if !self.lines.line().trim_matches(' ').is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The line that was gone on to last.
+    pub fn line(&self) -> &str {
+        self.lines.line()
+    }
+
+    /// How lines are taken apart.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// The record that was gone on to last.
@@ -146,18 +168,9 @@ impl Records {
         &self.record
     }
 
-    /// The same, to be kept beyond the next one.
-    pub fn take_record(&mut self) -> Record {
-        std::mem::take(&mut self.record)
-    }
-
     /// File and line, for messages about the record that was read last.
     pub fn place(&self) -> String {
         self.lines.place()
-    }
-
-    fn check_quotes(&self, whole: bool) -> Result<()> {
-        if whole { Ok(()) } else { bail!("{} has a quote that is never closed", self.place()) }
     }
 }
 

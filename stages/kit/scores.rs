@@ -5,7 +5,8 @@
 
 use super::table::{self, Table};
 use anyhow::{Result, bail};
-use arrow::array::{Float64Array, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,6 +39,36 @@ pub fn write(path: &Path, scores: &[Score]) -> Result<()> {
         path,
         vec![("tf", Arc::new(tfs)), ("target", Arc::new(targets)), ("score", Arc::new(values))],
     )
+}
+
+/// Writes scores TF by TF, so that they need not fit in memory.
+pub struct Writer {
+    inner: table::Writer,
+    schema: Arc<Schema>,
+}
+
+impl Writer {
+    /// Prereq: nothing is at `path`.
+    pub fn create(path: &Path) -> Result<Writer> {
+        let text = |name| Field::new(name, DataType::Utf8, false);
+        let score = Field::new("score", DataType::Float64, false);
+        let schema = Arc::new(Schema::new(vec![text("tf"), text("target"), score]));
+        Ok(Writer { inner: table::Writer::create(path, schema.clone())?, schema })
+    }
+
+    /// Appends the scores of one TF.
+    pub fn push<'a>(&mut self, tf: &str, scored: impl Iterator<Item = (&'a str, f64)>) -> Result<()> {
+        let (targets, values): (Vec<&str>, Vec<f64>) = scored.unzip();
+        let tfs = StringArray::from_iter_values(targets.iter().map(|_| tf));
+        let (targets, values) = (StringArray::from(targets), Float64Array::from(values));
+        let columns: Vec<ArrayRef> = vec![Arc::new(tfs), Arc::new(targets), Arc::new(values)];
+        self.inner.write(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+
+    /// Closes the file.
+    pub fn finish(self) -> Result<()> {
+        self.inner.finish()
+    }
 }
 
 /// Reads the scores in their order.

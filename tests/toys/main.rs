@@ -1,5 +1,7 @@
 //! The program with toy kinds, for tests that need a stage to misbehave, or to be fast.
 
+mod exhibit;
+
 use anyhow::{Context, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ fn main() -> std::process::ExitCode {
     pipeline::cli::main(&kinds)
 }
 
-const TOYS: [Kind; 8] = [
+const TOYS: [Kind; 10] = [
     Kind::of::<Grow>("grow", "appends a line to what it is given", Slots::Any, &[("toys/grow.rs", "1")]),
     Kind::of::<Train>("train", "counts, slowly, and keeps checkpoints", Slots::Any, &[]),
     Kind::of::<Dice>("dice", "gives another result every time", Slots::Any, &[]),
@@ -21,6 +23,8 @@ const TOYS: [Kind; 8] = [
     Kind::of::<Deaf>("deaf", "does not hear that it should stop", Slots::Any, &[]),
     Kind::of::<Crash>("crash", "panics", Slots::Any, &[]),
     Kind::of::<Where>("where", "writes where it computes", Slots::Any, &[]).on_device(),
+    Kind::of::<exhibit::Exhibit>("exhibit", "writes one of each table that can be shown", Slots::Any, &[]),
+    Kind::of::<exhibit::Judge>("judge", "writes metrics and curves of an exhibit", Slots::Any, &[]),
     Kind::of::<Typed>("typed", "has slots and typed params", Slots::Named(&TYPED_SLOTS), &[]),
 ];
 

@@ -3,9 +3,10 @@
 use super::parameters::{Named, Role};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::layer_norm::layer_norm;
-use crate::kit::tensor::ops::linear::{linear, linear_gelu};
+use crate::kit::tensor::ops::linear::{linear, linear_gelu, linear_of_constant};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, tensor};
+use dfdx::tensor::PutTape;
 
 /// x Wᵀ + b.
 #[derive(Debug, Clone)]
@@ -25,6 +26,11 @@ impl Linear {
         Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
     }
 
+    /// One row for each of an input that may need no gradient.
+    pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
+        x.through(&self.weight, self.bias.as_ref(), tape)
+    }
+
     /// One row for each of x.
     pub fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         linear(x, &self.weight, self.bias.as_ref())
@@ -34,6 +40,32 @@ impl Linear {
     pub fn forward_gelu<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         linear_gelu(x, &self.weight, self.bias.as_ref())
     }
+}
+
+/// What a layer is given.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// It needs no gradient.
+    Constant(&'a Tensor),
+    /// It was computed, and a gradient flows back.
+    Computed(&'a Tensor),
+}
+
+impl Input<'_> {
+    /// x Wᵀ + b.
+    pub fn through<T: Tape>(self, weight: &Tensor, bias: Option<&Tensor>, tape: T) -> Tensor<T> {
+        match self {
+            Input::Constant(x) => linear_of_constant(x, weight, bias, tape),
+            Input::Computed(x) => linear(x.clone().put_tape(tape), weight, bias),
+        }
+    }
+}
+
+/// Outputs x inputs, uniform within gain · √(6 / (inputs + outputs)) (Glorot and Bengio 2010).
+pub fn glorot(device: &Device, random: &mut Random, inputs: usize, outputs: usize, gain: f64) -> Tensor {
+    let bound = gain * (6.0 / (inputs + outputs) as f64).sqrt();
+    let values = (0..inputs * outputs).map(|_| random.between(-bound, bound) as f32).collect();
+    tensor(device, values, outputs, inputs)
 }
 
 /// A layer norm.

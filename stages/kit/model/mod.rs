@@ -1,9 +1,12 @@
 //! Models, built from the operations of `kit::tensor`.
 
 pub mod classifier;
+pub mod draws;
+pub mod gnn;
 pub mod layers;
 pub mod parameters;
 pub mod performer;
 pub mod saved;
+pub mod scorer;
 pub mod torch;
 pub mod weights;

@@ -15,6 +15,7 @@ pub mod matrix;
 pub mod ops;
 mod reduce;
 mod simd;
+mod sparse;
 pub mod tape;
 #[cfg(test)]
 pub mod testing;

@@ -34,6 +34,8 @@ pub struct Schedule {
 pub enum Shape {
     /// It does not.
     Constant,
+    /// Falls by the same factor from step to step, from `rate` to `least_rate` at the end of the training.
+    Exponential,
     /// Cosine annealing with warm restarts (Loshchilov and Hutter 2017), each with a warm-up.
     Cosine,
 }
@@ -74,6 +76,9 @@ impl Schedule {
         if !(0.0..=self.rate).contains(&self.least_rate) {
             bail!("`schedule.least_rate` is {}; give a number from 0 to `rate`", self.least_rate);
         }
+        if self.shape == Shape::Exponential && self.least_rate == 0.0 {
+            bail!("`schedule.least_rate` is 0, which no factor leads to; give a number above 0");
+        }
         let cycle = self.cycle.unwrap_or(epochs as f64);
         if self.shape == Shape::Cosine && !(self.warm_up >= 0.0 && self.warm_up < cycle) {
             bail!("`schedule.warm_up` is {} epochs; give less than the cycle's {cycle}", self.warm_up);
@@ -83,14 +88,18 @@ impl Schedule {
 
     /// The rate of a step of an epoch, both counted from 0. Prereq: `check` has passed.
     pub fn rate(&self, epoch: usize, step: usize, steps_per_epoch: usize, epochs: usize) -> f64 {
-        if self.shape == Shape::Constant {
-            return self.rate;
-        }
         let within = match self.every {
             Every::Step => step as f64 / steps_per_epoch as f64,
             Every::Epoch => 0.0,
         };
         let (mut since, mut highest) = (epoch as f64 + within, self.rate);
+        match self.shape {
+            Shape::Constant => return self.rate,
+            Shape::Exponential => {
+                return self.rate * libm::pow(self.least_rate / self.rate, since / epochs as f64);
+            }
+            Shape::Cosine => {}
+        }
         let mut cycle = self.cycle.unwrap_or(epochs as f64);
         while since >= cycle {
             since -= cycle;
@@ -128,6 +137,17 @@ mod tests {
         assert_eq!(schedule.rate(1, 0, 10, 4), schedule.rate(1, 9, 10, 4));
         let constant = Schedule { shape: Shape::Constant, ..Schedule::default() };
         assert_eq!([0, 5].map(|epoch| constant.rate(epoch, 3, 7, 9)), [constant.rate; 2]);
+    }
+
+    #[test]
+    fn an_exponential_rate_falls_by_one_factor() {
+        let schedule =
+            Schedule { shape: Shape::Exponential, rate: 8.0, least_rate: 1.0, ..Schedule::default() };
+        schedule.check(3).unwrap();
+        let rates = [0, 1, 2].map(|epoch| schedule.rate(epoch, 0, 5, 3));
+        assert!(rates.iter().zip([8.0, 4.0, 2.0]).all(|(rate, expected)| (rate - expected).abs() < 1e-12));
+        let error = Schedule { least_rate: 0.0, ..schedule }.check(3).unwrap_err().to_string();
+        assert_eq!(error, "`schedule.least_rate` is 0, which no factor leads to; give a number above 0");
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn io(folder: &Path, stop: StopFlag, warnings: &Arc<Mutex<Vec<String>>>) -> Io {
         limit: None,
         began: Instant::now(),
         checkpoints: Checkpoints::in_folder(folder.join("checkpoints")),
+        wardens: crate::warden::Wardens::default(),
         listener: Box::new(move |report| {
             if let Report::Warning(text) = report {
                 heard.lock().unwrap().push(text);

@@ -110,14 +110,23 @@ fn what_cannot_be_done_is_said() {
 }
 
 #[test]
-fn published_counts_are_preprocessed() {
+fn published_counts_become_what_scanpy_makes_of_them() {
     let Some(path) = shared("data/pretrain/pbmc_ctrl.h5ad") else { return };
     let data = run("dataset", json!({"values": "counts"}), &[("data", &path)]).done();
     let (genes, cells, rows) = preprocess(&data, json!({"min_genes": 200, "min_cells": 3})).done().matrix();
-    // scanpy leaves as many, and the same sum (float32) to six digits.
-    println!("{} cells, {} genes", cells.len(), genes.len());
-    for row in rows {
-        let total: f64 = row.iter().map(|value| f64::from(*value).exp_m1()).sum();
-        assert!((total / 1e4 - 1.0).abs() < 1e-5, "{total}");
+    assert_eq!((cells.len(), genes.len()), (998, 8835));
+    let sum = |values: &mut dyn Iterator<Item = f32>| values.map(f64::from).sum::<f64>();
+    let of_cells = cells.iter().zip(&rows).map(|(cell, row)| (cell, sum(&mut row.iter().copied())));
+    // The golden has every twentieth gene.
+    let of_genes = genes.iter().enumerate().step_by(20);
+    let of_genes = of_genes.map(|(at, gene)| (gene, sum(&mut rows.iter().map(|row| row[at]))));
+    let golden = std::fs::read_to_string(fixture("preprocessed/pbmc_ctrl_sums.csv")).unwrap();
+    let mut golden = golden.lines().skip(1);
+    for (name, sum) in of_cells.chain(of_genes) {
+        let (golden_name, golden_sum) = golden.next().unwrap().split_once(',').unwrap();
+        let golden_sum: f64 = golden_sum.parse().unwrap();
+        assert_eq!(name, golden_name);
+        assert!((sum / golden_sum - 1.0).abs() < 1e-6, "{name}: {sum} {golden_sum}");
     }
+    assert_eq!(golden.next(), None);
 }

@@ -3,8 +3,8 @@
 use crate::support::{Outcome, fixture, run};
 use arrow::datatypes::DataType;
 use serde_json::json;
-use stages::kit::scores;
 use stages::kit::table::Batches;
+use stages::kit::{embeddings, scores};
 use stages::stage::Slots;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -115,8 +115,14 @@ fn every_output_is_listed_with_its_columns() {
         ("simulate", run("simulate", json!({"network": "mCAD", "cells": 20}), &[]).done()),
         ("tokenise", on("tokenise", json!({"min_genes": 1}))),
     ];
-    let outcomes = outcomes.into_iter().chain([("split", split), ("correlation", correlation)]);
-    let outcomes = outcomes.chain(transformer(&simulated));
+    let transformer = transformer(&simulated);
+    let by_cell = |outcome: &&(&str, Outcome)| outcome.1.file(embeddings::BY_CELL).exists();
+    let embedded = transformer.iter().find(by_cell).expect("an embedding of each gene in each cell");
+    let wired =
+        [("data", &*simulated.folder()), ("split", &*split.folder()), ("embeddings", &*embedded.1.folder())];
+    let joint = run("joint", json!({"training": {"epochs": 1}}), &wired).done();
+    let outcomes = outcomes.into_iter().chain(transformer);
+    let outcomes = outcomes.chain([("split", split), ("correlation", correlation), ("joint", joint)]);
     let outcomes: Vec<(&str, Outcome)> = outcomes.collect();
     let mut seen = Vec::new();
     for (kind, outcome) in &outcomes {

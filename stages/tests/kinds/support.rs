@@ -5,6 +5,7 @@ use stages::checkpoint::Checkpoints;
 use stages::kit::cells::{self, CellReader};
 use stages::kit::genes;
 use stages::stage::{Device, Io, Report, StopFlag};
+use stages::warden::Wardens;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -82,6 +83,7 @@ pub fn run(kind: &str, params: Value, inputs: &[(&str, &Path)]) -> Outcome {
         limit: None,
         began: Instant::now(),
         checkpoints: Checkpoints::in_folder(folder.path().join("checkpoints")),
+        wardens: Wardens::default(),
         listener: Box::new(move |report| {
             if let Report::Warning(text) = report {
                 heard.lock().unwrap().push(text);

@@ -6,6 +6,8 @@
 
 mod cpu;
 
+pub(super) use cpu::add_kept;
+
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 use dfdx::tensor::SplitTape;

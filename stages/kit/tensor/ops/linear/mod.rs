@@ -24,6 +24,16 @@ pub fn linear<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> 
     record(&device, tape, y, size, move |flowing, gradients| layer.backward(flowing, gradients))
 }
 
+/// The same for an input that needs no gradient, which saves a third of the work.
+pub fn linear_of_constant<T: Tape>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tape: T) -> Tensor<T> {
+    let layer = Layer { x: x.clone(), weight: weight.clone(), bias: bias.cloned() };
+    let device = layer.x.device().clone();
+    let size = layer.size();
+    let mut y = buffer::zeros(&device, size.0 * size.1);
+    layer.forward(&mut y);
+    record(&device, tape, y, size, move |flowing, gradients| layer.backward_to_parameters(flowing, gradients))
+}
+
 /// y = GELU(x Wᵀ + b). Prereq: as for [`linear`].
 pub fn linear_gelu<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
     let (x, tape) = x.split_tape();
@@ -82,6 +92,12 @@ impl Layer {
         let mut dx = take(gradients, &self.x);
         multiply_parallel(ViewMut::new(&mut dx, rows, inputs), 1.0, 1.0, dy, self.weights());
         put(gradients, &self.x, dx);
+        self.backward_to_parameters(flowing, gradients);
+    }
+
+    fn backward_to_parameters(&self, flowing: &[f32], gradients: &mut Gradients) {
+        let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
+        let dy = View::new(flowing, rows, outputs);
         let mut dw = take(gradients, &self.weight);
         multiply_parallel(ViewMut::new(&mut dw, outputs, inputs), 1.0, 1.0, dy.transposed(), self.inputs());
         put(gradients, &self.weight, dw);
@@ -95,9 +111,9 @@ impl Layer {
 
 #[cfg(test)]
 mod tests {
-    use super::{linear, linear_gelu};
+    use super::{linear, linear_gelu, linear_of_constant};
     use crate::kit::tensor::testing::{check_gradients, difference, normal, weighted_sum};
-    use crate::kit::tensor::{device, tensor, values};
+    use crate::kit::tensor::{Taped, device, tensor, values};
 
     #[test]
     fn values_are_those_of_the_formula() {
@@ -148,6 +164,10 @@ mod tests {
         check_gradients(&sizes, 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], Some(&t[2]))));
         check_gradients(&sizes[..2], 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], None)));
         check_gradients(&sizes, 1e-3, |t| weighted_sum(linear_gelu(t[0].retaped(), &t[1], Some(&t[2]))));
+        let x = tensor(&device(), normal(12, 7), 3, 4);
+        check_gradients(&sizes[1..], 1e-3, |t| {
+            weighted_sum(linear_of_constant(&x, &t[0], Some(&t[1]), Taped::default()))
+        });
     }
 
     #[test]

@@ -1,0 +1,195 @@
+//! `diff`: two steps, or two runs, side by side.
+
+use super::Source;
+use super::log::known_run;
+use crate::diff;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::graph::Graph;
+use crate::key::{Change, Key};
+use crate::memo::Memo;
+use crate::output::{self, table};
+use crate::plan::Selection;
+use crate::runlog;
+use crate::store::{Artifact, Lookup, Manifest, Store};
+use crate::survey::{Survey, word};
+use clap::Args;
+use indexmap::IndexMap;
+use serde_json::json;
+use stages::stage::Kind;
+
+/// Show what two steps, or two runs, differ in: recipes first, then tables
+#[derive(Args)]
+pub struct Diff {
+    #[command(flatten)]
+    source: Source,
+    /// A step, or a run; `last` is the newest
+    first: String,
+    /// Another one
+    second: String,
+    /// Of two runs, this step alone, table by table
+    #[arg(long, value_name = "STEP")]
+    step: Option<String>,
+    /// How many differing rows of each table
+    #[arg(long, default_value_t = 3)]
+    rows: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Diff {
+    pub fn run(self, kinds: &[Kind]) -> Result<u8> {
+        let (graph, store) = self.source.load(kinds)?;
+        let runs = runlog::runs(&store)?;
+        let is_run = |name: &str| name == "last" || runs.iter().any(|run| run == name);
+        match (is_run(&self.first), is_run(&self.second)) {
+            (true, true) => self.runs(&graph, &store),
+            (false, false) => {
+                let [one, other] = [&self.first, &self.second].map(|name| current(&graph, &store, name));
+                let names = [self.first.clone(), self.second.clone()];
+                self.artifacts(&store, names, one?, other?)
+            }
+            _ => Err(Error::Usage(format!(
+                "diff {} {}: one is a run and the other is not; name two steps or two runs",
+                self.first, self.second
+            ))),
+        }
+    }
+
+    fn runs(&self, graph: &Graph, store: &Store) -> Result<u8> {
+        let [one, other] = [&self.first, &self.second].map(|run| keys(store, run));
+        let (one, other) = (one?, other?);
+        if let Some(step) = &self.step {
+            let name = &graph.steps[graph.find(step)?].name;
+            let [a, b] = [(&one, &self.first), (&other, &self.second)].map(|(keys, run)| {
+                keys.get(name)
+                    .copied()
+                    .ok_or_else(|| Error::Usage(format!("{name} was not part of run {run}")))
+            });
+            let [a, b] = [past(graph, store, a?, name)?, past(graph, store, b?, name)?];
+            return self.artifacts(store, [self.first.clone(), self.second.clone()], a, b);
+        }
+        let mut rows = Vec::new();
+        let mut values = Vec::new();
+        let mut same = 0;
+        let added = other.keys().filter(|step| !one.contains_key(*step));
+        for step in one.keys().chain(added) {
+            let (state, changes) = match (one.get(step), other.get(step)) {
+                (Some(a), Some(b)) if a == b => {
+                    same += 1;
+                    continue;
+                }
+                (Some(a), Some(b)) => {
+                    let outputs = [store.manifest(*a)?, store.manifest(*b)?]
+                        .map(|manifest| manifest.map(|manifest| manifest.output));
+                    let state = match outputs {
+                        [Some(a), Some(b)] if a == b => "same output",
+                        [Some(_), Some(_)] => "other output",
+                        _ => "an artifact is gone",
+                    };
+                    (state, changed(store, *a, *b)?)
+                }
+                (Some(_), None) => ("only in the first", Vec::new()),
+                (None, _) => ("only in the second", Vec::new()),
+            };
+            let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            rows.push(vec![step.clone(), state.to_owned(), told.join("; ")]);
+            values.push(json!({"step": step, "state": state, "changes": changes}));
+        }
+        if self.json {
+            output::write_json(
+                &json!({"first": self.first, "second": self.second, "same": same, "steps": values}),
+            )?;
+            return Ok(0);
+        }
+        output::write(&format!(
+            "{}{} the same in both\n",
+            table(&rows),
+            match same {
+                1 => "1 step is".to_owned(),
+                same => format!("{same} steps are"),
+            }
+        ))?;
+        Ok(0)
+    }
+
+    fn artifacts(
+        &self,
+        store: &Store,
+        names: [String; 2],
+        one: (Artifact, Manifest),
+        other: (Artifact, Manifest),
+    ) -> Result<u8> {
+        let changes = changed(store, one.0.key, other.0.key)?;
+        let found = diff::artifacts((&one.0, &one.1), (&other.0, &other.1), self.rows)
+            .map_err(|error| Error::Device(format!("{error:#}")))?;
+        if self.json {
+            output::write_json(
+                &json!({"first": names[0], "second": names[1], "recipe": changes, "files": found}),
+            )?;
+            return Ok(0);
+        }
+        let [first, second] = names;
+        let mut text = match changes.is_empty() {
+            true => format!("{first} and {second} have the same recipe\n"),
+            false => {
+                let mut rows = vec![vec![String::new(), first, second]];
+                for change in &changes {
+                    let (was, is) = change.shown();
+                    rows.push(vec![format!("{} {}", change.component, change.name), was, is]);
+                }
+                table(&rows)
+            }
+        };
+        text.push('\n');
+        text.push_str(&found.to_text());
+        output::write(&text)?;
+        Ok(0)
+    }
+}
+
+fn changed(store: &Store, one: Key, other: Key) -> Result<Vec<Change>> {
+    let (Some(older), Some(newer)) = (store.recipe(one)?, store.recipe(other)?) else {
+        return Ok(Vec::new());
+    };
+    Ok(newer.changes_since(&older))
+}
+
+/// The artifact of a step as the pipeline file has it.
+fn current(graph: &Graph, store: &Store, name: &str) -> Result<(Artifact, Manifest)> {
+    let node = graph.find(name)?;
+    let survey = Survey::new(graph, store, &Selection { until: vec![node], ..Selection::default() })?;
+    let state = survey.plan.state(node);
+    let artifact = state.artifact().ok_or_else(|| {
+        let step = &graph.steps[node].name;
+        Error::Usage(format!(
+            "{step} has no artifact (it is {}); compute it with: pipeline run {} --until '{step}'",
+            word(state),
+            graph.file.display()
+        ))
+    })?;
+    let manifest = store.manifest(artifact.key)?.ok_or_else(|| gone(name))?;
+    Ok((artifact.clone(), manifest))
+}
+
+/// The artifact that a run used.
+fn past(graph: &Graph, store: &Store, key: Key, name: &str) -> Result<(Artifact, Manifest)> {
+    let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
+    match store.look_up(key, &memo)?.0 {
+        Lookup::Hit(artifact) => Ok((artifact, store.manifest(key)?.ok_or_else(|| gone(name))?)),
+        Lookup::Miss => Err(gone(name)),
+        Lookup::Damaged(found) => Err(Error::Usage(format!("the artifact of {name} is damaged: {found}"))),
+    }
+}
+
+fn gone(step: &str) -> Error {
+    Error::Usage(format!("the artifact of {step} is gone; run the pipeline again"))
+}
+
+/// The key of every step that a run made or used.
+fn keys(store: &Store, run: &str) -> Result<IndexMap<String, Key>> {
+    let events = runlog::read(store, &known_run(store, run)?)?.unwrap_or_default();
+    let made = events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
+    Ok(made.filter_map(|(_, event)| event.key()).map(|(step, key)| (step.to_owned(), key)).collect())
+}

@@ -1,0 +1,294 @@
+//! `joint`: a graph network over known edges and a transformer's gene embeddings, trained together to find more edges.
+//!
+//! The method of scTransNet (arXiv 2407.18181). Its exact form of attention over cells was not published; here it is
+//! a_c = softmax_c(w · tanh(W h_c)), as in attention pooling for sets (Ilse et al. 2018). GENELink and GNNLink are
+//! settings of the same kind.
+
+mod inputs;
+mod learner;
+mod model;
+mod training;
+
+use crate::code;
+use crate::disk;
+use crate::kit::embeddings::{self, Embeddings};
+use crate::kit::model::draws::Draws;
+use crate::kit::model::{gnn, scorer, weights};
+use crate::kit::scores;
+use crate::kit::table;
+use crate::kit::tensor::{Tensor, Untaped, device, shape, values};
+use crate::kit::training::{Training, history};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use arrow::array::{Float32Array, StringArray};
+use inputs::{Genes, Labels};
+use learner::Network;
+use model::Model;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Joint>(
+    "joint",
+    "learns edges from known ones: a graph network over expression, joined with a transformer's embeddings",
+    Slots::Named(&[
+        Slot { name: "data", about: "cells and genes, normalised", required: true },
+        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot {
+            name: "embeddings",
+            about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
+            required: false,
+        },
+    ]),
+    code::JOINT,
+);
+
+/// The attention over cells in an artifact.
+///
+/// Columns: `gene`, `cell` (text), `share` (f32: the cell's part in the gene's embedding; those of a gene sum to 1).
+const ATTENTION: &str = "attention.parquet";
+/// What the weights are of.
+const CONFIG: &str = "config.json";
+
+/// A graph network and a transformer's embeddings, trained together.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Joint {
+    /// What the graph network knows of a gene.
+    features: Features,
+    /// Uses no more cells than these as features, drawn at random.
+    most_cells: usize,
+    /// The graph network over the training edges.
+    gnn: gnn::Config,
+    /// How a gene's embeddings in single cells become one.
+    pooling: Pooling,
+    /// How embeddings and graph network come together.
+    fusion: Fusion,
+    /// How a pair is scored.
+    scorer: scorer::Config,
+    /// Leaves the edges of a batch out of the graph while the batch is learned: the model may not look up its answers.
+    hide: bool,
+    /// How much more an edge counts than another pair; null makes both classes count alike.
+    positive_weight: Option<f64>,
+    /// What the best epoch is best in, on the validation pairs.
+    select: Select,
+    /// Permutes the labels of training and validation: a control that must fall to chance.
+    shuffle_labels: bool,
+    /// How it is trained; examples are labelled pairs.
+    #[serde(deserialize_with = "training::over_defaults")]
+    training: Training,
+    /// Another seed gives another start and another order.
+    seed: u64,
+}
+
+/// What the graph network knows of a gene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Features {
+    /// Its z-scored expression in each cell.
+    Expression,
+    /// Random numbers, as many: a control.
+    Random,
+}
+
+/// How a gene's embeddings in single cells become one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Pooling {
+    /// How cells are weighed.
+    by: PoolBy,
+    /// The numbers that an attention compares.
+    width: usize,
+    /// Uses no more cells than these, drawn at random.
+    most_cells: usize,
+}
+
+/// How cells are weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PoolBy {
+    /// By a learned attention.
+    Attention,
+    /// All alike.
+    Mean,
+}
+
+/// How embeddings and graph network come together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Fusion {
+    /// What is computed.
+    form: FusionForm,
+    /// The width of the result.
+    width: usize,
+    /// The share of it that is dropped in training.
+    dropout: f32,
+}
+
+/// What is computed of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum FusionForm {
+    /// A layer over both side by side.
+    Concatenate,
+    /// A mixture that a gate decides, number by number.
+    Gated,
+}
+
+/// What the best epoch is best in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Select {
+    /// Average precision.
+    AveragePrecision,
+    /// The area under the ROC curve.
+    Auroc,
+    /// The loss.
+    Loss,
+}
+
+impl Default for Pooling {
+    fn default() -> Pooling {
+        Pooling { by: PoolBy::Attention, width: 32, most_cells: 32 }
+    }
+}
+
+impl Default for Fusion {
+    fn default() -> Fusion {
+        Fusion { form: FusionForm::Concatenate, width: 64, dropout: 0.1 }
+    }
+}
+
+impl Default for Joint {
+    fn default() -> Joint {
+        Joint {
+            features: Features::Expression,
+            most_cells: 1024,
+            gnn: gnn::Config::default(),
+            pooling: Pooling::default(),
+            fusion: Fusion::default(),
+            scorer: scorer::Config::default(),
+            hide: true,
+            positive_weight: Some(1.0),
+            select: Select::AveragePrecision,
+            shuffle_labels: false,
+            training: training::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl Stage for Joint {
+    fn run(&self, io: &Io) -> Result<()> {
+        self.check()?;
+        let device = device();
+        let labels = Labels::read(self, io)?;
+        let genes = Genes::read(self, &device, io)?;
+        let model = Model::new(self, &device, &genes, &labels);
+        let mut network = Network::new(self, model, &genes, &labels);
+        let trained = self.training.run(&mut network, self.seed, io)?;
+        match trained.validation_loss {
+            Some(loss) => {
+                io.note(format!("the best epoch is {}, {}", trained.epoch, self.select.words(loss)))
+            }
+            None => io.warn("there are no validation pairs of both classes: the last epoch is kept"),
+        }
+        history::write(&io.out(history::FILE), &trained.history)?;
+        let messages = network.messages().clone();
+        let mut model = network.into_model();
+        let encoded: Tensor = model.encode(&genes, &messages, &mut Draws::none(), Untaped);
+        write_embeddings(&labels.names, &encoded, io)?;
+        write_scores(self, &model, encoded, &labels, io)?;
+        if let (Some(shares), Some(cells)) = (model.attention(&genes), genes.cells()) {
+            write_attention(&labels.names, cells, &shares, io)?;
+        }
+        weights::write(&io.out(weights::FILE), &weights::of_tensors(model.tensors()))?;
+        disk::write(&io.out(CONFIG), &serde_json::to_vec_pretty(self)?)?;
+        Ok(())
+    }
+}
+
+impl Select {
+    /// What a validation loss says.
+    fn words(self, loss: f64) -> String {
+        match self {
+            Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
+            Select::Auroc => format!("AUROC {:.3} on validation", 1.0 - loss),
+            Select::Loss => format!("loss {loss:.4} on validation"),
+        }
+    }
+}
+
+impl Joint {
+    fn check(&self) -> Result<()> {
+        let widths = self.gnn.widths.iter().chain(&self.scorer.widths);
+        if self.gnn.widths.is_empty()
+            || self.scorer.widths.is_empty()
+            || widths.clone().any(|width| *width == 0)
+        {
+            bail!("`gnn.widths` and `scorer.widths` need at least one layer each, and no width of 0");
+        }
+        for (name, value) in [
+            ("gnn.heads", self.gnn.heads),
+            ("most_cells", self.most_cells),
+            ("pooling.width", self.pooling.width),
+            ("pooling.most_cells", self.pooling.most_cells),
+            ("fusion.width", self.fusion.width),
+        ] {
+            if value == 0 {
+                bail!("`{name}` is 0; give a whole number above 0");
+            }
+        }
+        for (name, rate) in [
+            ("gnn.dropout", self.gnn.dropout),
+            ("gnn.attention_dropout", self.gnn.attention_dropout),
+            ("fusion.dropout", self.fusion.dropout),
+            ("scorer.dropout", self.scorer.dropout),
+        ] {
+            if !(0.0..1.0).contains(&rate) {
+                bail!("`{name}` is {rate}; give a share from 0 to below 1");
+            }
+        }
+        if let Some(weight) = self.positive_weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
+            bail!("`positive_weight` is {weight}; give a number above 0, or null");
+        }
+        Ok(())
+    }
+}
+
+fn write_embeddings(names: &[String], encoded: &Tensor, io: &Io) -> Result<()> {
+    let (names, dimensions) = (names.to_vec(), shape(encoded).1);
+    let vectors = Embeddings { names, dimensions, values: values(encoded).to_vec() };
+    vectors.write(&io.out(embeddings::FILE))
+}
+
+/// Each TF of the split with every other gene, by their names.
+fn write_scores(joint: &Joint, model: &Model, encoded: Tensor, labels: &Labels, io: &Io) -> Result<()> {
+    let sides = model.sides(encoded, &mut joint.test_draws());
+    let name = |gene: &u32| labels.names[*gene as usize].as_str();
+    let mut genes: Vec<u32> = (0..labels.names.len() as u32).collect();
+    genes.sort_by_key(name);
+    let mut writer = scores::Writer::create(&io.out(scores::FILE))?;
+    for tf in genes.iter().filter(|gene| labels.tfs.contains(gene)) {
+        io.check_stop()?;
+        let pairs: Vec<(u32, u32)> =
+            genes.iter().filter(|gene| *gene != tf).map(|target| (*tf, *target)).collect();
+        let logits = model.logits(&sides, &pairs);
+        let likely = |logit: &f32| 1.0 / (1.0 + libm::exp(-f64::from(*logit)));
+        let scored = pairs.iter().map(|(_, target)| name(target)).zip(logits.iter().map(likely));
+        writer.push(name(tf), scored)?;
+    }
+    writer.finish()
+}
+
+fn write_attention(genes: &[String], cells: &[String], shares: &[f32], io: &Io) -> Result<()> {
+    let of_genes = genes.iter().flat_map(|gene| cells.iter().map(move |_| gene));
+    let of_genes = StringArray::from_iter_values(of_genes);
+    let of_cells = StringArray::from_iter_values(genes.iter().flat_map(|_| cells));
+    let shares = Float32Array::from(shares.to_vec());
+    table::write(
+        &io.out(ATTENTION),
+        vec![("gene", Arc::new(of_genes)), ("cell", Arc::new(of_cells)), ("share", Arc::new(shares))],
+    )
+}

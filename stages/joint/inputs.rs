@@ -1,0 +1,308 @@
+//! What `joint` reads: genes with their features, and labelled pairs of them.
+
+use super::{Features, Joint, PoolBy};
+use crate::kit::columns::{Column, Columns};
+use crate::kit::embeddings::{self, ByCell, Embeddings};
+use crate::kit::model::scorer::Biases;
+use crate::kit::pairs::{self, Part};
+use crate::kit::random::Random;
+use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
+use crate::kit::{cells, genes};
+use crate::stage::Io;
+use anyhow::{Result, bail};
+use rayon::prelude::*;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// Streams of the seed, apart from those of training.
+const CELLS_STREAM: u64 = 1 << 40;
+const EMBEDDED_CELLS_STREAM: u64 = (1 << 40) + 1;
+const LABELS_STREAM: u64 = (1 << 40) + 2;
+const FEATURES_STREAM: u64 = 1 << 41;
+/// How many pairs at the common rate stand beside the pairs of a gene when its own rate is taken.
+const PRIOR_PAIRS: f64 = 5.0;
+
+/// What is known of each gene.
+pub struct Genes {
+    /// For the graph network, a row for each gene.
+    pub features: Tensor,
+    /// The transformer's.
+    pub embedded: Embedded,
+}
+
+/// The transformer's embeddings.
+pub enum Embedded {
+    /// None are wired.
+    Nothing,
+    /// A row for each gene.
+    ByGene(Tensor),
+    /// A row for each gene in each cell, gene after gene.
+    ByCell {
+        /// The rows.
+        vectors: Tensor,
+        /// The ids of the cells.
+        cells: Vec<String>,
+    },
+}
+
+impl Genes {
+    /// Reads expression and embeddings.
+    pub fn read(joint: &Joint, device: &Device, io: &Io) -> Result<Genes> {
+        let data = io.input("data")?;
+        let names = genes::read(&data.join(genes::FILE))?;
+        let columns =
+            Columns::read(&data.join(cells::FILE), &vec![true; names.len()], || Ok(io.check_stop()?))?;
+        let all = columns.ids.len();
+        if all < 2 {
+            bail!("there is no z-score over {all} cells; give at least 2");
+        }
+        let chosen = choose(all, joint.most_cells, joint.seed, CELLS_STREAM);
+        let width = chosen.len();
+        let mut values = vec![0.0; names.len() * width];
+        values.par_chunks_mut(width).zip(&columns.genes).enumerate().for_each(|(gene, (row, column))| {
+            match joint.features {
+                Features::Expression => z_scores(row, column, all, &chosen),
+                Features::Random => {
+                    let mut random = Random::new(joint.seed, FEATURES_STREAM + gene as u64);
+                    row.iter_mut().for_each(|value| *value = random.normal() as f32);
+                }
+            }
+        });
+        let features = tensor(device, values, names.len(), width);
+        let embedded = match io.optional_input("embeddings") {
+            Some(folder) => Embedded::read(folder, &names, joint, device, io)?,
+            None => Embedded::Nothing,
+        };
+        Ok(Genes { features, embedded })
+    }
+
+    /// The cells over which embeddings are pooled by attention.
+    pub fn cells(&self) -> Option<&[String]> {
+        match &self.embedded {
+            Embedded::ByCell { cells, .. } => Some(cells),
+            Embedded::Nothing | Embedded::ByGene(_) => None,
+        }
+    }
+}
+
+/// Some of so many, rising.
+fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..all).collect();
+    if all > most {
+        Random::new(seed, stream).shuffle(&mut order);
+        order.truncate(most);
+        order.sort_unstable();
+    }
+    order
+}
+
+/// (x - mean) / deviation over all cells, of the chosen ones; zeros where all values are equal.
+fn z_scores(row: &mut [f32], column: &Column, cells: usize, chosen: &[usize]) {
+    let mean = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / cells as f64;
+    let around = |value: &f32| (f64::from(*value) - mean) * (f64::from(*value) - mean);
+    let zeros = (cells - column.values.len()) as f64;
+    let variance = (column.values.iter().map(around).sum::<f64>() + zeros * mean * mean) / cells as f64;
+    let deviation = variance.sqrt();
+    // Rounding leaves something of a deviation that should be zero.
+    if deviation <= 1e-6 * mean.abs() || deviation == 0.0 {
+        return;
+    }
+    row.fill((-mean / deviation) as f32);
+    for (cell, value) in column.cells.iter().zip(&column.values) {
+        if let Ok(place) = chosen.binary_search(&(*cell as usize)) {
+            row[place] = ((f64::from(*value) - mean) / deviation) as f32;
+        }
+    }
+}
+
+impl Embedded {
+    fn read(folder: &Path, names: &[String], joint: &Joint, device: &Device, io: &Io) -> Result<Embedded> {
+        let path = folder.join(embeddings::BY_CELL);
+        if !path.exists() {
+            let path = folder.join(embeddings::FILE);
+            let found = Embeddings::read(&path)?;
+            let places = places(names, &found.names, &path, io)?;
+            let values = take(&found.values, 1, found.names.len(), found.dimensions, &[0], &places);
+            return Ok(Embedded::ByGene(standardised(device, values, names.len(), found.dimensions)));
+        }
+        let found = ByCell::read(&path)?;
+        if found.cells.is_empty() {
+            bail!("{}: has no cells", path.display());
+        }
+        let places = places(names, &found.genes, &path, io)?;
+        let chosen = choose(found.cells.len(), joint.pooling.most_cells, joint.seed, EMBEDDED_CELLS_STREAM);
+        let values =
+            take(&found.values, found.cells.len(), found.genes.len(), found.dimensions, &chosen, &places);
+        let vectors = standardised(device, values, names.len() * chosen.len(), found.dimensions);
+        if joint.pooling.by == PoolBy::Mean {
+            return Ok(Embedded::ByGene(mean(device, &vectors, names.len(), chosen.len())));
+        }
+        let cells = chosen.iter().map(|cell| found.cells[*cell].clone()).collect();
+        Ok(Embedded::ByCell { vectors, cells })
+    }
+}
+
+/// Where each gene is among those that have vectors.
+fn places(names: &[String], found: &[String], path: &Path, io: &Io) -> Result<Vec<Option<usize>>> {
+    let index: HashMap<&str, usize> =
+        found.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let places: Vec<Option<usize>> = names.iter().map(|name| index.get(name.as_str()).copied()).collect();
+    let missing = places.iter().filter(|place| place.is_none()).count();
+    if missing == names.len() {
+        bail!("{}: has no vector for any of the {missing} genes of the data", path.display());
+    }
+    if missing > 0 {
+        io.warn(format!("{missing} of {} genes have no embedding; theirs are zeros", names.len()));
+    }
+    Ok(places)
+}
+
+/// The vectors of each gene in the chosen cells, zeros for a gene without.
+fn take(
+    values: &[f32],
+    cells: usize,
+    genes: usize,
+    width: usize,
+    chosen: &[usize],
+    places: &[Option<usize>],
+) -> Vec<f32> {
+    assert_eq!(values.len(), cells * genes * width, "a vector for each gene in each cell");
+    let mut taken = vec![0.0; places.len() * chosen.len() * width];
+    let rows = taken.chunks_exact_mut(width.max(1));
+    let wanted = places.iter().flat_map(|place| chosen.iter().map(move |cell| (place, cell)));
+    for (row, (place, cell)) in rows.zip(wanted) {
+        if let Some(place) = place {
+            row.copy_from_slice(&values[(cell * genes + place) * width..][..width]);
+        }
+    }
+    taken
+}
+
+/// Each column with mean 0 and deviation 1.
+fn standardised(device: &Device, mut values: Vec<f32>, rows: usize, columns: usize) -> Tensor {
+    let moments: Vec<(f64, f64)> = (0..columns)
+        .into_par_iter()
+        .map(|column| {
+            let of_column = || values.iter().skip(column).step_by(columns).map(|value| f64::from(*value));
+            let mean = of_column().sum::<f64>() / rows as f64;
+            let variance =
+                of_column().map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows as f64;
+            (mean, if variance > 0.0 { 1.0 / variance.sqrt() } else { 0.0 })
+        })
+        .collect();
+    values.par_chunks_mut(columns.max(1)).for_each(|row| {
+        for (value, (mean, scale)) in row.iter_mut().zip(&moments) {
+            *value = ((f64::from(*value) - mean) * scale) as f32;
+        }
+    });
+    tensor(device, values, rows, columns)
+}
+
+/// The mean over the cells of each gene.
+fn mean(device: &Device, vectors: &Tensor, genes: usize, cells: usize) -> Tensor {
+    let columns = shape(vectors).1;
+    let mut means = vec![0.0; genes * columns];
+    let of_genes = values(vectors).par_chunks((cells * columns).max(1));
+    means.par_chunks_mut(columns.max(1)).zip(of_genes).for_each(|(mean, vectors)| {
+        for vector in vectors.chunks_exact(columns) {
+            mean.iter_mut().zip(vector).for_each(|(mean, value)| *mean += value / cells as f32);
+        }
+    });
+    standardised(device, means, genes, columns)
+}
+
+/// Labelled pairs, genes by their index.
+pub struct Labels {
+    /// The names of all genes.
+    pub names: Vec<String>,
+    /// The TFs of all parts.
+    pub tfs: BTreeSet<u32>,
+    /// What is learned.
+    pub train: Pairs,
+    /// What the best epoch is chosen by.
+    pub validation: Pairs,
+}
+
+/// Pairs and whether each is an edge.
+#[derive(Debug, Clone, Default)]
+pub struct Pairs {
+    /// TF and target.
+    pub pairs: Vec<(u32, u32)>,
+    /// As many.
+    pub labels: Vec<bool>,
+}
+
+impl Pairs {
+    /// How many are edges.
+    pub fn edges(&self) -> usize {
+        self.labels.iter().filter(|label| **label).count()
+    }
+
+    /// Whether there are edges and others.
+    pub fn has_both_classes(&self) -> bool {
+        self.edges() > 0 && self.edges() < self.labels.len()
+    }
+}
+
+impl Labels {
+    /// Reads the split; pairs whose genes the data lacks are left out and told.
+    pub fn read(joint: &Joint, io: &Io) -> Result<Labels> {
+        let names = genes::read(&io.input("data")?.join(genes::FILE))?;
+        let path = io.input("split")?.join(pairs::FILE);
+        let index: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        let (mut train, mut validation) = (Pairs::default(), Pairs::default());
+        let mut tfs = BTreeSet::new();
+        let mut missing = 0;
+        let read = pairs::read(&path)?;
+        for pair in &read {
+            let find = |name: &String| index.get(name.as_str()).copied();
+            let (Some(tf), Some(target)) = (find(&pair.tf), find(&pair.target)) else {
+                missing += 1;
+                continue;
+            };
+            tfs.insert(tf);
+            let part = match pair.part {
+                Part::Train => &mut train,
+                Part::Validation => &mut validation,
+                Part::Test => continue,
+            };
+            part.pairs.push((tf, target));
+            part.labels.push(pair.label);
+        }
+        if missing > 0 {
+            io.warn(format!("{missing} of {} pairs are left out: the data lacks their genes", read.len()));
+        }
+        if !train.has_both_classes() {
+            let edges = train.edges();
+            bail!(
+                "{}: the part `train` has {edges} edges and {} other pairs of genes of the data; it takes both to learn",
+                path.display(),
+                train.labels.len() - edges
+            );
+        }
+        if joint.shuffle_labels {
+            let mut random = Random::new(joint.seed, LABELS_STREAM);
+            random.shuffle(&mut train.labels);
+            random.shuffle(&mut validation.labels);
+        }
+        Ok(Labels { names, tfs, train, validation })
+    }
+
+    /// What the shares of edges among all training pairs, and among those of each gene, say of a pair's logit.
+    pub fn biases(&self, positive_weight: f64) -> Biases {
+        let logit = |share: f64| libm::log(share / (1.0 - share));
+        let rate = self.train.edges() as f64 / self.train.labels.len() as f64;
+        let of = |side: fn(&(u32, u32)) -> u32| -> Vec<f32> {
+            let mut counts = vec![(0.0, 0.0); self.names.len()];
+            for (pair, label) in self.train.pairs.iter().zip(&self.train.labels) {
+                let (edges, all) = &mut counts[side(pair) as usize];
+                *edges += f64::from(u8::from(*label));
+                *all += 1.0;
+            }
+            let share = |(edges, all): (f64, f64)| (edges + PRIOR_PAIRS * rate) / (all + PRIOR_PAIRS);
+            counts.into_iter().map(|counts| (logit(share(counts)) - logit(rate)) as f32).collect()
+        };
+        let all = (logit(rate) + libm::log(positive_weight)) as f32;
+        Biases { tf: of(|pair| pair.0), target: of(|pair| pair.1), all }
+    }
+}

@@ -1,0 +1,126 @@
+//! The model as something that is trained: batches of labelled pairs, and what validation says.
+
+use super::inputs::{Genes, Labels, Pairs};
+use super::model::Model;
+use super::{Joint, Select};
+use crate::kit::metrics::{Ranking, Scored};
+use crate::kit::model::draws::Draws;
+use crate::kit::model::gnn::Messages;
+use crate::kit::model::parameters::Named;
+use crate::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use crate::kit::tensor::{Scalar, Taped, Untaped, tensor};
+use crate::kit::training::{Learner, Moment};
+use crate::stage::Io;
+use anyhow::Result;
+
+/// Streams of the seed that dropout takes: one for each batch, and one for the scorer at test time.
+const DROPOUT_STREAM: u64 = 1 << 44;
+const TEST_STREAM: u64 = (1 << 44) - 1;
+
+/// A model with all that it learns from.
+pub struct Network<'a> {
+    joint: &'a Joint,
+    model: Model,
+    genes: &'a Genes,
+    labels: &'a Labels,
+    /// Over every training edge.
+    messages: Messages,
+    positive_weight: f32,
+}
+
+impl Joint {
+    /// How much more an edge counts than another pair.
+    pub fn weight_of_edges(&self, train: &Pairs) -> f64 {
+        let edges = train.edges() as f64;
+        self.positive_weight.unwrap_or((train.labels.len() as f64 - edges) / edges)
+    }
+
+    /// What is dropped at test time: nothing, unless GENELink is to be repeated.
+    pub fn test_draws(&self) -> Draws {
+        if self.scorer.always_drop { Draws::new(self.seed, TEST_STREAM) } else { Draws::none() }
+    }
+}
+
+impl<'a> Network<'a> {
+    /// Prereq: the training pairs are of both classes.
+    pub fn new(joint: &'a Joint, model: Model, genes: &'a Genes, labels: &'a Labels) -> Network<'a> {
+        let positive_weight = joint.weight_of_edges(&labels.train) as f32;
+        let messages = messages(joint, labels, |_| true);
+        Network { joint, model, genes, labels, messages, positive_weight }
+    }
+
+    /// Who hears whom, over every training edge.
+    pub fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
+    /// The model as it is now.
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+}
+
+/// Both ways along each training edge that is kept, given its place among the pairs.
+fn messages(joint: &Joint, labels: &Labels, keep: impl Fn(usize) -> bool) -> Messages {
+    let Pairs { pairs, labels: edge } = &labels.train;
+    let kept = (0..pairs.len()).filter(|place| edge[*place] && keep(*place)).map(|place| pairs[place]);
+    joint.gnn.messages(labels.names.len(), kept.flat_map(|(tf, target)| [(tf, target), (target, tf)]))
+}
+
+impl Learner for Network<'_> {
+    fn unit(&self) -> &'static str {
+        "pairs"
+    }
+
+    fn examples(&self) -> usize {
+        self.labels.train.pairs.len()
+    }
+
+    fn tensors(&mut self) -> Vec<Named<'_>> {
+        self.model.tensors()
+    }
+
+    fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
+        let mut draws = Draws::new(self.joint.seed, DROPOUT_STREAM + moment.batch);
+        let train = &self.labels.train;
+        let messages = if self.joint.hide {
+            let mut asked = vec![false; train.pairs.len()];
+            examples.iter().for_each(|example| asked[*example] = true);
+            &messages(self.joint, self.labels, |place| !asked[place])
+        } else {
+            &self.messages
+        };
+        let encoded = self.model.encode(self.genes, messages, &mut draws, Taped::default());
+        let sides = self.model.sides(encoded, &mut draws);
+        let pairs: Vec<(u32, u32)> = examples.iter().map(|example| train.pairs[*example]).collect();
+        let labels: Vec<bool> = examples.iter().map(|example| train.labels[*example]).collect();
+        let logits = self.model.logits_in_training(sides, &pairs, &mut draws);
+        Ok(binary_cross_entropy(logits, &labels, self.positive_weight))
+    }
+
+    fn validate(&mut self, _io: &Io) -> Result<Option<f64>> {
+        let Pairs { pairs, labels } = &self.labels.validation;
+        if !self.labels.validation.has_both_classes() {
+            return Ok(None);
+        }
+        let encoded = self.model.encode(self.genes, &self.messages, &mut Draws::none(), Untaped);
+        let sides = self.model.sides(encoded, &mut self.joint.test_draws());
+        let logits = self.model.logits(&sides, pairs);
+        if self.joint.select == Select::Loss {
+            let count = logits.len();
+            let logits = tensor(&crate::kit::tensor::device(), logits, count, 1);
+            return Ok(Some(f64::from(binary_cross_entropy(logits, labels, self.positive_weight)[[]])));
+        }
+        // A logit that is no number would have no place in a ranking; training then goes on to say what diverged.
+        let scored = pairs.iter().zip(labels).zip(&logits).map(|(((tf, _), edge), logit)| Scored {
+            score: if logit.is_nan() { f64::NEG_INFINITY } else { f64::from(*logit) },
+            edge: *edge,
+            tf: *tf,
+        });
+        let found = Ranking::new(scored.collect()).metrics(|_| 1);
+        Ok(found.map(|metrics| match self.joint.select {
+            Select::AveragePrecision => 1.0 - metrics.average_precision,
+            Select::Auroc | Select::Loss => 1.0 - metrics.auroc,
+        }))
+    }
+}

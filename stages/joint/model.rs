@@ -1,0 +1,168 @@
+//! Genes to encodings to logits: pooling, graph network, fusion and scorer.
+
+use super::inputs::{Embedded, Genes, Labels};
+use super::{FusionForm, Joint};
+use crate::kit::model::draws::Draws;
+use crate::kit::model::gnn::{Gnn, Messages};
+use crate::kit::model::layers::{Input, Linear, List};
+use crate::kit::model::parameters::{Named, Role};
+use crate::kit::model::scorer::{Scorer, Sides};
+use crate::kit::random::Random;
+use crate::kit::tensor::ops::activation::{Activation, activate};
+use crate::kit::tensor::ops::concatenate::concatenate;
+use crate::kit::tensor::ops::gate::gate;
+use crate::kit::tensor::ops::pool::{self, pool};
+use crate::kit::tensor::tape::Tape;
+use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
+use dfdx::tensor::{PutTape, SplitTape};
+use std::sync::Arc;
+
+/// The stream of the seed that the start is drawn from.
+const START_STREAM: u64 = 1 << 42;
+
+/// The model.
+pub struct Model {
+    gnn: Gnn,
+    pooling: Option<Attention>,
+    fusion: Option<Fusion>,
+    scorer: Scorer,
+}
+
+/// a_c = softmax_c(w · tanh(W h_c)).
+struct Attention {
+    hidden: Linear,
+    score: Linear,
+    /// Where the cells of each gene begin.
+    starts: Arc<Vec<usize>>,
+}
+
+struct Fusion {
+    /// What brings both to one width, embeddings first; without it both lie side by side.
+    gated: Option<[Linear; 2]>,
+    /// The layer over both, or the gate between them.
+    layer: Linear,
+    dropout: f32,
+}
+
+impl Model {
+    /// A model that has learned nothing but how common edges are.
+    pub fn new(joint: &Joint, device: &Device, genes: &Genes, labels: &Labels) -> Model {
+        let mut random = Random::new(joint.seed, START_STREAM);
+        let gnn = Gnn::new(device, joint.gnn.clone(), shape(&genes.features).1, &mut random);
+        let heard = joint.gnn.outputs();
+        let mut layer = |inputs, outputs| Linear::new(device, &mut random, inputs, outputs, true);
+        let (pooling, embedded) = match &genes.embedded {
+            Embedded::Nothing => (None, None),
+            Embedded::ByGene(vectors) => (None, Some(shape(vectors).1)),
+            Embedded::ByCell { vectors, cells } => {
+                let (count, inputs) = (labels.names.len(), shape(vectors).1);
+                let attention = Attention {
+                    hidden: layer(inputs, joint.pooling.width),
+                    score: layer(joint.pooling.width, 1),
+                    starts: Arc::new((0..=count).map(|gene| gene * cells.len()).collect()),
+                };
+                (Some(attention), Some(inputs))
+            }
+        };
+        let (width, dropout) = (joint.fusion.width, joint.fusion.dropout);
+        let fusion = embedded.map(|embedded| match joint.fusion.form {
+            FusionForm::Concatenate => Fusion { gated: None, layer: layer(embedded + heard, width), dropout },
+            FusionForm::Gated => Fusion {
+                gated: Some([layer(embedded, width), layer(heard, width)]),
+                layer: layer(2 * width, width),
+                dropout,
+            },
+        });
+        let inputs = if fusion.is_some() { width } else { heard };
+        let biases = Some(labels.biases(joint.weight_of_edges(&labels.train)));
+        let scorer = Scorer::new(device, joint.scorer.clone(), inputs, biases, &mut random);
+        Model { gnn, pooling, fusion, scorer }
+    }
+
+    /// The encoding of each gene.
+    pub fn encode<T: Tape>(
+        &self,
+        genes: &Genes,
+        messages: &Messages,
+        draws: &mut Draws,
+        tape: T,
+    ) -> Tensor<T> {
+        let heard = self.gnn.encode(&genes.features, messages, draws, tape);
+        let Some(fusion) = &self.fusion else { return heard };
+        let embedded: Tensor<T> = match (&genes.embedded, &self.pooling) {
+            (Embedded::ByCell { vectors, .. }, Some(attention)) => {
+                pool(attention.scores(vectors, T::default()), vectors, &attention.starts)
+            }
+            (Embedded::ByGene(vectors), _) => vectors.clone().put_tape(T::default()),
+            _ => unreachable!("a fusion is made where there are embeddings"),
+        };
+        let fused = match &fusion.gated {
+            None => fusion.layer.forward(concatenate(embedded, heard)),
+            Some([of_embedded, of_heard]) => {
+                let (embedded, tape) = of_embedded.forward(embedded).split_tape();
+                let (heard, other) = of_heard.forward(heard).split_tape();
+                let both = concatenate(embedded.clone().put_tape(tape), heard.clone().put_tape(other));
+                gate(fusion.layer.forward(both), embedded.retaped::<T>(), heard.retaped::<T>())
+            }
+        };
+        draws.drop(activate(fused, Activation::LeakyRelu(0.01)), fusion.dropout)
+    }
+
+    /// Each gene in both roles.
+    pub fn sides<T: Tape>(&self, encoded: Tensor<T>, draws: &mut Draws) -> Sides<T> {
+        self.scorer.sides(encoded, draws)
+    }
+
+    /// The logits of pairs in training.
+    pub fn logits_in_training<T: Tape>(
+        &self,
+        sides: Sides<T>,
+        pairs: &[(u32, u32)],
+        draws: &mut Draws,
+    ) -> Tensor<T> {
+        let (tfs, targets): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+        self.scorer.logits(sides, &tfs, &targets, draws)
+    }
+
+    /// The logits of pairs.
+    pub fn logits(&self, sides: &Sides<Untaped>, pairs: &[(u32, u32)]) -> Vec<f32> {
+        let sides = Sides { tf: sides.tf.clone(), target: sides.target.clone() };
+        values(&self.logits_in_training(sides, pairs, &mut Draws::none())).to_vec()
+    }
+
+    /// The part of each cell in the embedding of each gene, gene after gene.
+    pub fn attention(&self, genes: &Genes) -> Option<Vec<f32>> {
+        let (Some(attention), Embedded::ByCell { vectors, .. }) = (&self.pooling, &genes.embedded) else {
+            return None;
+        };
+        let scores: Tensor = attention.scores(vectors, Untaped);
+        Some(pool::attention(values(&scores), &attention.starts))
+    }
+
+    /// Every tensor by name.
+    pub fn tensors(&mut self) -> Vec<Named<'_>> {
+        let Model { gnn, pooling, fusion, scorer } = self;
+        let mut list = List::new(Role::Trained);
+        gnn.list("gnn", &mut list);
+        if let Some(Attention { hidden, score, starts: _ }) = pooling {
+            list.linear("pooling.hidden", hidden);
+            list.linear("pooling.score", score);
+        }
+        if let Some(Fusion { gated, layer, dropout: _ }) = fusion {
+            if let Some([embedded, heard]) = gated {
+                list.linear("fusion.embedded", embedded);
+                list.linear("fusion.heard", heard);
+            }
+            list.linear("fusion.layer", layer);
+        }
+        scorer.list("scorer", &mut list);
+        list.named()
+    }
+}
+
+impl Attention {
+    fn scores<T: Tape>(&self, vectors: &Tensor, tape: T) -> Tensor<T> {
+        let hidden = activate(self.hidden.apply(Input::Constant(vectors), tape), Activation::Tanh);
+        self.score.forward(hidden)
+    }
+}

@@ -1,0 +1,392 @@
+//! What the labels of some pairs tell of other pairs, without a look at any cell.
+//!
+//! Such numbers find many edges, so whatever uses expression is to be judged beside them. They are worthless where a
+//! pair's own label went into them. So what weighs them is fitted out of fold: the training pairs are divided as the
+//! pairs to be scored are divided from them, and each is described by the labels of the others only.
+
+use super::linear;
+use super::logistic::{Logistic, logit};
+use super::pairs::{self, Part};
+use super::random::Random;
+use anyhow::{Result, bail};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+/// Folds of the training pairs.
+pub const FOLDS: usize = 5;
+/// Labels of a TF, or a target, that are taken to be as elsewhere before any is seen.
+const PRIOR: f64 = 2.0;
+/// How many numbers describe a pair.
+pub const EVIDENCE: usize = 4;
+/// What a TF costs as a neighbour, in shared targets.
+const RIDGE: f64 = 20.0;
+
+/// A labelled pair by the numbers of its genes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Labelled {
+    /// Among the TFs.
+    pub tf: usize,
+    /// Among the targets.
+    pub target: usize,
+    /// Whether it is an edge.
+    pub label: bool,
+    /// What it is for.
+    pub part: Part,
+}
+
+/// The pairs of a split.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Names by number, sorted.
+    pub tfs: Vec<String>,
+    /// Names by number, sorted.
+    pub targets: Vec<String>,
+    /// In the order of the split: sorted by name.
+    pub pairs: Vec<Labelled>,
+    target_of_tf: Vec<Option<usize>>,
+    tf_of_target: Vec<Option<usize>>,
+}
+
+impl Problem {
+    /// Reads a split. It must have edges and other pairs to learn from, and others to score.
+    pub fn read(path: &Path) -> Result<Problem> {
+        let found = pairs::read(path)?;
+        let names = |of: fn(&pairs::Pair) -> &String| -> Vec<String> {
+            found.iter().map(of).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+        };
+        let (tfs, targets) = (names(|pair| &pair.tf), names(|pair| &pair.target));
+        let numbers =
+            |names: &[String]| -> HashMap<String, usize> { names.iter().cloned().zip(0..).collect() };
+        let (of_tfs, of_targets) = (numbers(&tfs), numbers(&targets));
+        let pairs: Vec<Labelled> = found
+            .into_iter()
+            .map(|pairs::Pair { tf, target, label, part }| Labelled {
+                tf: of_tfs[&tf],
+                target: of_targets[&target],
+                label,
+                part,
+            })
+            .collect();
+        let count =
+            |label| pairs.iter().filter(|pair| pair.part == Part::Train && pair.label == label).count();
+        let (edges, others) = (count(true), count(false));
+        if edges == 0 || others == 0 {
+            bail!(
+                "the part `train` has {edges} edges and {others} other pairs; it takes both to learn from labels"
+            );
+        }
+        if pairs.iter().all(|pair| pair.part == Part::Train) {
+            bail!("{}: all pairs are for training, and none is left to score", path.display());
+        }
+        let target_of_tf = tfs.iter().map(|name| of_targets.get(name).copied()).collect();
+        let tf_of_target = targets.iter().map(|name| of_tfs.get(name).copied()).collect();
+        Ok(Problem { tfs, targets, pairs, target_of_tf, tf_of_target })
+    }
+
+    /// The pairs that models are fitted to.
+    pub fn known(&self) -> Vec<Labelled> {
+        self.pairs.iter().filter(|pair| pair.part == Part::Train).copied().collect()
+    }
+
+    /// The pairs that are to be scored, in order.
+    pub fn wanted(&self) -> Vec<Labelled> {
+        self.pairs.iter().filter(|pair| pair.part != Part::Train).copied().collect()
+    }
+}
+
+/// What some labelled pairs tell.
+pub struct Evidence<'a> {
+    problem: &'a Problem,
+    /// The rate of edges of each TF, drawn towards that of all.
+    rates: Vec<f64>,
+    /// How many edges each target has, and how many the rates of its TFs make one expect.
+    found: Vec<(f64, f64)>,
+    /// By target, then TF: the label less the TF's rate, over its standard deviation; 0 where it is not known.
+    beyond: Vec<f64>,
+    /// By TF, then TF: what the other's surplus at a target adds to that of the first.
+    neighbours: Vec<f64>,
+    known: HashMap<(usize, usize), bool>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Learns from labels. Prereq: there are some.
+    pub fn of(problem: &'a Problem, labels: &[Labelled]) -> Evidence<'a> {
+        let (tfs, targets) = (problem.tfs.len(), problem.targets.len());
+        let overall = labels.iter().filter(|pair| pair.label).count() as f64 / labels.len().max(1) as f64;
+        // Where all labels are equal the odds are still finite.
+        let overall = overall.clamp(1e-6, 1.0 - 1e-6);
+        let mut counts = vec![(0.0, 0.0); tfs];
+        for pair in labels {
+            counts[pair.tf].0 += f64::from(u8::from(pair.label));
+            counts[pair.tf].1 += 1.0;
+        }
+        let rates: Vec<f64> =
+            counts.iter().map(|(edges, all)| (edges + PRIOR * overall) / (all + PRIOR)).collect();
+        let mut found = vec![(0.0, 0.0); targets];
+        let mut beyond = vec![0.0; targets * tfs];
+        for pair in labels {
+            let (label, rate) = (f64::from(u8::from(pair.label)), rates[pair.tf]);
+            found[pair.target].0 += label;
+            found[pair.target].1 += rate;
+            beyond[pair.target * tfs + pair.tf] = (label - rate) / libm::sqrt(rate * (1.0 - rate));
+        }
+        let neighbours = neighbours(&beyond, tfs);
+        let known = labels.iter().map(|pair| ((pair.tf, pair.target), pair.label)).collect();
+        Evidence { problem, rates, found, beyond, neighbours, known }
+    }
+
+    /// The rate of edges of a TF.
+    pub fn rate(&self, tf: usize) -> f64 {
+        self.rates[tf]
+    }
+
+    /// The standard deviation of a label of this TF.
+    pub fn deviation(&self, tf: usize) -> f64 {
+        libm::sqrt(self.rates[tf] * (1.0 - self.rates[tf]))
+    }
+
+    /// What the other TFs' surplus at a target, in standard deviations, adds to that of this TF.
+    pub fn from_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
+        let weights = &self.neighbours[tf * self.rates.len()..][..self.rates.len()];
+        weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
+    }
+
+    /// The log odds of the TF's rate; the log ratio of the target's edges to those that one expects; what the TFs with
+    /// similar targets say; the surplus of the reverse pair. Prereq: the pair's own label was not learned from.
+    pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
+        let (edges, expected) = self.found[target];
+        let tfs = self.rates.len();
+        let neighbours = self.from_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
+        let ratio = libm::log((edges + PRIOR / 2.0) / (expected + PRIOR / 2.0));
+        [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
+    }
+
+    /// Whether the target, as a TF, is known to regulate this TF, less how often it regulates; 0 where it is not known.
+    fn reverse(&self, tf: usize, target: usize) -> f64 {
+        let (Some(reversed), Some(to)) = (self.problem.tf_of_target[target], self.problem.target_of_tf[tf])
+        else {
+            return 0.0;
+        };
+        self.known
+            .get(&(reversed, to))
+            .map_or(0.0, |label| f64::from(u8::from(*label)) - self.rates[reversed])
+    }
+
+    /// Whether the reverse pair is known to be an edge.
+    pub fn has_reverse(&self, tf: usize, target: usize) -> bool {
+        let reversed = self.problem.tf_of_target[target].zip(self.problem.target_of_tf[tf]);
+        reversed.is_some_and(|pair| self.known.get(&pair).copied().unwrap_or(false))
+    }
+}
+
+/// Each TF's surplus predicted from those of the others by ridge regression, all at once: with P the inverse of the
+/// Gram matrix plus the ridge, the weight of j for i is -P_ij / P_jj (Steck 2019).
+fn neighbours(beyond: &[f64], tfs: usize) -> Vec<f64> {
+    let mut gram = vec![0.0; tfs * tfs];
+    gram.par_chunks_mut(tfs).enumerate().for_each(|(tf, row)| {
+        for of_target in beyond.chunks_exact(tfs).filter(|of_target| of_target[tf] != 0.0) {
+            row.iter_mut().zip(of_target).for_each(|(sum, other)| *sum += of_target[tf] * other);
+        }
+        row[tf] += RIDGE;
+    });
+    let inverse = linear::inverse(gram, tfs).expect("a Gram matrix with a ridge is positive definite");
+    let weight = |place: usize| {
+        let (tf, other) = (place / tfs, place % tfs);
+        if tf == other { 0.0 } else { -inverse[tf * tfs + other] / inverse[tf * tfs + tf] }
+    };
+    (0..tfs * tfs).map(weight).collect()
+}
+
+/// Which labels a pair to be scored has beside it: what is missing there must be missing where weights are fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unseen {
+    /// Others of its TF and of its target are known.
+    Neither,
+    /// None of its target.
+    Target,
+    /// None of its TF.
+    Tf,
+    /// Neither.
+    Both,
+}
+
+/// Training pairs divided at random, by themselves, by target and by TF.
+pub struct Folds {
+    of_pairs: Vec<usize>,
+    of_targets: Vec<usize>,
+    of_tfs: Vec<usize>,
+}
+
+impl Folds {
+    /// Divides. Prereq: `known` are the problem's.
+    pub fn draw(problem: &Problem, known: &[Labelled], seed: u64) -> Folds {
+        let fold = |count: usize, stream: u64| -> Vec<usize> {
+            let mut folds: Vec<usize> = (0..count).map(|place| place % FOLDS).collect();
+            Random::new(seed, stream).shuffle(&mut folds);
+            folds
+        };
+        // Only those that are seen count: otherwise a fold may have none of them.
+        let of_seen = |count: usize, stream: u64, side: fn(&Labelled) -> usize| -> Vec<usize> {
+            let seen: BTreeSet<usize> = known.iter().map(side).collect();
+            let mut folds = vec![0; count];
+            seen.iter().zip(fold(seen.len(), stream)).for_each(|(number, fold)| folds[*number] = fold);
+            folds
+        };
+        Folds {
+            of_pairs: fold(known.len(), 0),
+            of_targets: of_seen(problem.targets.len(), 1, |pair| pair.target),
+            of_tfs: of_seen(problem.tfs.len(), 2, |pair| pair.tf),
+        }
+    }
+
+    /// The fold of a target.
+    pub fn of_target(&self, target: usize) -> usize {
+        self.of_targets[target]
+    }
+
+    /// Whether a training pair is left out in a fold, and whether it is then known; where it is neither, it has
+    /// something in common with those that are left out.
+    fn role(&self, unseen: Unseen, fold: usize, place: usize, pair: &Labelled) -> (bool, bool) {
+        let [own, target, tf] =
+            [self.of_pairs[place], self.of_targets[pair.target], self.of_tfs[pair.tf]].map(|of| of == fold);
+        match unseen {
+            Unseen::Neither => (own, !own),
+            Unseen::Target => (target, !target),
+            Unseen::Tf => (tf, !tf),
+            Unseen::Both => (target && tf, !target && !tf),
+        }
+    }
+}
+
+/// Scores pairs by a logistic regression over what the labels tell and whatever else is known of each pair.
+///
+/// `beside` gives further numbers, as many for each pair; it is handed what the labels tell that may be known of it, and
+/// nothing may come from the pair's own label. Returns log odds in the order of `wanted`.
+pub fn stack(
+    problem: &Problem,
+    wanted: &[Labelled],
+    folds: &Folds,
+    beside: impl Fn(&Evidence, Unseen, &Labelled) -> Vec<f64> + Sync,
+) -> Vec<f64> {
+    let known = problem.known();
+    let seen = |side: fn(&Labelled) -> usize| known.iter().map(side).collect::<BTreeSet<usize>>();
+    let (seen_tfs, seen_targets) = (seen(|pair| pair.tf), seen(|pair| pair.target));
+    let mut by_unseen: BTreeMap<Unseen, Vec<usize>> = BTreeMap::new();
+    for (place, pair) in wanted.iter().enumerate() {
+        let unseen = match (seen_tfs.contains(&pair.tf), seen_targets.contains(&pair.target)) {
+            (true, true) => Unseen::Neither,
+            (true, false) => Unseen::Target,
+            (false, true) => Unseen::Tf,
+            (false, false) => Unseen::Both,
+        };
+        by_unseen.entry(unseen).or_default().push(place);
+    }
+    let evidence = Evidence::of(problem, &known);
+    let mut scores = vec![0.0; wanted.len()];
+    for (unseen, places) in by_unseen {
+        let describe = |evidence: &Evidence, pair: &Labelled| {
+            let mut row = evidence.describe(pair.tf, pair.target).to_vec();
+            row.extend(beside(evidence, unseen, pair));
+            row
+        };
+        let of_fold = |fold: usize| -> (Vec<f64>, Vec<bool>) {
+            let (mut left_out, mut others) = (Vec::new(), Vec::new());
+            for (place, pair) in known.iter().enumerate() {
+                match folds.role(unseen, fold, place, pair) {
+                    (true, _) => left_out.push(*pair),
+                    (_, true) => others.push(*pair),
+                    _ => {}
+                }
+            }
+            if others.is_empty() {
+                return (Vec::new(), Vec::new());
+            }
+            let evidence = Evidence::of(problem, &others);
+            let rows = left_out.iter().flat_map(|pair| describe(&evidence, pair)).collect();
+            (rows, left_out.iter().map(|pair| pair.label).collect())
+        };
+        let described: Vec<(Vec<f64>, Vec<bool>)> = (0..FOLDS).into_par_iter().map(of_fold).collect();
+        let (rows, labels): (Vec<Vec<f64>>, Vec<Vec<bool>>) = described.into_iter().unzip();
+        let width = describe(&evidence, &wanted[places[0]]).len();
+        let model = Logistic::fit(&rows.concat(), width, &labels.concat());
+        let found: Vec<f64> =
+            places.par_iter().map(|place| model.log_odds(&describe(&evidence, &wanted[*place]))).collect();
+        places.iter().zip(found).for_each(|(place, found)| scores[*place] = found);
+    }
+    scores
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two kinds of TF with the same targets each, the first kind with more of them.
+    fn problem(part: impl Fn(usize, usize) -> Part) -> Problem {
+        let mut random = Random::new(1, 0);
+        let kinds: Vec<bool> = (0..200).map(|_| random.unit() < 0.4).collect();
+        let mut pairs = Vec::new();
+        for tf in 0..8 {
+            for (target, of_first) in kinds.iter().enumerate() {
+                let chance = if *of_first == (tf % 2 == 0) { 0.6 } else { 0.02 };
+                pairs.push(Labelled { tf, target, label: random.unit() < chance, part: part(tf, target) });
+            }
+        }
+        let names = |count: usize| (0..count).map(|number| format!("{number:03}")).collect::<Vec<_>>();
+        let nothing = |count: usize| vec![None; count];
+        let (tfs, targets) = (names(8), names(200));
+        Problem { tfs, targets, pairs, target_of_tf: nothing(8), tf_of_target: nothing(200) }
+    }
+
+    /// The chance that an edge is above another pair.
+    fn auroc(scores: &[f64], pairs: &[Labelled]) -> f64 {
+        let of = |label: bool| {
+            let all = scores.iter().zip(pairs).filter(move |(_, pair)| pair.label == label);
+            all.map(|(score, _)| *score).collect::<Vec<f64>>()
+        };
+        let (edges, others) = (of(true), of(false));
+        let above = |edge: &f64| others.iter().filter(|other| *other < edge).count();
+        edges.iter().map(above).sum::<usize>() as f64 / (edges.len() * others.len()) as f64
+    }
+
+    fn filter(problem: &Problem) -> (Vec<f64>, Vec<Labelled>) {
+        let (known, wanted) = (problem.known(), problem.wanted());
+        (stack(problem, &wanted, &Folds::draw(problem, &known, 0), |_, _, _| Vec::new()), wanted)
+    }
+
+    #[test]
+    fn neighbours_tell_what_rates_do_not() {
+        let problem = problem(|tf, target| if (tf + 3 * target) % 4 == 0 { Part::Test } else { Part::Train });
+        let (scores, wanted) = filter(&problem);
+        let known = problem.known();
+        let evidence = Evidence::of(&problem, &known);
+        let rates: Vec<f64> = wanted.iter().map(|pair| evidence.rate(pair.tf)).collect();
+        assert!(auroc(&scores, &wanted) > 0.8 && auroc(&rates, &wanted) < 0.65);
+    }
+
+    #[test]
+    fn a_target_without_labels_is_scored_by_the_rate_of_its_tf() {
+        let problem = problem(|_, target| if target < 50 { Part::Test } else { Part::Train });
+        let (scores, wanted) = filter(&problem);
+        let known = problem.known();
+        let evidence = Evidence::of(&problem, &known);
+        let mut by_rate: Vec<(f64, f64)> =
+            wanted.iter().zip(&scores).map(|(pair, score)| (evidence.rate(pair.tf), *score)).collect();
+        by_rate.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(by_rate.windows(2).all(|two| two[0].1 <= two[1].1));
+    }
+
+    #[test]
+    fn what_is_beside_counts_where_labels_are_missing() {
+        let problem = problem(|tf, target| if target < 50 || tf < 2 { Part::Test } else { Part::Train });
+        let (known, wanted) = (problem.known(), problem.wanted());
+        let truth: HashMap<(usize, usize), bool> =
+            problem.pairs.iter().map(|pair| ((pair.tf, pair.target), pair.label)).collect();
+        let hint = |_: &Evidence, _: Unseen, pair: &Labelled| {
+            let noise = Random::new(9, (pair.tf * 200 + pair.target) as u64).normal();
+            vec![f64::from(u8::from(truth[&(pair.tf, pair.target)])) + 0.5 * noise]
+        };
+        let scores = stack(&problem, &wanted, &Folds::draw(&problem, &known, 0), hint);
+        assert!(auroc(&scores, &wanted) > 0.88, "{}", auroc(&scores, &wanted));
+    }
+}

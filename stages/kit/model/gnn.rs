@@ -1,0 +1,272 @@
+//! Encoders of genes in a network: GCN, GraphSAGE, GAT and GENELink's GAT.
+//!
+//! GCN (Kipf and Welling 2017): D^-½ A D^-½ X Wᵀ + b. GraphSAGE (Hamilton et al. 2017): mean(x_j) W_lᵀ + b + x_i W_rᵀ.
+//! GAT (Veličković et al. 2018): `kit::tensor::ops::graph_attention` of X Wᵀ, plus b; heads lie side by side, and
+//! are averaged in the last layer. GENELink's (Chen and Liu 2022) passes each head through a leaky ReLU and brings
+//! it to length 1 before the bias, and a gene without neighbours hears all genes alike. Values and gradients are
+//! those of PyTorch Geometric and of GENELink's own code.
+
+use super::draws::Draws;
+use super::layers::{Input, List, glorot};
+use crate::kit::graph::Graph;
+use crate::kit::random::Random;
+use crate::kit::tensor::ops::activation::{Activation, activate};
+use crate::kit::tensor::ops::add::add;
+use crate::kit::tensor::ops::add_row::add_row;
+use crate::kit::tensor::ops::aggregate::{Weighted, aggregate};
+use crate::kit::tensor::ops::graph_attention::{Alone, Attention, graph_attention};
+use crate::kit::tensor::ops::mean_heads::mean_heads;
+use crate::kit::tensor::ops::unit::unit;
+use crate::kit::tensor::tape::Tape;
+use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
+use dfdx::tensor::SplitTape;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The slope of the leaky ReLU in attention, as all its authors have it.
+const SLOPE: f32 = 0.2;
+/// The gain of GENELink's start.
+const GENELINK_GAIN: f64 = 1.414;
+
+/// The sizes of an encoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How genes hear their neighbours.
+    pub layer: LayerKind,
+    /// The outputs of each layer; of each head, where there are heads.
+    pub widths: Vec<usize>,
+    /// The heads of an attention.
+    pub heads: usize,
+    /// The share of a layer's input that is dropped in training, the first layer's excepted.
+    pub dropout: f32,
+    /// The share of an attention that is dropped in training.
+    pub attention_dropout: f32,
+    /// Adds a layer's input to its output, through a matrix where the widths differ.
+    pub residual: bool,
+    /// Each gene hears itself.
+    pub self_loops: bool,
+}
+
+/// How genes hear their neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerKind {
+    /// Sums normalised by degrees.
+    Gcn,
+    /// The mean of the neighbours, and the gene itself apart.
+    Sage,
+    /// Attention over the neighbours.
+    Gat,
+    /// The same as GENELink has it.
+    Genelink,
+    /// Not at all: a plain network for each gene, the control.
+    Deaf,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            layer: LayerKind::Gcn,
+            widths: vec![128, 64],
+            heads: 3,
+            dropout: 0.0,
+            attention_dropout: 0.0,
+            residual: false,
+            self_loops: true,
+        }
+    }
+}
+
+/// Who hears whom, as the layers of one kind need it.
+#[derive(Debug, Clone)]
+pub enum Messages {
+    /// Fixed weights.
+    Weighted(Arc<Weighted>),
+    /// Weights are learned.
+    Plain(Arc<Graph>),
+    /// Nobody hears anybody.
+    None,
+}
+
+impl Config {
+    /// The columns of an encoding.
+    pub fn outputs(&self) -> usize {
+        self.widths.last().copied().unwrap_or(0)
+    }
+
+    /// Prepares a network; edges are (heard, hearer).
+    pub fn messages(&self, genes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Messages {
+        if self.layer == LayerKind::Deaf {
+            return Messages::None;
+        }
+        let loops = (0..if self.self_loops { genes as u32 } else { 0 }).map(|gene| (gene, gene));
+        let graph = Graph::new(genes, edges.chain(loops));
+        if matches!(self.layer, LayerKind::Gat | LayerKind::Genelink) {
+            return Messages::Plain(Arc::new(graph));
+        }
+        let heard = graph.heard();
+        let degree = |gene: usize| heard.degree(gene) as f32;
+        let mut weights = Vec::with_capacity(graph.edges());
+        for gene in 0..genes {
+            for edge in heard.range(gene) {
+                // As PyTorch Geometric has it, a degree is how many a gene hears, and one of 0 takes no part.
+                let from = degree(heard.neighbours()[edge] as usize);
+                weights.push(match self.layer {
+                    LayerKind::Gcn if from == 0.0 => 0.0,
+                    LayerKind::Gcn => 1.0 / (from * degree(gene)).sqrt(),
+                    _ => 1.0 / degree(gene),
+                });
+            }
+        }
+        Messages::Weighted(Arc::new(Weighted::new(graph, weights)))
+    }
+}
+
+/// The encoder.
+#[derive(Debug, Clone)]
+pub struct Gnn {
+    config: Config,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    weight: Tensor,
+    bias: Tensor,
+    /// The gene itself, in GraphSAGE.
+    own: Option<Tensor>,
+    /// The vectors of an attention.
+    attention: Option<[Tensor; 2]>,
+    /// What brings a residual to the right width.
+    residual: Option<Tensor>,
+}
+
+impl Gnn {
+    /// An encoder that has learned nothing, for genes of so many features.
+    pub fn new(device: &Device, config: Config, features: usize, random: &mut Random) -> Gnn {
+        let mut inputs = features;
+        let mut layers = Vec::with_capacity(config.widths.len());
+        let gain = if config.layer == LayerKind::Genelink { GENELINK_GAIN } else { 1.0 };
+        for (index, width) in config.widths.iter().enumerate() {
+            let attends = matches!(config.layer, LayerKind::Gat | LayerKind::Genelink);
+            let heads = if attends { config.heads } else { 1 };
+            // Each head is a matrix of its own; only their place in memory is shared.
+            let mut rows = Vec::new();
+            for _ in 0..heads {
+                rows.extend_from_slice(values(&glorot(device, random, inputs, *width, gain)));
+            }
+            let weight = tensor(device, rows, heads * width, inputs);
+            let mut vector = || {
+                let bound = gain * (6.0 / (2 * width + 1) as f64).sqrt();
+                let values = (0..heads * width).map(|_| random.between(-bound, bound) as f32).collect();
+                tensor(device, values, 1, heads * width)
+            };
+            let attention = attends.then(|| [vector(), vector()]);
+            let last = index + 1 == config.widths.len();
+            let outputs = if last { *width } else { heads * width };
+            let before_mean = config.layer == LayerKind::Genelink;
+            let biases = if before_mean { heads * width } else { outputs };
+            let bias = tensor(device, vec![0.0; biases], 1, biases);
+            let own = (config.layer == LayerKind::Sage).then(|| glorot(device, random, inputs, *width, gain));
+            let residual =
+                (config.residual && inputs != outputs).then(|| glorot(device, random, inputs, outputs, 1.0));
+            layers.push(Layer { weight, bias, own, attention, residual });
+            inputs = outputs;
+        }
+        Gnn { config, layers }
+    }
+
+    /// The encoding of each gene, given its features.
+    pub fn encode<T: Tape>(
+        &self,
+        features: &Tensor,
+        messages: &Messages,
+        draws: &mut Draws,
+        tape: T,
+    ) -> Tensor<T> {
+        let mut layers = self.layers.iter().enumerate();
+        let Some((_, first)) = layers.next() else { unreachable!("an encoder has layers") };
+        let mut x = self.layer(first, 0, Input::Constant(features), messages, draws, tape);
+        for (index, layer) in layers {
+            x = activate(x, self.activation());
+            x = draws.drop(x, self.config.dropout);
+            let (input, tape) = x.split_tape();
+            x = self.layer(layer, index, Input::Computed(&input), messages, draws, tape);
+        }
+        x
+    }
+
+    fn activation(&self) -> Activation {
+        match self.config.layer {
+            LayerKind::Gat | LayerKind::Genelink => Activation::Elu,
+            LayerKind::Gcn | LayerKind::Sage | LayerKind::Deaf => Activation::Relu,
+        }
+    }
+
+    fn layer<T: Tape>(
+        &self,
+        layer: &Layer,
+        index: usize,
+        x: Input,
+        messages: &Messages,
+        draws: &mut Draws,
+        tape: T,
+    ) -> Tensor<T> {
+        let projected = x.through(&layer.weight, None, tape);
+        let heard = match (messages, &layer.attention) {
+            (Messages::None, _) => projected,
+            (Messages::Weighted(weighted), _) => aggregate(projected, weighted),
+            (Messages::Plain(graph), Some([from, to])) => {
+                let alone = match self.config.layer {
+                    LayerKind::Genelink => Alone::Everyone,
+                    _ => Alone::Silence,
+                };
+                let dropout = draws.next(self.config.attention_dropout);
+                let attention = Attention { heads: self.config.heads, slope: SLOPE, dropout, alone };
+                graph_attention(projected, from, to, graph, attention)
+            }
+            (Messages::Plain(_), None) => unreachable!("messages are those of the configuration"),
+        };
+        let last = index + 1 == self.layers.len();
+        let averaged =
+            |y| if last && layer.attention.is_some() { mean_heads(y, self.config.heads) } else { y };
+        let mut y = if self.config.layer == LayerKind::Genelink {
+            let width = shape(&heard).1 / self.config.heads;
+            let each = unit(activate(heard, Activation::LeakyRelu(SLOPE)), width);
+            averaged(add_row(each, &layer.bias))
+        } else {
+            add_row(averaged(heard), &layer.bias)
+        };
+        if let Some(own) = &layer.own {
+            y = add(y, x.through(own, None, T::default()));
+        }
+        match (&layer.residual, x) {
+            (Some(residual), _) => add(y, x.through(residual, None, T::default())),
+            (None, Input::Computed(x)) if self.config.residual => add(y, x.retaped::<T>()),
+            (None, Input::Constant(x)) if self.config.residual => add(y, x.retaped::<T>()),
+            _ => y,
+        }
+    }
+
+    /// Every tensor by name.
+    pub fn list<'a>(&'a mut self, at: &str, list: &mut List<'a>) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let Layer { weight, bias, own, attention, residual } = layer;
+            let at = format!("{at}.layers.{index}");
+            list.push(&format!("{at}.weight"), weight);
+            list.push(&format!("{at}.bias"), bias);
+            if let Some(own) = own {
+                list.push(&format!("{at}.own"), own);
+            }
+            if let Some([from, to]) = attention {
+                list.push(&format!("{at}.attention_from"), from);
+                list.push(&format!("{at}.attention_to"), to);
+            }
+            if let Some(residual) = residual {
+                list.push(&format!("{at}.residual"), residual);
+            }
+        }
+    }
+}

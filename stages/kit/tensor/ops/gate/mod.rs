@@ -1,0 +1,48 @@
+//! A mixture of two that a third decides, element by element.
+//!
+//! y = s a + (1 - s) b, s = σ(z) = 1 / (1 + e⁻ᶻ). Backward: da = s dy, db = (1 - s) dy, dz = s (1 - s) (a - b) dy.
+
+mod cpu;
+
+use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::{Tensor, buffer, shape, values};
+use dfdx::tensor::SplitTape;
+
+/// Mixes `a` and `b`; a large `z` takes `a`. Prereq: equal shapes, three tensors.
+pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
+    assert!(shape(&z) == shape(&a) && shape(&a) == shape(&b), "the shapes of a mixture");
+    let shape = shape(&z);
+    let (z, tape) = z.split_tape();
+    let (a, tape_a) = a.split_tape();
+    let (b, tape_b) = b.split_tape();
+    let device = z.device().clone();
+    let mut share = buffer::copy(&device, values(&z));
+    let mut y = buffer::zeros(&device, share.len());
+    cpu::forward(&mut y, &mut share, values(&a), values(&b));
+    record(&device, tape.merge(tape_a).merge(tape_b), y, shape, move |flowing, gradients| {
+        let (mut dz, mut da, mut db) = (take(gradients, &z), take(gradients, &a), take(gradients, &b));
+        cpu::backward([&mut dz, &mut da, &mut db], flowing, &share, values(&a), values(&b));
+        put(gradients, &z, dz);
+        put(gradients, &a, da);
+        put(gradients, &b, db);
+        buffer::recycle(z.device(), share);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gate;
+    use crate::kit::tensor::testing::{check_gradients, weighted_sum};
+    use crate::kit::tensor::{device, tensor, values};
+
+    #[test]
+    fn the_gate_decides() {
+        let device = device();
+        let row = |values: [f32; 3]| tensor(&device, values.to_vec(), 1, 3);
+        let y = gate(row([-50.0, 0.0, 50.0]), row([1.0, 1.0, 1.0]), row([3.0, 3.0, 3.0]));
+        assert_eq!(values(&y), [3.0, 2.0, 1.0]);
+        check_gradients(&[(3, 4), (3, 4), (3, 4)], 2e-3, |t| {
+            weighted_sum(gate(t[0].retaped(), t[1].retaped(), t[2].retaped()))
+        });
+    }
+}

@@ -1,0 +1,292 @@
+//! `stack`: labels, and what expression adds to them.
+
+mod describe;
+mod groups;
+
+use crate::code;
+use crate::kit::candidates::Pair;
+use crate::kit::columns::Columns;
+use crate::kit::embeddings::{self, Embeddings};
+use crate::kit::labels::{self, Evidence, FOLDS, Folds, Labelled, Problem, Unseen};
+use crate::kit::logistic::{Logistic, sigmoid};
+use crate::kit::scores::{self, Score};
+use crate::kit::trees::Features;
+use crate::kit::trees::outputs::Outputs;
+use crate::kit::{cells, genes, pairs};
+use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use anyhow::{Result, bail};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// The kind itself.
+pub const KIND: Kind = Kind::of::<Stack>(
+    "stack",
+    "scores the pairs that are not for training by their labels and by what the targets' expression adds",
+    Slots::Named(&[
+        Slot { name: "data", about: "cells and genes, normalised", required: true },
+        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot { name: "gene_embeddings", about: "vectors of genes, as further features", required: false },
+        Slot {
+            name: "scores",
+            about: "scores of another method, weighed on the pairs for validation",
+            required: false,
+        },
+    ]),
+    code::STACK,
+);
+
+/// Labels know how often a TF regulates and how often a target is regulated; expression, which targets are like those
+/// that a TF is known to have. A forest learns that for all TFs at once, never from the target that it is asked about;
+/// a logistic regression, fitted out of fold, weighs both. A gene without labels is scored by what is left.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Stack {
+    /// How many trees learn from expression.
+    trees: usize,
+    /// The fewest genes that a leaf may have.
+    leaf: usize,
+    /// The share of the features that is tried at each node.
+    share: f64,
+    /// Another seed draws other folds and grows other trees.
+    seed: u64,
+}
+
+impl Default for Stack {
+    fn default() -> Stack {
+        Stack { trees: 300, leaf: 5, share: 0.3, seed: 0 }
+    }
+}
+
+impl Stage for Stack {
+    fn run(&self, io: &Io) -> Result<()> {
+        if self.trees == 0 || self.leaf == 0 {
+            bail!("`trees` is {} and `leaf` {}; give at least 1 of each", self.trees, self.leaf);
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            bail!("`share` is {}; give a share above 0, up to 1", self.share);
+        }
+        let problem = Problem::read(&io.input("split")?.join(pairs::FILE))?;
+        let (known, wanted) = (problem.known(), problem.wanted());
+        let folds = Folds::draw(&problem, &known, self.seed);
+        let mut log_odds = match self.expression(&problem, &known, &folds, io)? {
+            Some(expression) => labels::stack(&problem, &wanted, &folds, |evidence, unseen, pair| {
+                expression.of(evidence, unseen, pair)
+            }),
+            None => labels::stack(&problem, &wanted, &folds, |_, _, _| Vec::new()),
+        };
+        if let Some(other) = io.optional_input("scores") {
+            weigh(&mut log_odds, &problem, &wanted, &other.join(scores::FILE))?;
+        }
+        let score = |(pair, log_odds): (&Labelled, f64)| Score {
+            tf: problem.tfs[pair.tf].clone(),
+            target: problem.targets[pair.target].clone(),
+            score: sigmoid(log_odds),
+        };
+        scores::write(&io.out(scores::FILE), &wanted.iter().zip(log_odds).map(score).collect::<Vec<_>>())
+    }
+}
+
+/// What expression tells of pairs. Not how TF and target go together: weighed beside this, that lost what it had gained
+/// by chance.
+struct Expression {
+    /// By target: its row, where the data has it.
+    rows: Vec<Option<usize>>,
+    /// By row, then TF: by how many standard deviations the label should be above the TF's rate, from labels of other
+    /// genes.
+    surplus: Vec<f64>,
+    /// TFs that have labels.
+    seen: Vec<bool>,
+}
+
+impl Expression {
+    /// How many numbers describe a pair.
+    const WIDTH: usize = 3;
+
+    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds, and what those
+    /// of its neighbours say.
+    fn of(&self, evidence: &Evidence, unseen: Unseen, pair: &Labelled) -> Vec<f64> {
+        let Some(target) = self.rows[pair.target] else { return vec![0.0; Expression::WIDTH] };
+        let tfs = self.seen.len();
+        let surplus = &self.surplus[target * tfs..][..tfs];
+        let own = match unseen {
+            Unseen::Neither | Unseen::Target => surplus[pair.tf],
+            // Of a TF without labels, that of all others.
+            Unseen::Tf | Unseen::Both => {
+                let others = || (0..tfs).filter(|tf| self.seen[*tf] && *tf != pair.tf);
+                others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
+            }
+        };
+        let neighbours = evidence.from_neighbours(pair.tf, surplus);
+        vec![own, own / evidence.deviation(pair.tf), neighbours]
+    }
+}
+
+impl Stack {
+    /// Nothing, and told, where there are no cells.
+    fn expression(
+        &self,
+        problem: &Problem,
+        known: &[Labelled],
+        folds: &Folds,
+        io: &Io,
+    ) -> Result<Option<Expression>> {
+        let data = io.input("data")?;
+        let path = data.join(cells::FILE);
+        if !path.exists() {
+            io.warn("the data has no cells: pairs are scored by labels alone");
+            return Ok(None);
+        }
+        let names = genes::read(&data.join(genes::FILE))?;
+        let asked: BTreeSet<&String> = problem.targets.iter().collect();
+        let wanted: Vec<bool> = names.iter().map(|name| asked.contains(name)).collect();
+        let mut columns = Columns::read(&path, &wanted, || Ok(io.check_stop()?))?;
+        let mut kept = wanted.iter();
+        columns.genes.retain(|_| *kept.next().expect("as many columns as genes"));
+        let names: Vec<String> =
+            names.into_iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(name, _)| name).collect();
+        if names.len() < asked.len() {
+            let (lacking, all) = (asked.len() - names.len(), asked.len());
+            io.warn(format!(
+                "the data lacks {lacking} of {all} targets of the split: labels alone score them"
+            ));
+        }
+        if names.is_empty() || columns.ids.len() < 2 {
+            bail!(
+                "the data has {} cells and {} targets of the split; it takes at least 2 cells and 1 target",
+                columns.ids.len(),
+                names.len()
+            );
+        }
+        let groups = groups::of_cells(data, &columns.ids)?;
+        io.note(format!("{} targets in {} groups of cells", names.len(), groups.count));
+        let vectors =
+            io.optional_input("gene_embeddings").map(|path| vectors(path, &names, io)).transpose()?;
+        let features = describe::describe(&columns, &groups, vectors);
+        io.check_stop()?;
+        let places: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+        let rows: Vec<Option<usize>> =
+            problem.targets.iter().map(|name| places.get(name.as_str()).copied()).collect();
+        let mut seen = vec![false; problem.tfs.len()];
+        known.iter().for_each(|pair| seen[pair.tf] = true);
+        let targets = Targets { problem, known, folds, rows: &rows };
+        let surplus = self.surplus(&features, &targets, io)?;
+        Ok(Some(Expression { rows, surplus, seen }))
+    }
+
+    /// Each gene with labels by the forest that was grown without its fold; any other by all of them.
+    fn surplus(&self, features: &Features, targets: &Targets, io: &Io) -> Result<Vec<f64>> {
+        let (rows, tfs) = (features.samples(), targets.problem.tfs.len());
+        let evidence = Evidence::of(targets.problem, targets.known);
+        let labels = targets.beyond_rates(&evidence, rows);
+        let folds = targets.folds_of_rows(rows);
+        let forest = Outputs { trees: self.trees, leaf: self.leaf, share: self.share };
+        let mut found = vec![0.0; rows * tfs];
+        for fold in 0..FOLDS {
+            io.check_stop()?;
+            let others: Vec<u32> = (0..rows as u32)
+                .filter(|row| folds[*row as usize].is_some_and(|of_row| of_row != fold))
+                .collect();
+            if !others.is_empty() {
+                let predicted = forest.predict(features, &others, &labels, tfs, self.seed + fold as u64);
+                for (row, of_row) in folds.iter().enumerate() {
+                    let share = match of_row {
+                        Some(of_row) if *of_row == fold => 1.0,
+                        Some(_) => continue,
+                        None => 1.0 / FOLDS as f64,
+                    };
+                    let values = &predicted[row * tfs..][..tfs];
+                    let sums = &mut found[row * tfs..][..tfs];
+                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value);
+                }
+            }
+            io.progress(fold as u64 + 1, FOLDS as u64);
+        }
+        let deviations: Vec<f64> = (0..tfs).map(|tf| evidence.deviation(tf)).collect();
+        found.chunks_exact_mut(tfs).for_each(|row| {
+            row.iter_mut().zip(&deviations).for_each(|(value, deviation)| *value /= deviation);
+        });
+        Ok(found)
+    }
+}
+
+/// The targets with labels, as rows of the description.
+struct Targets<'a> {
+    problem: &'a Problem,
+    known: &'a [Labelled],
+    folds: &'a Folds,
+    rows: &'a [Option<usize>],
+}
+
+impl Targets<'_> {
+    /// By row, then TF: the label less the TF's rate; 0 where it is not known. Not in standard deviations, for those of
+    /// TFs with few edges are mostly noise, and would be what a forest learns first.
+    fn beyond_rates(&self, evidence: &Evidence, rows: usize) -> Vec<f64> {
+        let tfs = self.problem.tfs.len();
+        let mut beyond = vec![0.0; rows * tfs];
+        for pair in self.known {
+            if let Some(row) = self.rows[pair.target] {
+                beyond[row * tfs + pair.tf] = f64::from(u8::from(pair.label)) - evidence.rate(pair.tf);
+            }
+        }
+        beyond
+    }
+
+    /// The fold of each row that has labels.
+    fn folds_of_rows(&self, rows: usize) -> Vec<Option<usize>> {
+        let mut folds = vec![None; rows];
+        for pair in self.known {
+            if let Some(row) = self.rows[pair.target] {
+                folds[row] = Some(self.folds.of_target(pair.target));
+            }
+        }
+        folds
+    }
+}
+
+/// The vectors of the genes; those that lack one have zeros.
+fn vectors(folder: &Path, names: &[String], io: &Io) -> Result<Embeddings> {
+    let found = Embeddings::read(&folder.join(embeddings::FILE))?;
+    let places: HashMap<&str, usize> = found.names.iter().map(String::as_str).zip(0..).collect();
+    let mut values = vec![0.0; names.len() * found.dimensions];
+    let mut lacking = 0;
+    for (name, vector) in names.iter().zip(values.chunks_exact_mut(found.dimensions.max(1))) {
+        match places.get(name.as_str()) {
+            Some(place) => {
+                vector.copy_from_slice(&found.values[place * found.dimensions..][..found.dimensions])
+            }
+            None => lacking += 1,
+        }
+    }
+    if lacking > 0 {
+        io.warn(format!("{lacking} of {} genes have no vector among the gene embeddings", names.len()));
+    }
+    Ok(Embeddings { names: names.to_vec(), dimensions: found.dimensions, values })
+}
+
+/// Weighs another method's scores beside ours, on the pairs for validation: a method that was fitted to the pairs for
+/// training looks better there than it is.
+fn weigh(log_odds: &mut [f64], problem: &Problem, wanted: &[Labelled], path: &Path) -> Result<()> {
+    let numbers = |names: &[String]| -> HashMap<String, usize> { names.iter().cloned().zip(0..).collect() };
+    let (tfs, targets) = (numbers(&problem.tfs), numbers(&problem.targets));
+    let mut others: HashMap<Pair, f64> = HashMap::new();
+    for Score { tf, target, score } in scores::read(path)? {
+        if let (Some(tf), Some(target)) = (tfs.get(&tf), targets.get(&target)) {
+            others.insert((*tf as u32, *target as u32), score.abs());
+        }
+    }
+    let row = |(pair, log_odds): (&Labelled, &f64)| {
+        let other = others.get(&(pair.tf as u32, pair.target as u32)).copied().unwrap_or(0.0);
+        [*log_odds, other]
+    };
+    let rows: Vec<[f64; 2]> = wanted.iter().zip(log_odds.iter()).map(row).collect();
+    let judging = || wanted.iter().zip(&rows).filter(|(pair, _)| pair.part == pairs::Part::Validation);
+    let labels: Vec<bool> = judging().map(|(pair, _)| pair.label).collect();
+    if !(labels.contains(&true) && labels.contains(&false)) {
+        bail!("the part `validation` lacks edges or other pairs; it takes both to weigh the input `scores`");
+    }
+    let model = Logistic::fit(&judging().flat_map(|(_, row)| *row).collect::<Vec<_>>(), 2, &labels);
+    log_odds.iter_mut().zip(&rows).for_each(|(log_odds, row)| *log_odds = model.log_odds(row));
+    Ok(())
+}
