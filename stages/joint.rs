@@ -160,7 +160,7 @@ impl Default for Pooling {
 
 impl Default for Fusion {
     fn default() -> Fusion {
-        Fusion { form: FusionForm::Concatenate, width: 64, dropout: 0.1 }
+        Fusion { form: FusionForm::Concatenate, width: 16, dropout: 0.5 }
     }
 }
 
