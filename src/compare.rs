@@ -25,7 +25,7 @@ use indexmap::{IndexMap, IndexSet};
 use judging::Judging;
 use petgraph::graph::NodeIndex;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// The axis of the variants, as the command line names it.
@@ -151,6 +151,15 @@ pub struct Finding {
     pub explained: bool,
 }
 
+impl Block {
+    /// The metrics, by their place, of which some row has a value.
+    pub fn metrics(&self) -> Vec<usize> {
+        let count = self.rows.first().map_or(0, |row| row.cells.len());
+        let has = |metric: &usize| self.rows.iter().any(|row| !row.cells[*metric].readings.is_empty());
+        (0..count).filter(has).collect()
+    }
+}
+
 impl Cell {
     /// The values alone.
     pub fn values(&self) -> Vec<f64> {
@@ -160,6 +169,11 @@ impl Cell {
     /// Their mean.
     pub fn mean(&self) -> Option<f64> {
         statistics::mean(&self.values())
+    }
+
+    /// Whether it holds one value several times, which says no more than once would.
+    pub fn is_steady(&self) -> bool {
+        matches!(&self.readings[..], [first, _, ..] if self.readings.iter().all(|reading| reading.value == first.value))
     }
 
     /// Their spread.
@@ -178,12 +192,17 @@ pub fn compare(survey: &Survey<'_>, store: &Store, request: &Request) -> Result<
 impl Comparison {
     fn of(graph: &Graph, judging: Judging, request: &Request) -> Result<Comparison> {
         let settings = graph.compare.clone().unwrap_or_default();
-        let Judging { judged, missing } = judging;
+        let Judging { mut judged, mut missing } = judging;
         if judged.is_empty() {
             return Err(nothing(graph, &missing));
         }
-        let axes = Axes::of(graph, &judged, &missing, &settings, request)?;
         let metrics = columns(&judged, &settings, request)?;
+        // A stage that measures something else, a training say, is no judge here.
+        judged.retain(|judged| metrics.iter().any(|column| judged.metrics.contains_key(&column.name)));
+        let stages: HashSet<&str> =
+            judged.iter().map(|judged| graph.steps[judged.node].stage.as_str()).collect();
+        missing.retain(|missing| stages.contains(graph.steps[missing.node].stage.as_str()));
+        let axes = Axes::of(graph, &judged, &missing, &settings, request)?;
         let mut gathered: IndexMap<Vec<Option<String>>, IndexMap<String, Vec<Use<'_>>>> = IndexMap::new();
         let all = judged.iter().map(|judged| (judged.node, Some(judged)));
         let mut all: Vec<_> = all.chain(missing.iter().map(|missing| (missing.node, None))).collect();
@@ -211,7 +230,18 @@ impl Comparison {
             warnings: Vec::new(),
         };
         let mut shown = IndexSet::new();
+        let mut empty: IndexMap<String, Vec<String>> = IndexMap::new();
+        let why: HashMap<NodeIndex, &str> =
+            missing.iter().map(|missing| (missing.node, missing.why.as_str())).collect();
         for (values, mut rows) in gathered {
+            let uses = || rows.values().flatten();
+            if uses().all(|used| used.judged.is_none()) && !axes.block.is_empty() {
+                // A table without a number would say no more than this one line.
+                let title: Vec<String> = values.into_iter().flatten().collect();
+                let why = uses().find_map(|used| why.get(&used.node)).copied().unwrap_or_default();
+                empty.entry(why.to_owned()).or_default().push(title.join(" "));
+                continue;
+            }
             if axes.rows == VARIANT {
                 rows.sort_by_key(|name, _| graph.variants.iter().position(|variant| variant == name));
             }
@@ -229,6 +259,14 @@ impl Comparison {
             .all(|block| block.rows.iter().all(|row| row.cells.iter().all(|cell| cell.readings.is_empty())))
         {
             return Err(nothing(graph, &missing));
+        }
+        for (why, titles) in empty {
+            let (what, are) = (axes.block.join(" "), if titles.len() == 1 { "is" } else { "are" });
+            let told = format!(
+                "{what} {} {are} left out, since nothing of it is there: it {why}",
+                titles.join(", ")
+            );
+            comparison.notes.push(told);
         }
         comparison.missing = missing.into_iter().filter(|missing| shown.contains(&missing.node)).collect();
         correct(&mut comparison.blocks);
@@ -315,14 +353,36 @@ impl Comparison {
             self.notes.push(format!("one value each has no spread, so no row is called best{how}"));
         }
         let with_p = rows().flat_map(|row| &row.cells).filter_map(|cell| cell.difference.as_ref());
-        if let Some(pairs) = with_p.map(|difference| difference.pairs).max().filter(|pairs| *pairs < 6) {
+        if let Some(pairs) =
+            with_p.map(|difference| difference.pairs).max().filter(|pairs| (2..6).contains(pairs))
+        {
             let least = 2.0 / f64::from(1u32 << pairs);
             self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
         }
-        let apart = rows().filter_map(|row| {
-            Some(format!("{} is not held against the others: {}", row.name, row.apart.as_ref()?))
-        });
-        let apart: IndexSet<String> = apart.collect();
+        let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
+        for row in rows() {
+            if let Some(why) = &row.apart {
+                apart.entry(why).or_default().insert(&row.name);
+            }
+        }
+        let apart: Vec<String> = apart
+            .iter()
+            .map(|(why, names)| {
+                let verb = if names.len() == 1 { "is" } else { "are" };
+                let names: Vec<&str> = names.iter().copied().collect();
+                format!("{} {verb} not held against the others: {why}", names.join(", "))
+            })
+            .collect();
+        let steady = rows().filter(|row| row.cells.iter().all(Cell::is_steady)).map(|row| row.name.as_str());
+        let steady: IndexSet<&str> = steady.collect();
+        if !steady.is_empty() {
+            let names: Vec<&str> = steady.into_iter().collect();
+            self.notes.push(format!(
+                "{} gives the same values for every {}, which between rows like that count as one",
+                names.join(", "),
+                self.over.join(" and ")
+            ));
+        }
         let mut explained: IndexMap<(&str, &str), Vec<&str>> = IndexMap::new();
         for finding in
             self.blocks.iter().flat_map(|block| &block.controls).filter(|finding| finding.explained)
@@ -591,8 +651,16 @@ fn cell(uses: &[Use<'_>], metric: &str) -> Cell {
 }
 
 /// The differences of two rows at the points that both have; what does not depend on an axis stands for
-/// every value of it.
+/// every value of it. Of two rows that never vary, one pair says it all.
 fn paired(one: &Cell, other: &Cell) -> Vec<f64> {
+    let mut differences = all_paired(one, other);
+    if one.is_steady() && other.is_steady() {
+        differences.truncate(1);
+    }
+    differences
+}
+
+fn all_paired(one: &Cell, other: &Cell) -> Vec<f64> {
     let mut exact: HashMap<&[Option<String>], f64> = HashMap::with_capacity(other.readings.len());
     exact.extend(other.readings.iter().map(|reading| (&*reading.point, reading.value)));
     let meets =

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | text, `x`, `y` | curves |
 //! | `step`, `epoch`, `batch` or `iteration`, and numbers | a history |
-//! | text, text, one fraction | links, each with a weight |
+//! | text, text, one fraction called `share` | how evenly many divide themselves among others: weights, the mean share of each |
+//! | text, text, another fraction | links, each with a weight |
 //! | text, list of fractions | vectors |
 //! | text, text | labels |
 //! | text, one fraction | weights |
@@ -19,6 +20,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use stages::disk::fault;
 use stages::kit::table::Batches;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -68,6 +70,8 @@ pub enum Sort {
     Labels,
     /// [`Exhibit::Weights`].
     Weights,
+    /// [`Exhibit::Weights`], as means of shares.
+    Shares,
     /// [`Exhibit::Measures`].
     Measures,
     /// [`Exhibit::Layers`].
@@ -75,13 +79,14 @@ pub enum Sort {
 }
 
 /// Every sort.
-pub const ALL: [Sort; 8] = [
+pub const ALL: [Sort; 9] = [
     Sort::Curves,
     Sort::History,
     Sort::Links,
     Sort::Vectors,
     Sort::Labels,
     Sort::Weights,
+    Sort::Shares,
     Sort::Measures,
     Sort::Layers,
 ];
@@ -154,6 +159,7 @@ fn of_table(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
         Some(Sort::Vectors) => vectors(batches).map(Some),
         Some(Sort::Labels) => labels(batches),
         Some(Sort::Weights) => weights(batches),
+        Some(Sort::Shares) => shares(batches),
         Some(Sort::Measures) => measures(batches),
         Some(Sort::Layers) | None => Ok(None),
     }
@@ -171,6 +177,7 @@ fn sort(schema: &Schema) -> Option<Sort> {
         }
         // What compares methods has its own place.
         [Holds::Text, ..] if names[0] == "metric" => None,
+        [Holds::Text, Holds::Text, Holds::Fraction] if names[2] == "share" => Some(Sort::Shares),
         [Holds::Text, Holds::Text, Holds::Fraction] => Some(Sort::Links),
         [Holds::Text, Holds::Fractions] => Some(Sort::Vectors),
         [Holds::Text, Holds::Text] => Some(Sort::Labels),
@@ -215,7 +222,8 @@ fn history(batches: Batches) -> Result<Exhibit> {
         let batch = batch?;
         history.steps.extend(floats(&batch, along)?);
         for (column, name) in names.iter().enumerate() {
-            if column != along && matches!(kinds[column], Holds::Whole | Holds::Fraction) {
+            // Whole numbers count along: epochs, examples.
+            if column != along && kinds[column] == Holds::Fraction {
                 history.columns.entry(name.clone()).or_default().extend(floats(&batch, column)?);
             }
         }
@@ -299,6 +307,37 @@ fn labels(batches: Batches) -> Result<Option<Exhibit>> {
 fn weights(batches: Batches) -> Result<Option<Exhibit>> {
     let rows = rows(batches, |batch| Ok(texts(batch, 0)?.into_iter().zip(floats(batch, 1)?).collect()))?;
     Ok(rows.map(Exhibit::Weights))
+}
+
+/// The mean share of each name in the second column, over the names in the first.
+fn shares(batches: Batches) -> Result<Option<Exhibit>> {
+    let mut sums: HashMap<String, f64> = HashMap::new();
+    let mut dividing: HashSet<String> = HashSet::new();
+    let mut rows = 0;
+    for batch in batches {
+        let batch = batch?;
+        rows += batch.num_rows();
+        if rows > MOST_ROWS {
+            return Ok(None);
+        }
+        let [from, to] = [0, 1].map(|column| cast(batch.column(column), &DataType::Utf8));
+        let (from, to) = (from?, to?);
+        let (from, to) = (from.as_string::<i32>(), to.as_string::<i32>());
+        for (row, share) in floats(&batch, 2)?.into_iter().enumerate().filter(|(_, share)| share.is_finite())
+        {
+            if !dividing.contains(from.value(row)) {
+                dividing.insert(from.value(row).to_owned());
+            }
+            match sums.get_mut(to.value(row)) {
+                Some(sum) => *sum += share,
+                None => drop(sums.insert(to.value(row).to_owned(), share)),
+            }
+        }
+    }
+    let mut means: Vec<(String, f64)> =
+        sums.into_iter().map(|(name, sum)| (name, sum / dividing.len().max(1) as f64)).collect();
+    means.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Some(Exhibit::Weights(means)))
 }
 
 fn measures(batches: Batches) -> Result<Option<Exhibit>> {

@@ -14,7 +14,7 @@ use std::fmt::Write;
 /// Units of the drawing; a figure is as wide as a phone's page.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 52.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -187,7 +187,7 @@ fn axes(svg: &mut String, x: Scale, y: Option<Scale>, labels: [&str; 2]) {
         put(
             svg,
             format_args!(
-                "<text transform=\"translate(13 {middle:.1}) rotate(-90)\" text-anchor=\"middle\">{beside}</text>\n"
+                "<text transform=\"translate(12 {middle:.1}) rotate(-90)\" text-anchor=\"middle\">{beside}</text>\n"
             ),
         );
     }

@@ -103,15 +103,30 @@ impl<'a> Report<'a> {
         Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
     }
 
-    /// The row that a reader asks about first: the best that is no control, by the first metric.
-    pub fn leading(&self) -> Option<(&compare::Block, &compare::Row)> {
+    /// The row that a reader asks about first: the best that is no control, by the first metric of the
+    /// first block that has one.
+    pub fn leading(&self) -> Option<Leading<'_>> {
         let comparison = self.comparison.as_ref().ok()?;
-        let block = comparison.blocks.first()?;
-        let sign = if comparison.metrics.first()?.lower_is_better { -1.0 } else { 1.0 };
-        let rows = block.rows.iter().filter(|row| !row.control && row.apart.is_none());
-        let valued = rows.filter_map(|row| Some((row, sign * row.cells.first()?.mean()?)));
-        valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(row, _)| (block, row))
+        comparison.blocks.iter().find_map(|block| {
+            let metric = *block.metrics().first()?;
+            let sign = if comparison.metrics[metric].lower_is_better { -1.0 } else { 1.0 };
+            let rows = block.rows.iter().filter(|row| !row.control && row.apart.is_none());
+            let valued = rows.filter_map(|row| Some((row, sign * row.cells[metric].mean()?)));
+            let (row, _) = valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            Some(Leading { block, row, metric })
+        })
     }
+}
+
+/// The row that a reader asks about first.
+#[derive(Clone, Copy)]
+pub struct Leading<'r> {
+    /// Where it stands.
+    pub block: &'r compare::Block,
+    /// The row.
+    pub row: &'r compare::Row,
+    /// The place of the metric that it leads in.
+    pub metric: usize,
 }
 
 /// A step and all that it needs, each after its inputs.
@@ -129,6 +144,27 @@ pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
     found
 }
 
+/// A step, all that it needs, and what else the same variant makes of that at the same point: what a
+/// model found beside what it is judged by.
+pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
+    let mut found = above(graph, node);
+    let mut included: HashSet<NodeIndex> = found.iter().copied().collect();
+    let axes: HashMap<&str, &str> =
+        graph.steps[node].axes.iter().map(|(axis, label)| (axis.as_str(), label.as_str())).collect();
+    for &step in &graph.order {
+        let of = &graph.steps[step];
+        let ours = graph.variants.is_empty() || of.variants.iter().any(|name| name == variant);
+        let here =
+            of.axes.iter().all(|(axis, label)| axes.get(axis.as_str()).is_none_or(|here| here == label));
+        let mut producers = graph.steps.neighbors_directed(step, Direction::Incoming).peekable();
+        let follows = producers.peek().is_some() && producers.all(|producer| included.contains(&producer));
+        if ours && here && follows && included.insert(step) {
+            found.push(step);
+        }
+    }
+    found
+}
+
 /// Reads what figures are made of: of judging steps what they found, of what leads to the first point of
 /// the first block's rows everything, and of all the rest the histories.
 fn look(
@@ -142,13 +178,16 @@ fn look(
     match comparison {
         Some(comparison) => {
             for row in comparison.blocks.iter().take(1).flat_map(|block| &block.rows) {
-                for node in row.steps.iter().take(1).flat_map(|node| above(graph, *node)) {
+                for node in row.steps.iter().take(1).flat_map(|node| around(graph, *node, &row.name)) {
                     wanted.insert(node, &exhibit::ALL);
                 }
             }
             for row in comparison.blocks.iter().flat_map(|block| &block.rows) {
                 for node in &row.steps {
-                    wanted.insert(*node, &[Sort::Curves, Sort::Measures]);
+                    let sorts = wanted.entry(*node).or_insert(&[]);
+                    if sorts.len() < exhibit::ALL.len() {
+                        *sorts = &[Sort::Curves, Sort::Measures, Sort::History];
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@ use crate::code;
 use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
 use crate::kit::model::saved::Saved;
 use crate::kit::random::Random;
+use crate::kit::tensor::ops::favor::Stabiliser;
 use crate::kit::tensor::{Untaped, device, values};
 use crate::kit::tokens::{About, TokenReader};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -90,7 +91,11 @@ impl Stage for Embed {
             Pool::Genes => Sink::Cells(Writer::create(&path, width)?),
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
-        let batch = self.batch.unwrap_or((GENES_AT_ONCE / (about.genes + 1)).clamp(1, 64));
+        let batch = match saved.card.performer.stabiliser {
+            Stabiliser::Row => self.batch.unwrap_or((GENES_AT_ONCE / (about.genes + 1)).clamp(1, 64)),
+            // There a cell's vectors depend on its batch mates, and a batch may change no result.
+            Stabiliser::Batch => 1,
+        };
         let (mut ids, mut tokens) = (Vec::new(), Vec::new());
         let (mut seen, mut done) = (0, 0);
         for cells in reader {

@@ -4,6 +4,7 @@
 //! a_c = softmax_c(w · tanh(W h_c)), as in attention pooling for sets (Ilse et al. 2018). GENELink and GNNLink are
 //! settings of the same kind.
 
+mod beside;
 mod inputs;
 mod learner;
 mod model;
@@ -21,6 +22,7 @@ use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
 use arrow::array::{Float32Array, StringArray};
+use beside::{Beside, Known};
 use inputs::{Genes, Labels};
 use learner::Network;
 use model::Model;
@@ -67,6 +69,8 @@ struct Joint {
     fusion: Fusion,
     /// How a pair is scored.
     scorer: scorer::Config,
+    /// What the scorer is told of a pair beside its two genes.
+    beside: beside::Config,
     /// Leaves the edges of a batch out of the graph while the batch is learned: the model may not look up its answers.
     hide: bool,
     /// How much more an edge counts than another pair; null makes both classes count alike.
@@ -156,7 +160,7 @@ impl Default for Pooling {
 
 impl Default for Fusion {
     fn default() -> Fusion {
-        Fusion { form: FusionForm::Concatenate, width: 64, dropout: 0.1 }
+        Fusion { form: FusionForm::Concatenate, width: 16, dropout: 0.5 }
     }
 }
 
@@ -169,6 +173,7 @@ impl Default for Joint {
             pooling: Pooling::default(),
             fusion: Fusion::default(),
             scorer: scorer::Config::default(),
+            beside: beside::Config::default(),
             hide: true,
             positive_weight: Some(1.0),
             select: Select::AveragePrecision,
@@ -186,7 +191,9 @@ impl Stage for Joint {
         let labels = Labels::read(self, io)?;
         let genes = Genes::read(self, &device, io)?;
         let model = Model::new(self, &device, &genes, &labels);
-        let mut network = Network::new(self, model, &genes, &labels);
+        let known = Known::new(&labels, self.seed);
+        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known);
+        let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
         let trained = self.training.run(&mut network, self.seed, io)?;
         match trained.validation_loss {
             Some(loss) => {
@@ -199,7 +206,7 @@ impl Stage for Joint {
         let mut model = network.into_model();
         let encoded: Tensor = model.encode(&genes, &messages, &mut Draws::none(), Untaped);
         write_embeddings(&labels.names, &encoded, io)?;
-        write_scores(self, &model, encoded, &labels, io)?;
+        write_scores(self, &model, encoded, &labels, beside.as_ref(), io)?;
         if let (Some(shares), Some(cells)) = (model.attention(&genes), genes.cells()) {
             write_attention(&labels.names, cells, &shares, io)?;
         }
@@ -235,6 +242,7 @@ impl Joint {
             ("pooling.width", self.pooling.width),
             ("pooling.most_cells", self.pooling.most_cells),
             ("fusion.width", self.fusion.width),
+            ("beside.width", self.beside.width),
         ] {
             if value == 0 {
                 bail!("`{name}` is 0; give a whole number above 0");
@@ -264,7 +272,14 @@ fn write_embeddings(names: &[String], encoded: &Tensor, io: &Io) -> Result<()> {
 }
 
 /// Each TF of the split with every other gene, by their names.
-fn write_scores(joint: &Joint, model: &Model, encoded: Tensor, labels: &Labels, io: &Io) -> Result<()> {
+fn write_scores(
+    joint: &Joint,
+    model: &Model,
+    encoded: Tensor,
+    labels: &Labels,
+    beside: Option<&Beside>,
+    io: &Io,
+) -> Result<()> {
     let sides = model.sides(encoded, &mut joint.test_draws());
     let name = |gene: &u32| labels.names[*gene as usize].as_str();
     let mut genes: Vec<u32> = (0..labels.names.len() as u32).collect();
@@ -274,7 +289,7 @@ fn write_scores(joint: &Joint, model: &Model, encoded: Tensor, labels: &Labels, 
         io.check_stop()?;
         let pairs: Vec<(u32, u32)> =
             genes.iter().filter(|gene| *gene != tf).map(|target| (*tf, *target)).collect();
-        let logits = model.logits(&sides, &pairs);
+        let logits = model.logits(&sides, &pairs, beside);
         let likely = |logit: &f32| 1.0 / (1.0 + libm::exp(-f64::from(*logit)));
         let scored = pairs.iter().map(|(_, target)| name(target)).zip(logits.iter().map(likely));
         writer.push(name(tf), scored)?;

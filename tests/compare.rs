@@ -81,6 +81,20 @@ fn a_difference_within_its_error_is_not_called_best() {
 }
 
 #[test]
+fn the_same_value_five_times_is_one_value() {
+    let project = ablation();
+    project.edit("plus: 0.01", "plus: 0.02");
+    project.edit("plus: 0.03", "plus: 0.02");
+    project.run_well(&[]);
+    let comparison = project.json(&["compare", "p.yaml"]);
+    let better = &row(&comparison, "much")["metrics"]["auroc"];
+    assert_eq!((better["n"].as_i64(), better["best"].as_bool()), (Some(3), Some(false)));
+    assert_eq!(better["difference"]["pairs"], 1);
+    let note = comparison["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("plain, better, much, shuffled gives the same values for every seed"), "{note}");
+}
+
+#[test]
 fn a_control_that_does_as_well_is_told() {
     let project = ablation();
     let text = project.cli(&["compare", "p.yaml"]).exits(0).stdout.clone();
@@ -168,6 +182,27 @@ fn what_is_missing_or_damaged_is_named_and_never_made_up() {
     let text = project.cli(&["compare", "p.yaml", "--set", "other=0.3"]).stdout;
     assert!(text.contains("missing: judge[seed=1] waits for scores[seed=1]"), "{text}");
     assert!(text.contains("plain      0  –"), "{text}");
+}
+
+#[test]
+fn a_table_without_a_number_is_one_line() {
+    let project = ablation();
+    project
+        .edit("matrix: {seed", "matrix: {data: [{name: here, path: here}, {name: there, path: there}], seed");
+    project.edit(
+        "pairs: {kind: command, with",
+        "pairs: {kind: command, in: {data: {file: '{data.path}', optional: 'download it'}}, with",
+    );
+    project.write("here", "x\n");
+    project.run_well(&[]);
+    let comparison = project.json(&["compare", "p.yaml"]);
+    assert_eq!(comparison["blocks"].as_array().unwrap().len(), 1);
+    assert_eq!(comparison["missing"], serde_json::json!([]));
+    let notes = comparison["notes"].to_string();
+    assert!(
+        notes.contains("data there is left out, since nothing of it is there: it is absent: download it"),
+        "{notes}"
+    );
 }
 
 #[test]

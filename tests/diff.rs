@@ -54,6 +54,6 @@ fn show_tells_histories_links_and_models_at_a_glance() {
     assert!(text.contains("loss  █▄▃▂▂▁▁▁"), "{text}");
     assert!(text.contains("least 0.125 at step 8"), "{text}");
     assert!(text.contains("the strongest of 40 links\n"), "{text}");
-    assert!(text.contains("layer.0.weight  4 × 3    12       f32"), "{text}");
+    assert!(text.contains("layer.0.weight  4 × 3  12       f32"), "{text}");
     assert!(text.contains("2 layers, 15 numbers"), "{text}");
 }

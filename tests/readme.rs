@@ -1,7 +1,7 @@
 //! What the README tells people to type works, and every example pipeline runs.
 
 use crate::support::{Project, program};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn root() -> &'static Path {
@@ -32,6 +32,84 @@ fn the_commands_of_the_readme_work() {
         typed += 1;
     }
     assert!(typed >= 4);
+}
+
+/// A fenced block: its language and its text.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in page.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some(language)) => open = Some((language.to_owned(), String::new())),
+            (Some((_, text)), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a block that does not end");
+    blocks
+}
+
+/// Follows a page as a reader would: files that it shows are written, commands are typed in one shell.
+fn follow(page: &str) {
+    let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("{}:{}", program().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut script = String::from("set -eu\n");
+    let mut typed = 0;
+    for (language, block) in blocks(&text) {
+        let named = block.lines().next().and_then(|line| line.strip_prefix("# ")).map(str::trim);
+        match (language.as_str(), named) {
+            ("sh", _) => {
+                script.push_str(&block);
+                typed += 1;
+            }
+            ("yaml" | "python", Some(name)) => std::fs::write(folder.path().join(name), &block).unwrap(),
+            _ => {}
+        }
+    }
+    assert!(typed > 0, "{page} has no command");
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env("PATH", path)
+        .env_remove("PIPELINE_CACHE")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{page}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_guide_can_be_followed() {
+    for page in [
+        "tutorial.md",
+        "your-data.md",
+        "your-script.md",
+        "keys.md",
+        "resume.md",
+        "comparing.md",
+        "coming-from.md",
+    ] {
+        follow(page);
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages: Vec<PathBuf> = vec![root().join("README.md")];
+    pages.extend(std::fs::read_dir(root().join("docs")).unwrap().flatten().map(|entry| entry.path()));
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(page).unwrap();
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let target = target.split('#').next().unwrap();
+            if !target.starts_with("http") && !target.is_empty() {
+                assert!(page.parent().unwrap().join(target).exists(), "{}: {target}", page.display());
+            }
+        }
+    }
 }
 
 #[test]

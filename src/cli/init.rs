@@ -7,8 +7,9 @@ use stages::disk;
 use std::path::{Path, PathBuf};
 
 /// What a new project starts with: paths and contents.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("pipelines/words.yaml", include_str!("../../pipelines/words.yaml")),
+    ("pipelines/quickstart.yaml", include_str!("../../pipelines/quickstart.yaml")),
     ("pipelines/data/words.txt", include_str!("../../pipelines/data/words.txt")),
     ("pipelines/scripts/count.py", include_str!("../../pipelines/scripts/count.py")),
     (".gitignore", "/cache\n"),

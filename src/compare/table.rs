@@ -94,17 +94,18 @@ impl Comparison {
     }
 
     fn grid(&self, block: &Block) -> Grid {
-        let n = block.rows.iter().any(|row| counts(row) != "1");
+        let metrics = block.metrics();
+        let n = block.rows.iter().any(|row| row.counts() != "1");
         let differs = block.rows.iter().any(|row| !row.differs.is_empty());
         let mut heading = vec![self.rows_by.clone()];
         heading.extend(n.then(|| "n".to_owned()));
-        heading.extend(self.metrics.iter().map(|column| column.name.clone()));
+        heading.extend(metrics.iter().map(|metric| self.metrics[*metric].name.clone()));
         heading.extend(differs.then(|| "differs in".to_owned()));
         let row = |row: &Row| {
             let mark = if row.control { "†" } else { "" };
             let mut cells = vec![(format!("{}{mark}", row.name), false)];
-            cells.extend(n.then(|| (counts(row), false)));
-            cells.extend(row.cells.iter().map(|cell| (shown(cell), cell.best)));
+            cells.extend(n.then(|| (row.counts(), false)));
+            cells.extend(metrics.iter().map(|metric| (shown(&row.cells[*metric]), row.cells[*metric].best)));
             let differs_in = || {
                 let parts = row.differs.iter().map(|(what, value)| format!("{what} = {value}"));
                 (parts.collect::<Vec<_>>().join("; "), false)
@@ -117,17 +118,15 @@ impl Comparison {
 
     fn differences(&self, block: &Block) -> Option<Grid> {
         let baseline = block.baseline.as_ref()?;
+        let metrics = block.metrics();
         let mut heading = vec![self.rows_by.clone()];
-        heading.extend(self.metrics.iter().map(|column| column.name.clone()));
+        heading.extend(metrics.iter().map(|metric| self.metrics[*metric].name.clone()));
         let rows = block.rows.iter().filter(|row| row.name != *baseline).map(|row| {
-            let of = |cell: &Cell| {
-                let text = cell
-                    .difference
-                    .as_ref()
-                    .map_or_else(|| "–".to_owned(), |found| difference(found, cell.holm));
-                (text, false)
+            let of = |metric: &usize| {
+                let Cell { difference: found, holm, .. } = &row.cells[*metric];
+                (found.as_ref().map_or_else(|| "–".to_owned(), |found| difference(found, *holm)), false)
             };
-            std::iter::once((row.name.clone(), false)).chain(row.cells.iter().map(of)).collect()
+            std::iter::once((row.name.clone(), false)).chain(metrics.iter().map(of)).collect()
         });
         let about = if block.axes.is_empty() { String::new() } else { format!(", {}", block.title()) };
         let title = format!(
@@ -199,18 +198,14 @@ impl Block {
 }
 
 impl Row {
-    /// How many values stand behind its means.
+    /// How many values stand behind its means: of every metric that it has.
     pub fn counts(&self) -> String {
-        counts(self)
-    }
-}
-
-fn counts(row: &Row) -> String {
-    let counts = || row.cells.iter().map(|cell| cell.readings.len());
-    match (counts().min(), counts().max()) {
-        (Some(least), Some(most)) if least != most => format!("{least}–{most}"),
-        (Some(least), _) => least.to_string(),
-        _ => "0".to_owned(),
+        let counts = || self.cells.iter().map(|cell| cell.readings.len()).filter(|count| *count > 0);
+        match (counts().min(), counts().max()) {
+            (Some(least), Some(most)) if least != most => format!("{least}–{most}"),
+            (Some(least), _) => least.to_string(),
+            _ => "0".to_owned(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::text::number;
 use indexmap::IndexMap;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 460.0;
+const HEIGHT: f64 = 600.0;
 const MARGIN: f64 = 46.0;
 const ROUNDS: usize = 300;
 
@@ -100,7 +100,7 @@ fn spread(count: usize, links: &[(usize, usize)]) -> Vec<(f64, f64)> {
                 moves[j] = (moves[j].0 - x * force, moves[j].1 - y * force);
             }
             // A weak pull to the middle keeps separate parts on the page.
-            moves[i] = (moves[i].0 - places[i].0 * 0.9, moves[i].1 - places[i].1 * 1.2);
+            moves[i] = (moves[i].0 - places[i].0 * 0.9, moves[i].1 - places[i].1 * 1.0);
         }
         for &(a, b) in links.iter().filter(|(a, b)| a != b) {
             let (x, y, apart) = away(places[a], places[b]);

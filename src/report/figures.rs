@@ -1,6 +1,6 @@
 //! The figures of a report, from what the artifacts can show.
 
-use super::{Report, above};
+use super::{Leading, Report, around};
 use crate::compare::{Block, Row};
 use crate::exhibit::{Exhibit, History, Plane, principal_places};
 use crate::plot::{self, COLOURS, Lines, Link, Scatter, Series, Strips};
@@ -284,7 +284,7 @@ fn label(report: &Report<'_>, node: NodeIndex) -> String {
 }
 
 fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
-    const MOST: usize = 8;
+    const MOST: usize = 12;
     let mut found: IndexMap<(&str, &str), Vec<(NodeIndex, &History)>> = IndexMap::new();
     for node in report.survey.plan.steps() {
         for (_, exhibit) in report.exhibits.of(node) {
@@ -352,7 +352,9 @@ fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 /// What the leading row's first run found: links, vectors, weights.
 fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
     let nodes: Vec<NodeIndex> = match report.leading() {
-        Some((_, row)) => row.steps.iter().take(1).flat_map(|node| above(report.graph, *node)).collect(),
+        Some(Leading { row, .. }) => {
+            row.steps.iter().take(1).flat_map(|node| around(report.graph, *node, &row.name)).collect()
+        }
         None => report.survey.plan.steps().collect(),
     };
     let shown = || {
@@ -380,7 +382,7 @@ fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
             Exhibit::Vectors(names, vectors) => {
                 places(step, file, names, vectors, &labels, &sources, figures)
             }
-            Exhibit::Weights(weights) => shares(step, file, weights, figures),
+            Exhibit::Weights(weights) => shares(step, file, weights, &labels, figures),
             _ => {}
         }
     }
@@ -478,7 +480,13 @@ fn places(
 }
 
 /// How evenly a weight lies on many: the share of the weight on the heaviest, as Lorenz drew it.
-fn shares(step: &str, file: &str, weights: &[(String, f64)], figures: &mut Vec<Figure>) {
+fn shares(
+    step: &str,
+    file: &str,
+    weights: &[(String, f64)],
+    labels: &HashMap<&str, &str>,
+    figures: &mut Vec<Figure>,
+) {
     let mut sorted: Vec<(&str, f64)> = weights
         .iter()
         .filter(|(_, weight)| *weight >= 0.0)
@@ -497,6 +505,15 @@ fn shares(step: &str, file: &str, weights: &[(String, f64)], figures: &mut Vec<F
     });
     let points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0)).chain(along).collect();
     let half = points.iter().find(|(_, share)| *share >= 0.5).map_or(1.0, |(part, _)| *part);
+    // Where the names have labels, what each label gets beside what an even weight would give it.
+    let mut by_label: IndexMap<&str, (usize, f64)> = IndexMap::new();
+    for (name, weight) in &sorted {
+        if let Some(label) = labels.get(name) {
+            let of_label = by_label.entry(label).or_default();
+            *of_label = (of_label.0 + 1, of_label.1 + weight);
+        }
+    }
+    by_label.sort_by(|_, a, _, b| b.1.total_cmp(&a.1));
     let said = format!("Half of the weight lies on {:.0} % of the {} names", half * 100.0, sorted.len());
     let svg = plot::lines(&Lines {
         title: format!("Weights of {step}"),
@@ -507,9 +524,26 @@ fn shares(step: &str, file: &str, weights: &[(String, f64)], figures: &mut Vec<F
         ranges: Some([(0.0, 1.0), (0.0, 1.0)]),
         chance: vec![(0.0, 0.0), (1.0, 1.0)],
     });
-    let heading = ["name", "weight"].map(str::to_owned).to_vec();
-    let rows =
-        sorted.iter().take(10).map(|(name, weight)| vec![(*name).to_owned(), number(*weight)]).collect();
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let table = match by_label.is_empty() {
+        true => (
+            ["name", "share of the weight"].map(str::to_owned).to_vec(),
+            sorted
+                .iter()
+                .take(10)
+                .map(|(name, weight)| vec![(*name).to_owned(), percent(weight / total)])
+                .collect(),
+        ),
+        false => (
+            ["label", "share of the weight", "share of names"].map(str::to_owned).to_vec(),
+            by_label
+                .iter()
+                .map(|(label, (names, weight))| {
+                    vec![(*label).to_owned(), percent(weight / total), percent(*names as f64 / count)]
+                })
+                .collect(),
+        ),
+    };
     let caption = format!("{said} in {file} of {step}; the dotted line would be the same weight for all.");
     figures.push(Figure {
         part: Part::Findings,
@@ -517,7 +551,7 @@ fn shares(step: &str, file: &str, weights: &[(String, f64)], figures: &mut Vec<F
         caption,
         svg,
         legend: Vec::new(),
-        table: Some((heading, rows)),
+        table: Some(table),
         wide: false,
     });
 }

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::compare::{Block, Cell, Comparison, Finding, Row};
 use crate::markup::escape;
 use crate::plot;
+use crate::statistics::Difference;
 use crate::text::{self, count, number, signed};
 use std::fmt::Write;
 
@@ -161,20 +162,21 @@ fn block_table(comparison: &Comparison, block: &Block) -> String {
         heading(&comparison.rows_by, "ascending"),
         heading("n", "descending")
     );
-    for column in &comparison.metrics {
+    let metrics = block.metrics();
+    for column in metrics.iter().map(|metric| &comparison.metrics[*metric]) {
         table.push_str(&heading(
             &column.name,
             if column.lower_is_better { "ascending" } else { "descending" },
         ));
     }
     table.push_str("</tr></thead><tbody>");
-    let ranges: Vec<(f64, f64)> = (0..comparison.metrics.len())
-        .map(|metric| plot::shared_range(block.rows.iter().flat_map(|row| row.cells[metric].values())))
-        .collect();
+    let range =
+        |metric: usize| plot::shared_range(block.rows.iter().flat_map(|row| row.cells[metric].values()));
+    let ranges: Vec<(usize, (f64, f64))> = metrics.iter().map(|metric| (*metric, range(*metric))).collect();
     for (row, colour) in block.rows.iter().zip(colours) {
         put(&mut table, format_args!("<tr>{}<td class=\"number\">{}</td>", row_heading(row), row.counts()));
-        for (cell, range) in row.cells.iter().zip(&ranges) {
-            table.push_str(&value(cell, *range, colour));
+        for (metric, range) in &ranges {
+            table.push_str(&value(&row.cells[*metric], *range, colour));
         }
         table.push_str("</tr>");
     }
@@ -225,22 +227,22 @@ fn differences(comparison: &Comparison, block: &Block) -> Option<String> {
     let baseline = block.baseline.as_ref()?;
     let found =
         |metric: usize| block.rows.iter().filter_map(move |row| row.cells[metric].difference.as_ref());
-    if (0..comparison.metrics.len()).all(|metric| found(metric).next().is_none()) {
+    let metrics = block.metrics();
+    if metrics.iter().all(|metric| found(*metric).next().is_none()) {
         return None;
     }
-    let ranges: Vec<(f64, f64)> = (0..comparison.metrics.len())
-        .map(|metric| {
-            let ends = found(metric)
-                .flat_map(|found| found.interval.map_or([found.mean; 2], |(low, high)| [low, high]));
-            plot::shared_range(ends.chain([0.0]))
-        })
-        .collect();
+    let ends_of = |found: &Difference| found.interval.map_or([found.mean; 2], |(low, high)| [low, high]);
+    let range = |metric: usize| plot::shared_range(found(metric).flat_map(ends_of).chain([0.0]));
+    let ranges: Vec<(usize, (f64, f64))> = metrics.iter().map(|metric| (*metric, range(*metric))).collect();
     let mut table = format!("<table><thead><tr>{}", heading(&comparison.rows_by, "ascending"));
-    comparison.metrics.iter().for_each(|column| table.push_str(&heading(&column.name, "descending")));
+    metrics
+        .iter()
+        .for_each(|metric| table.push_str(&heading(&comparison.metrics[*metric].name, "descending")));
     table.push_str("</tr></thead><tbody>");
     for row in block.rows.iter().filter(|row| row.name != *baseline) {
         put(&mut table, format_args!("<tr><th scope=\"row\">{}</th>", escape(&row.name)));
-        for (cell, range) in row.cells.iter().zip(&ranges) {
+        for (metric, range) in &ranges {
+            let cell = &row.cells[*metric];
             let Some(found) = &cell.difference else {
                 table.push_str("<td class=\"number\" data-value=\"\">–</td>");
                 continue;
@@ -290,7 +292,9 @@ fn controls(comparison: &Comparison) -> String {
         for name in ["row", "control"] {
             table.push_str(&heading(name, "ascending"));
         }
-        comparison.metrics.iter().for_each(|column| table.push_str(&heading(&column.name, "descending")));
+        let metrics = block.metrics();
+        let columns = || metrics.iter().map(|metric| &comparison.metrics[*metric]);
+        columns().for_each(|column| table.push_str(&heading(&column.name, "descending")));
         table.push_str("</tr></thead><tbody>");
         let mut pairs: Vec<(&str, &str)> =
             block.controls.iter().map(|finding| (finding.row.as_str(), finding.control.as_str())).collect();
@@ -300,7 +304,7 @@ fn controls(comparison: &Comparison) -> String {
                 &mut table,
                 format_args!("<tr><th scope=\"row\">{}</th><td>{}</td>", escape(row), escape(control)),
             );
-            for column in &comparison.metrics {
+            for column in columns() {
                 let of = |finding: &&Finding| {
                     finding.row == row && finding.control == control && finding.metric == column.name
                 };

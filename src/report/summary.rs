@@ -1,7 +1,7 @@
 //! What was found, in three sentences.
 
-use super::Report;
-use crate::compare::{Block, Column, Comparison, Row};
+use super::{Leading, Report};
+use crate::compare::{Comparison, Row};
 use crate::statistics::Difference;
 use crate::text::{count, number, signed};
 
@@ -11,14 +11,14 @@ pub fn sentences(report: &Report<'_>) -> Vec<String> {
         Ok(comparison) => comparison,
         Err(why) => return vec![format!("Nothing is compared here: {why}.")],
     };
-    let Some((block, row)) = report.leading() else {
-        return vec!["No row has a value of the first metric yet.".to_owned()];
+    let Some(leading) = report.leading() else {
+        return vec!["No row has a value yet that could be held against another one.".to_owned()];
     };
-    vec![leads(comparison, block, row), how_sure(comparison, block, row), doubts(comparison, block, row)]
+    vec![leads(comparison, leading), how_sure(comparison, leading), doubts(comparison, leading)]
 }
 
-fn leads(comparison: &Comparison, block: &Block, row: &Row) -> String {
-    let column = &comparison.metrics[0];
+fn leads(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) -> String {
+    let column = &comparison.metrics[metric];
     let others = block.rows.iter().filter(|row| !row.control).count();
     let best = if column.lower_is_better { "lowest" } else { "highest" };
     let within = if block.axes.is_empty() { String::new() } else { format!(" for {}", block.title()) };
@@ -26,11 +26,14 @@ fn leads(comparison: &Comparison, block: &Block, row: &Row) -> String {
         "variant" => count(others, "variant"),
         axis => format!("{} of {axis}", count(others, "value")),
     };
+    if others == 1 {
+        return format!("{}{within} reaches {}: {}.", row.name, column.name, value(comparison, row, metric));
+    }
     format!(
         "Of {what}{within}, {} reaches the {best} {}: {}.",
         row.name,
         column.name,
-        value(comparison, row, 0)
+        value(comparison, row, metric)
     )
 }
 
@@ -47,8 +50,8 @@ fn value(comparison: &Comparison, row: &Row, metric: usize) -> String {
     }
 }
 
-fn how_sure(comparison: &Comparison, block: &Block, row: &Row) -> String {
-    let Some((next, difference)) = runner_up(block, row, &comparison.metrics[0]) else {
+fn how_sure(comparison: &Comparison, leading: Leading<'_>) -> String {
+    let Some((next, difference)) = runner_up(comparison, leading) else {
         return "There is no other row that it could be held against.".to_owned();
     };
     let ahead = signed(difference.mean);
@@ -69,19 +72,23 @@ fn how_sure(comparison: &Comparison, block: &Block, row: &Row) -> String {
     }
 }
 
-fn runner_up(block: &Block, row: &Row, column: &Column) -> Option<(String, Difference)> {
+fn runner_up(
+    comparison: &Comparison,
+    Leading { block, row, metric }: Leading<'_>,
+) -> Option<(String, Difference)> {
+    let column = &comparison.metrics[metric];
     let sign = if column.lower_is_better { -1.0 } else { 1.0 };
     let others =
         block.rows.iter().filter(|other| other.name != row.name && !other.control && other.apart.is_none());
-    let valued = others.filter_map(|other| Some((other, sign * other.cells.first()?.mean()?)));
+    let valued = others.filter_map(|other| Some((other, sign * other.cells[metric].mean()?)));
     let (next, _) = valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
-    Some((next.name.clone(), crate::compare::advantage(row, next, 0, column)?))
+    Some((next.name.clone(), crate::compare::advantage(row, next, metric, column)?))
 }
 
-fn doubts(comparison: &Comparison, block: &Block, row: &Row) -> String {
-    let metric = &comparison.metrics[0].name;
+fn doubts(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) -> String {
+    let name = &comparison.metrics[metric].name;
     let of_row =
-        || block.controls.iter().filter(|finding| finding.row == row.name && finding.metric == *metric);
+        || block.controls.iter().filter(|finding| finding.row == row.name && finding.metric == *name);
     let gaps = match comparison.missing.len() {
         0 => String::new(),
         missing => format!(
@@ -94,7 +101,7 @@ fn doubts(comparison: &Comparison, block: &Block, row: &Row) -> String {
     };
     let control = |finding: &&crate::compare::Finding| {
         let control = block.rows.iter().find(|row| row.name == finding.control);
-        let reaches = control.map_or_else(String::new, |control| value(comparison, control, 0));
+        let reaches = control.map_or_else(String::new, |control| value(comparison, control, metric));
         (finding.control.clone(), reaches)
     };
     let said = if let Some((name, reaches)) = of_row().find(|finding| finding.explained).as_ref().map(control)

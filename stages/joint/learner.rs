@@ -1,5 +1,6 @@
 //! The model as something that is trained: batches of labelled pairs, and what validation says.
 
+use super::beside::Beside;
 use super::inputs::{Genes, Labels, Pairs};
 use super::model::Model;
 use super::{Joint, Select};
@@ -23,6 +24,7 @@ pub struct Network<'a> {
     model: Model,
     genes: &'a Genes,
     labels: &'a Labels,
+    beside: Option<&'a Beside<'a>>,
     /// Over every training edge.
     messages: Messages,
     positive_weight: f32,
@@ -43,10 +45,16 @@ impl Joint {
 
 impl<'a> Network<'a> {
     /// Prereq: the training pairs are of both classes.
-    pub fn new(joint: &'a Joint, model: Model, genes: &'a Genes, labels: &'a Labels) -> Network<'a> {
+    pub fn new(
+        joint: &'a Joint,
+        model: Model,
+        genes: &'a Genes,
+        labels: &'a Labels,
+        beside: Option<&'a Beside<'a>>,
+    ) -> Network<'a> {
         let positive_weight = joint.weight_of_edges(&labels.train) as f32;
         let messages = messages(joint, labels, |_| true);
-        Network { joint, model, genes, labels, messages, positive_weight }
+        Network { joint, model, genes, labels, beside, messages, positive_weight }
     }
 
     /// Who hears whom, over every training edge.
@@ -94,7 +102,7 @@ impl Learner for Network<'_> {
         let sides = self.model.sides(encoded, &mut draws);
         let pairs: Vec<(u32, u32)> = examples.iter().map(|example| train.pairs[*example]).collect();
         let labels: Vec<bool> = examples.iter().map(|example| train.labels[*example]).collect();
-        let logits = self.model.logits_in_training(sides, &pairs, &mut draws);
+        let logits = self.model.logits_in_training(sides, &pairs, self.beside, &mut draws);
         Ok(binary_cross_entropy(logits, &labels, self.positive_weight))
     }
 
@@ -105,7 +113,7 @@ impl Learner for Network<'_> {
         }
         let encoded = self.model.encode(self.genes, &self.messages, &mut Draws::none(), Untaped);
         let sides = self.model.sides(encoded, &mut self.joint.test_draws());
-        let logits = self.model.logits(&sides, pairs);
+        let logits = self.model.logits(&sides, pairs, self.beside);
         if self.joint.select == Select::Loss {
             let count = logits.len();
             let logits = tensor(&crate::kit::tensor::device(), logits, count, 1);

@@ -1,5 +1,6 @@
 //! Genes to encodings to logits: pooling, graph network, fusion and scorer.
 
+use super::beside::Beside;
 use super::inputs::{Embedded, Genes, Labels};
 use super::{FusionForm, Joint};
 use crate::kit::model::draws::Draws;
@@ -9,6 +10,7 @@ use crate::kit::model::parameters::{Named, Role};
 use crate::kit::model::scorer::{Scorer, Sides};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::activation::{Activation, activate};
+use crate::kit::tensor::ops::add::add;
 use crate::kit::tensor::ops::concatenate::concatenate;
 use crate::kit::tensor::ops::gate::gate;
 use crate::kit::tensor::ops::pool::{self, pool};
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 /// The stream of the seed that the start is drawn from.
 const START_STREAM: u64 = 1 << 42;
+const LEAKY: Activation = Activation::LeakyRelu(0.01);
 
 /// The model.
 pub struct Model {
@@ -26,6 +29,8 @@ pub struct Model {
     pooling: Option<Attention>,
     fusion: Option<Fusion>,
     scorer: Scorer,
+    /// Two layers over what is told of a pair beside its genes.
+    beside: Option<[Linear; 2]>,
 }
 
 /// a_c = softmax_c(w · tanh(W h_c)).
@@ -76,7 +81,11 @@ impl Model {
         let inputs = if fusion.is_some() { width } else { heard };
         let biases = Some(labels.biases(joint.weight_of_edges(&labels.train)));
         let scorer = Scorer::new(device, joint.scorer.clone(), inputs, biases, &mut random);
-        Model { gnn, pooling, fusion, scorer }
+        let numbers = joint.beside.numbers();
+        let mut layer = |inputs, outputs| Linear::new(device, &mut random, inputs, outputs, true);
+        let beside =
+            (numbers > 0).then(|| [layer(numbers, joint.beside.width), layer(joint.beside.width, 1)]);
+        Model { gnn, pooling, fusion, scorer, beside }
     }
 
     /// The encoding of each gene.
@@ -105,7 +114,7 @@ impl Model {
                 gate(fusion.layer.forward(both), embedded.retaped::<T>(), heard.retaped::<T>())
             }
         };
-        draws.drop(activate(fused, Activation::LeakyRelu(0.01)), fusion.dropout)
+        draws.drop(activate(fused, LEAKY), fusion.dropout)
     }
 
     /// Each gene in both roles.
@@ -118,16 +127,20 @@ impl Model {
         &self,
         sides: Sides<T>,
         pairs: &[(u32, u32)],
+        told: Option<&Beside>,
         draws: &mut Draws,
     ) -> Tensor<T> {
         let (tfs, targets): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
-        self.scorer.logits(sides, &tfs, &targets, draws)
+        let logits = self.scorer.logits(sides, &tfs, &targets, draws);
+        let (Some(told), Some([hidden, last])) = (told, &self.beside) else { return logits };
+        let hidden = hidden.apply(Input::Constant(&told.describe(pairs)), T::default());
+        add(logits, last.forward(activate(hidden, LEAKY)))
     }
 
     /// The logits of pairs.
-    pub fn logits(&self, sides: &Sides<Untaped>, pairs: &[(u32, u32)]) -> Vec<f32> {
+    pub fn logits(&self, sides: &Sides<Untaped>, pairs: &[(u32, u32)], told: Option<&Beside>) -> Vec<f32> {
         let sides = Sides { tf: sides.tf.clone(), target: sides.target.clone() };
-        values(&self.logits_in_training(sides, pairs, &mut Draws::none())).to_vec()
+        values(&self.logits_in_training(sides, pairs, told, &mut Draws::none())).to_vec()
     }
 
     /// The part of each cell in the embedding of each gene, gene after gene.
@@ -141,7 +154,7 @@ impl Model {
 
     /// Every tensor by name.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
-        let Model { gnn, pooling, fusion, scorer } = self;
+        let Model { gnn, pooling, fusion, scorer, beside } = self;
         let mut list = List::new(Role::Trained);
         gnn.list("gnn", &mut list);
         if let Some(Attention { hidden, score, starts: _ }) = pooling {
@@ -156,6 +169,10 @@ impl Model {
             list.linear("fusion.layer", layer);
         }
         scorer.list("scorer", &mut list);
+        if let Some([hidden, last]) = beside {
+            list.linear("beside.0", hidden);
+            list.linear("beside.1", last);
+        }
         list.named()
     }
 }

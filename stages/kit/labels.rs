@@ -51,7 +51,24 @@ pub struct Problem {
 impl Problem {
     /// Reads a split. It must have edges and other pairs to learn from, and others to score.
     pub fn read(path: &Path) -> Result<Problem> {
-        let found = pairs::read(path)?;
+        let problem = Problem::new(pairs::read(path)?);
+        let count = |label| {
+            problem.pairs.iter().filter(|pair| pair.part == Part::Train && pair.label == label).count()
+        };
+        let (edges, others) = (count(true), count(false));
+        if edges == 0 || others == 0 {
+            bail!(
+                "the part `train` has {edges} edges and {others} other pairs; it takes both to learn from labels"
+            );
+        }
+        if problem.pairs.iter().all(|pair| pair.part == Part::Train) {
+            bail!("{}: all pairs are for training, and none is left to score", path.display());
+        }
+        Ok(problem)
+    }
+
+    /// The genes of pairs, by number.
+    pub fn new(found: Vec<pairs::Pair>) -> Problem {
         let names = |of: fn(&pairs::Pair) -> &String| -> Vec<String> {
             found.iter().map(of).collect::<BTreeSet<_>>().into_iter().cloned().collect()
         };
@@ -68,20 +85,9 @@ impl Problem {
                 part,
             })
             .collect();
-        let count =
-            |label| pairs.iter().filter(|pair| pair.part == Part::Train && pair.label == label).count();
-        let (edges, others) = (count(true), count(false));
-        if edges == 0 || others == 0 {
-            bail!(
-                "the part `train` has {edges} edges and {others} other pairs; it takes both to learn from labels"
-            );
-        }
-        if pairs.iter().all(|pair| pair.part == Part::Train) {
-            bail!("{}: all pairs are for training, and none is left to score", path.display());
-        }
         let target_of_tf = tfs.iter().map(|name| of_targets.get(name).copied()).collect();
         let tf_of_target = targets.iter().map(|name| of_tfs.get(name).copied()).collect();
-        Ok(Problem { tfs, targets, pairs, target_of_tf, tf_of_target })
+        Problem { tfs, targets, pairs, target_of_tf, tf_of_target }
     }
 
     /// The pairs that models are fitted to.

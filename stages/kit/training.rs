@@ -34,7 +34,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
-    /// How often every example is seen, at most.
+    /// How often every example is seen, at most; 0 leaves the model as it begins, a control.
     pub epochs: usize,
     /// Examples that are computed together.
     pub batch: usize,
@@ -155,22 +155,21 @@ impl Training {
 
     /// Refuses what makes no sense.
     fn check(&self) -> Result<()> {
-        for (name, value) in [("epochs", self.epochs), ("batch", self.batch), ("accumulate", self.accumulate)]
-        {
+        for (name, value) in [("batch", self.batch), ("accumulate", self.accumulate)] {
             if value == 0 {
                 bail!("`training.{name}` is 0; give a whole number above 0");
             }
         }
-        if self.clip.is_some_and(|clip| !(clip > 0.0)) {
+        if self.clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
             bail!("`training.clip` must be above 0; leave gradients as they are with null");
         }
         if !(self.decay >= 0.0 && self.decay.is_finite()) {
             bail!("`training.decay` is {}; give 0 or more", self.decay);
         }
-        if !(self.checkpoint_minutes > 0.0) {
+        if self.checkpoint_minutes.is_nan() || self.checkpoint_minutes <= 0.0 {
             bail!("`training.checkpoint_minutes` is {}; give a number above 0", self.checkpoint_minutes);
         }
-        self.schedule.check(self.epochs)
+        if self.epochs > 0 { self.schedule.check(self.epochs) } else { Ok(()) }
     }
 }
 

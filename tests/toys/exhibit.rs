@@ -35,6 +35,7 @@ impl Stage for Exhibit {
         let mut random = Random::new(self.seed, 0);
         let name = |i: usize| format!("n{i}");
         let noise: Vec<f64> = (0..NAMES).map(|_| random.unit()).collect();
+        let noise_in_all: f64 = noise.iter().sum();
         let links: [(&str, ArrayRef); 3] = [
             ("tf", texts((0..NAMES).map(|i| name(i % 5)))),
             ("target", texts((0..NAMES).map(|i| name((i * 7 + 1) % NAMES)))),
@@ -54,10 +55,12 @@ impl Stage for Exhibit {
             &io.out("types.parquet"),
             vec![("cell", texts((0..NAMES).map(name))), ("type", texts(labels))],
         )?;
-        write(
-            &io.out("attention.parquet"),
-            vec![("cell", texts((0..NAMES).map(name))), ("weight", floats(noise))],
-        )?;
+        let shares: [(&str, ArrayRef); 3] = [
+            ("gene", texts((0..2 * NAMES).map(|i| ["a", "b"][i / NAMES].to_owned()))),
+            ("cell", texts((0..2 * NAMES).map(|i| name(i % NAMES)))),
+            ("share", floats(noise.iter().chain(&noise).map(|noise| noise / noise_in_all))),
+        ];
+        write(&io.out("attention.parquet"), shares.into())?;
         let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=STEPS as i64));
         let losses = floats((1..=STEPS).map(|step| 1.0 / step as f64));
         let history = vec![("step", steps), ("loss", losses), ("rate", floats(vec![0.1; STEPS]))];

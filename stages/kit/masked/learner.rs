@@ -80,23 +80,25 @@ pub struct MaskedLearner<'a> {
 
 impl MaskedLearner<'_> {
     /// The tokens of cells with some of them hidden, and the target of each.
-    fn hide(&self, cells: &[usize], stream: impl Fn(usize) -> u64) -> (Vec<u32>, Vec<u32>) {
+    fn hide(&self, masking: Masking, cells: &[usize], stream: impl Fn(usize) -> u64) -> (Vec<u32>, Vec<u32>) {
         let (mut tokens, mut targets) = (Vec::new(), Vec::new());
         for cell in cells {
             let start = tokens.len();
             self.corpus.append(*cell, &mut tokens);
             let mut random = Random::new(self.seed, stream(*cell));
-            targets.extend(self.masking.mask(&mut tokens[start..], u32::from(self.mask), &mut random));
+            targets.extend(masking.mask(&mut tokens[start..], u32::from(self.mask), &mut random));
         }
         (tokens, targets)
     }
 
-    /// What the model makes of some cells, each hidden as at every look.
+    /// What the model makes of some cells, the same genes hidden at every look, and all targets among them: one that could be
+    /// seen would be no guess.
     pub fn judge(&self, cells: &[usize], io: &Io) -> Result<Vec<Judged>> {
         let mut judged = Vec::with_capacity(cells.len());
         for batch in cells.chunks(self.batch) {
             io.check_stop()?;
-            let (tokens, targets) = self.hide(batch, |cell| JUDGE_STREAM + cell as u64);
+            let masking = Masking { hidden: 1.0, ..self.masking };
+            let (tokens, targets) = self.hide(masking, batch, |cell| JUDGE_STREAM + cell as u64);
             let logits = self.model.logits(self.model.encode(&tokens, batch.len(), Untaped));
             let positions = tokens.len() / batch.len();
             let classes = self.model.tables().tokens;
@@ -132,7 +134,7 @@ impl Learner for MaskedLearner<'_> {
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
         let cells: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
         let first = MASK_STREAM + moment.epoch * self.corpus.cells() as u64;
-        let (tokens, targets) = self.hide(&cells, |cell| first + cell as u64);
+        let (tokens, targets) = self.hide(self.masking, &cells, |cell| first + cell as u64);
         // Every gene has logits, though few are targets: so shapes stay the same, and memory goes round.
         let encodings = self.model.encode(&tokens, cells.len(), Taped::default());
         Ok(cross_entropy(self.model.logits(encodings), &targets))

@@ -69,9 +69,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             layer: LayerKind::Gcn,
-            widths: vec![128, 64],
+            widths: vec![32, 16],
             heads: 3,
-            dropout: 0.0,
+            dropout: 0.5,
             attention_dropout: 0.0,
             residual: false,
             self_loops: true,

@@ -51,7 +51,7 @@ pub enum Form {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { form: Form::Mlp, widths: vec![64, 32], dropout: 0.1, always_drop: false, biases: true }
+        Config { form: Form::Mlp, widths: vec![16], dropout: 0.5, always_drop: false, biases: true }
     }
 }
 

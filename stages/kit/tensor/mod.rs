@@ -14,7 +14,7 @@ pub mod gradients;
 pub mod matrix;
 pub mod ops;
 mod reduce;
-mod simd;
+pub mod simd;
 mod sparse;
 pub mod tape;
 #[cfg(test)]

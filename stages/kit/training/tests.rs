@@ -239,6 +239,14 @@ fn the_best_epoch_stays_and_a_training_that_learns_no_more_ends() {
 }
 
 #[test]
+fn without_epochs_the_model_stays_as_it_begins() {
+    let mut learner = Classes::new();
+    let (trained, weights) = run(&Training { epochs: 0, ..training() }, &mut learner);
+    assert_eq!(trained.unwrap(), Trained { history: Vec::new(), epoch: 0, validation_loss: None });
+    assert_eq!(weights, values(&Classes::new().weight));
+}
+
+#[test]
 fn divergence_names_the_step_and_the_last_good_checkpoint() {
     let mut learner = Classes { spoil_batch: Some(9), ..Classes::new() };
     let error = run(&training(), &mut learner).0.unwrap_err().to_string();

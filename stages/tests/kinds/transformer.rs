@@ -106,6 +106,19 @@ fn a_model_learns_and_the_same_seed_gives_the_same_bytes_on_any_number_of_thread
 }
 
 #[test]
+fn an_untrained_model_is_a_control_that_is_told_from_a_trained_one() {
+    let (_data, tokens) = tokens();
+    let params = json!({"model": small()["model"], "training": {"epochs": 0, "batch": 8}});
+    let outcome = run("pretrain", params, &[("tokens", &tokens.folder())]).done();
+    assert!(
+        outcome.warnings[0].contains("the model has learned nothing about cells"),
+        "{:?}",
+        outcome.warnings
+    );
+    assert_eq!(Table::open(&outcome.file("history.parquet")).unwrap().rows(), 0);
+}
+
+#[test]
 fn embeddings_are_the_same_whatever_the_batch() {
     let (_data, tokens) = tokens();
     let model = run("pretrain", small(), &[("tokens", &tokens.folder())]).done();
