@@ -334,7 +334,7 @@ mod tests {
         let mut pairs = Vec::new();
         for tf in 0..8 {
             for (target, of_first) in kinds.iter().enumerate() {
-                let chance = if *of_first == (tf % 2 == 0) { 0.6 } else { 0.02 };
+                let chance = if *of_first == (tf % 2 == 0) { 0.9 } else { 0.02 };
                 pairs.push(Labelled { tf, target, label: random.unit() < chance, part: part(tf, target) });
             }
         }

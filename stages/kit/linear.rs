@@ -171,17 +171,20 @@ fn transposed_times(matrix: &[f32], columns: usize, right: &[f64], width: usize)
     product
 }
 
-/// Makes the columns of a matrix orthonormal (Gram and Schmidt, twice).
+/// Makes the columns of a matrix orthonormal (Gram and Schmidt, twice). One that is made of those before becomes 0: what
+/// rounding leaves of it would be counted once more.
 fn orthonormalise(matrix: &mut [f64], width: usize) {
+    let length = |matrix: &[f64], column: usize| {
+        libm::sqrt(matrix.chunks_exact(width).map(|row| row[column] * row[column]).sum())
+    };
     for column in 0..width {
-        for _ in 0..2 {
-            for other in 0..column {
-                let along: f64 = matrix.chunks_exact(width).map(|row| row[column] * row[other]).sum();
-                matrix.chunks_exact_mut(width).for_each(|row| row[column] -= along * row[other]);
-            }
+        let before = length(matrix, column);
+        for other in (0..column).chain(0..column) {
+            let along: f64 = matrix.chunks_exact(width).map(|row| row[column] * row[other]).sum();
+            matrix.chunks_exact_mut(width).for_each(|row| row[column] -= along * row[other]);
         }
-        let length = libm::sqrt(matrix.chunks_exact(width).map(|row| row[column] * row[column]).sum());
-        let scale = if length > 1e-300 { 1.0 / length } else { 0.0 };
+        let left = length(matrix, column);
+        let scale = if left > 1e-10 * before { 1.0 / left } else { 0.0 };
         matrix.chunks_exact_mut(width).for_each(|row| row[column] *= scale);
     }
 }
