@@ -173,13 +173,7 @@ impl Default for Joint {
             positive_weight: Some(1.0),
             select: Select::AveragePrecision,
             shuffle_labels: false,
-            training: Training {
-                epochs: 30,
-                batch: 1024,
-                patience: Some(8),
-                schedule,
-                ..Training::default()
-            },
+            training: training::default(),
             seed: 0,
         }
     }
