@@ -116,7 +116,7 @@ impl Learner for Network<'_> {
         let logits = self.model.logits(&sides, pairs, self.beside);
         if self.joint.select == Select::Loss {
             let count = logits.len();
-            let logits = tensor(&crate::kit::tensor::device(), logits, count, 1);
+            let logits = tensor(self.genes.features.device(), logits, count, 1);
             return Ok(Some(f64::from(binary_cross_entropy(logits, labels, self.positive_weight)[[]])));
         }
         // A logit that is no number would have no place in a ranking; training then goes on to say what diverged.
@@ -128,7 +128,7 @@ impl Learner for Network<'_> {
         let found = Ranking::new(scored.collect()).metrics(|_| 1);
         Ok(found.map(|metrics| match self.joint.select {
             Select::AveragePrecision => 1.0 - metrics.average_precision,
-            Select::Auroc | Select::Loss => 1.0 - metrics.auroc,
+            _ => 1.0 - metrics.auroc,
         }))
     }
 }

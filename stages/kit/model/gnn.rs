@@ -96,6 +96,19 @@ impl Config {
         self.widths.last().copied().unwrap_or(0)
     }
 
+    /// The columns of a layer's result: of inner layers the heads lie side by side.
+    fn outputs_of(&self, layer: usize) -> usize {
+        let last = layer + 1 == self.widths.len();
+        if last { self.widths[layer] } else { self.widths[layer] * self.heads() }
+    }
+
+    fn heads(&self) -> usize {
+        match self.layer {
+            LayerKind::Gat | LayerKind::Genelink => self.heads,
+            LayerKind::Gcn | LayerKind::Sage | LayerKind::Deaf => 1,
+        }
+    }
+
     /// Prepares a network; edges are (heard, hearer).
     pub fn messages(&self, genes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Messages {
         if self.layer == LayerKind::Deaf {
@@ -143,37 +156,41 @@ struct Layer {
     residual: Option<Tensor>,
 }
 
+impl Layer {
+    /// Glorot's start, each head as a matrix of its own, and biases of zero.
+    fn new(device: &Device, config: &Config, index: usize, inputs: usize, random: &mut Random) -> Layer {
+        let (width, heads, outputs) = (config.widths[index], config.heads(), config.outputs_of(index));
+        let genelink = config.layer == LayerKind::Genelink;
+        let gain = if genelink { GENELINK_GAIN } else { 1.0 };
+        let rows: Vec<f32> =
+            (0..heads).flat_map(|_| values(&glorot(device, random, inputs, width, gain)).to_vec()).collect();
+        let weight = tensor(device, rows, heads * width, inputs);
+        let attends = genelink || config.layer == LayerKind::Gat;
+        // Both vectors of a head are halves of one column.
+        let bound = gain * (6.0 / (2 * width + 1) as f64).sqrt();
+        let mut vector = || {
+            let values = (0..heads * width).map(|_| random.between(-bound, bound) as f32).collect();
+            tensor(device, values, 1, heads * width)
+        };
+        let attention = attends.then(|| [vector(), vector()]);
+        let biases = if genelink { heads * width } else { outputs };
+        let bias = tensor(device, vec![0.0; biases], 1, biases);
+        let own = (config.layer == LayerKind::Sage).then(|| glorot(device, random, inputs, width, gain));
+        let residual =
+            (config.residual && inputs != outputs).then(|| glorot(device, random, inputs, outputs, 1.0));
+        Layer { weight, bias, own, attention, residual }
+    }
+}
+
 impl Gnn {
     /// An encoder that has learned nothing, for genes of so many features.
     pub fn new(device: &Device, config: Config, features: usize, random: &mut Random) -> Gnn {
         let mut inputs = features;
         let mut layers = Vec::with_capacity(config.widths.len());
-        let gain = if config.layer == LayerKind::Genelink { GENELINK_GAIN } else { 1.0 };
-        for (index, width) in config.widths.iter().enumerate() {
-            let attends = matches!(config.layer, LayerKind::Gat | LayerKind::Genelink);
-            let heads = if attends { config.heads } else { 1 };
-            // Each head is a matrix of its own; only their place in memory is shared.
-            let mut rows = Vec::new();
-            for _ in 0..heads {
-                rows.extend_from_slice(values(&glorot(device, random, inputs, *width, gain)));
-            }
-            let weight = tensor(device, rows, heads * width, inputs);
-            let mut vector = || {
-                let bound = gain * (6.0 / (2 * width + 1) as f64).sqrt();
-                let values = (0..heads * width).map(|_| random.between(-bound, bound) as f32).collect();
-                tensor(device, values, 1, heads * width)
-            };
-            let attention = attends.then(|| [vector(), vector()]);
-            let last = index + 1 == config.widths.len();
-            let outputs = if last { *width } else { heads * width };
-            let before_mean = config.layer == LayerKind::Genelink;
-            let biases = if before_mean { heads * width } else { outputs };
-            let bias = tensor(device, vec![0.0; biases], 1, biases);
-            let own = (config.layer == LayerKind::Sage).then(|| glorot(device, random, inputs, *width, gain));
-            let residual =
-                (config.residual && inputs != outputs).then(|| glorot(device, random, inputs, outputs, 1.0));
-            layers.push(Layer { weight, bias, own, attention, residual });
-            inputs = outputs;
+        for index in 0..config.widths.len() {
+            let layer = Layer::new(device, &config, index, inputs, random);
+            inputs = config.outputs_of(index);
+            layers.push(layer);
         }
         Gnn { config, layers }
     }
@@ -244,9 +261,10 @@ impl Gnn {
         }
         match (&layer.residual, x) {
             (Some(residual), _) => add(y, x.through(residual, None, T::default())),
-            (None, Input::Computed(x)) if self.config.residual => add(y, x.retaped::<T>()),
-            (None, Input::Constant(x)) if self.config.residual => add(y, x.retaped::<T>()),
-            _ => y,
+            (None, Input::Computed(x) | Input::Constant(x)) if self.config.residual => {
+                add(y, x.retaped::<T>())
+            }
+            (None, _) => y,
         }
     }
 
