@@ -41,7 +41,7 @@ struct Finetune {
     /// The width of the hidden layer of the head, in the task `types`.
     hidden: usize,
     /// The share of the hidden layer that is dropped in training, in the task `types`.
-    dropout: f32,
+    dropout: f64,
     /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
     held_out: f64,
     /// Another seed is another order of cells, another head, other hidden genes.

@@ -45,7 +45,7 @@ struct Gene2vec {
     /// Each gene is paired with so many that correlate with it most.
     neighbours: usize,
     /// Pairs that correlate less are left out.
-    least_correlation: f32,
+    least_correlation: f64,
     /// Genes drawn at random against each pair.
     negatives: usize,
     /// How often every pair is seen.
@@ -143,7 +143,7 @@ impl Gene2vec {
 
     fn nearest(&self, gene: usize, correlations: &[f32]) -> Vec<[u32; 2]> {
         let mut others: Vec<usize> = (0..correlations.len())
-            .filter(|other| *other != gene && correlations[*other] >= self.least_correlation)
+            .filter(|other| *other != gene && f64::from(correlations[*other]) >= self.least_correlation)
             .collect();
         // Equals in the order of the genes, so that nothing is left to chance.
         others.sort_by(|a, b| correlations[*b].total_cmp(&correlations[*a]).then(a.cmp(b)));

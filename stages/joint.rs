@@ -127,7 +127,7 @@ struct Fusion {
     /// The width of the result.
     width: usize,
     /// The share of it that is dropped in training.
-    dropout: f32,
+    dropout: f64,
 }
 
 /// What is computed of the two.

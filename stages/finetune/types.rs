@@ -153,7 +153,7 @@ impl Learner for Types<'_> {
         let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
         // The key's halves are kept apart, so that no two batches of any two seeds drop alike.
         let key = self.settings.seed << 32 ^ moment.batch;
-        Ok(cross_entropy(self.head.logits(encodings, (self.settings.dropout, key)), &targets))
+        Ok(cross_entropy(self.head.logits(encodings, (self.settings.dropout as f32, key)), &targets))
     }
 
     fn validate(&mut self, io: &Io) -> Result<Option<f64>> {

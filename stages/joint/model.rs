@@ -69,7 +69,7 @@ impl Model {
                 (Some(attention), Some(inputs))
             }
         };
-        let (width, dropout) = (joint.fusion.width, joint.fusion.dropout);
+        let (width, dropout) = (joint.fusion.width, joint.fusion.dropout as f32);
         let fusion = embedded.map(|embedded| match joint.fusion.form {
             FusionForm::Concatenate => Fusion { gated: None, layer: layer(embedded + heard, width), dropout },
             FusionForm::Gated => Fusion {

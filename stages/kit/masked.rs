@@ -20,7 +20,7 @@ pub const NO_TARGET: u32 = u32::MAX;
 #[serde(default, deny_unknown_fields)]
 pub struct Masking {
     /// The share of the genes that are not zero that are targets.
-    pub share: f32,
+    pub share: f64,
     /// The share of targets that are hidden.
     pub hidden: f64,
 }
@@ -47,8 +47,9 @@ impl Masking {
     ///
     /// In 32 bits, because the original computes it so: of 100 genes it takes 16, not 15.
     pub fn count(&self, expressed: usize, positions: usize) -> usize {
-        let most = (f64::from(self.share) * positions as f64).ceil();
-        f64::from((expressed as f32 * self.share).ceil()).min(most) as usize
+        let share = self.share as f32;
+        let most = (f64::from(share) * positions as f64).ceil();
+        f64::from((expressed as f32 * share).ceil()).min(most) as usize
     }
 
     /// Hides tokens of a cell; returns the target of each, [`NO_TARGET`] where it has none.

@@ -40,9 +40,9 @@ pub struct Config {
     /// The heads of an attention.
     pub heads: usize,
     /// The share of a layer's input that is dropped in training, the first layer's excepted.
-    pub dropout: f32,
+    pub dropout: f64,
     /// The share of an attention that is dropped in training.
-    pub attention_dropout: f32,
+    pub attention_dropout: f64,
     /// Adds a layer's input to its output, through a matrix where the widths differ.
     pub residual: bool,
     /// Each gene hears itself.
@@ -208,7 +208,7 @@ impl Gnn {
         let mut x = self.layer(first, 0, Input::Constant(features), messages, draws, tape);
         for (index, layer) in layers {
             x = activate(x, self.activation());
-            x = draws.drop(x, self.config.dropout);
+            x = draws.drop(x, self.config.dropout as f32);
             let (input, tape) = x.split_tape();
             x = self.layer(layer, index, Input::Computed(&input), messages, draws, tape);
         }
@@ -240,7 +240,7 @@ impl Gnn {
                     LayerKind::Genelink => Alone::Everyone,
                     _ => Alone::Silence,
                 };
-                let dropout = draws.next(self.config.attention_dropout);
+                let dropout = draws.next(self.config.attention_dropout as f32);
                 let attention = Attention { heads: self.config.heads, slope: SLOPE, dropout, alone };
                 graph_attention(projected, from, to, graph, attention)
             }

@@ -30,7 +30,7 @@ pub struct Config {
     /// The widths of the layers of each role's network.
     pub widths: Vec<usize>,
     /// The share of a role's hidden layers that is dropped.
-    pub dropout: f32,
+    pub dropout: f64,
     /// Goes on dropping at test time, as GENELink does.
     pub always_drop: bool,
     /// Adds numbers of the TF, of the target and of all.
@@ -126,7 +126,7 @@ impl Scorer {
                     return x;
                 }
                 let x = activate(x, LEAKY);
-                if index == last { x } else { draws.drop(x, self.config.dropout) }
+                if index == last { x } else { draws.drop(x, self.config.dropout as f32) }
             })
         };
         let tf = role(&self.tf, tape);
@@ -148,7 +148,7 @@ impl Scorer {
         let (tf, target) = (gather(sides.tf, tfs), gather(sides.target, targets));
         let mut logits = match (self.config.form, &self.pair) {
             (Form::Mlp, Some(last)) => {
-                last.forward(draws.drop(activate(add(tf, target), LEAKY), self.config.dropout))
+                last.forward(draws.drop(activate(add(tf, target), LEAKY), self.config.dropout as f32))
             }
             _ => dot(tf, target),
         };
