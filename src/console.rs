@@ -8,7 +8,7 @@ use crate::event::{Begun, Event, Failed, Sink};
 use crate::{output, text};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stages::disk::fault;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub struct Console {
     why: HashMap<String, String>,
     /// What running steps last said, and when that was last told in a plain line.
     running: HashMap<String, (String, Instant)>,
+    /// By what is to be done about it, how many steps are absent.
+    absent: BTreeMap<String, usize>,
     /// Lines not yet written.
     pending: String,
 }
@@ -48,6 +50,9 @@ struct Bars {
     overall: ProgressBar,
     steps: HashMap<String, ProgressBar>,
 }
+
+/// Steps that are absent for the same reason and told by name.
+const MOST_ABSENT: usize = 3;
 
 /// Whether a stream may be coloured: it is a terminal, and `NO_COLOR` is not set.
 pub fn may_colour(stream: &impl IsTerminal) -> bool {
@@ -70,6 +75,7 @@ impl Console {
             due: 0,
             why: HashMap::new(),
             running: HashMap::new(),
+            absent: BTreeMap::new(),
             pending: String::new(),
         }
     }
@@ -220,12 +226,21 @@ impl Sink for Console {
             }
             Event::Absent { step, hint } => {
                 self.settle(step);
-                self.normal(&format!("absent {step}: {hint}"));
+                let count = self.absent.entry(hint.clone()).or_default();
+                *count += 1;
+                if *count <= MOST_ABSENT {
+                    self.normal(&format!("absent {step}: {hint}"));
+                }
             }
             Event::Stopping { signal: _ } => {
                 self.line("stopping: running steps are told to end; once more to end them at once");
             }
             Event::Ended(_) => {
+                for (hint, count) in std::mem::take(&mut self.absent) {
+                    if count > MOST_ABSENT {
+                        self.normal(&format!("absent: {} more steps: {hint}", count - MOST_ABSENT));
+                    }
+                }
                 if let Some(bars) = self.bars.take() {
                     bars.overall.finish_and_clear();
                     let _ = bars.all.clear();
