@@ -142,7 +142,7 @@ stages:
 #[test]
 fn of_many_steps_that_are_absent_for_one_reason_a_few_are_named() {
     let project = Project::of_toys(
-        "params: {data: null}\nmatrix: {n: [1, 2, 3, 4, 5]}\nstages:\n  real: {kind: grow, in: {data: {file: '{data}/{n}.txt', optional: 'give it with --set data=DIR'}}, with: {line: '{n}'}}\n",
+        "params: {data: null}\nmatrix: {n: [1, 2, 3, 4, 5]}\nstages:\n  real: {kind: grow, in: {data: {file: '{data}/{n}.txt', optional: 'give it with --set data=DIR'}}, with: {line: 'line {n}'}}\n",
     );
     let ran = project.run_well(&[]);
     ran.says("absent real[n=3]: give it").says("absent: 2 more steps: give it with --set data=DIR");

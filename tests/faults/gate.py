@@ -109,11 +109,14 @@ class Gate:
         """P8, P9: every damage is found and healed."""
         shutil.rmtree(self.cache, ignore_errors=True)
         subprocess.run(shlex.split(self.run(self.storm, self.cache)), check=True, capture_output=True)
-        kinds = [x for kind in ("bit", "byte", "zero", "cut", "empty", "grow", "swap", "gone") for x in ("--kind", kind)]
-        where = ("--glob", "v1/entries/*", "--glob", "v1/memo/*", "--skip", "v1/memo/clock")
         mend = ("--detect", self.verify(self.cache), "--repair", self.run(self.storm, self.cache))
-        count = ("-n", self.amount(100, 2000))
-        self.tool("P8,9", "bitflip", self.cache, *kinds, *where, *count, "--log", self.work / "flips.jsonl", *mend)
+        kinds = ("bit", "byte", "zero", "cut", "empty", "grow", "swap")
+        # A memo that is gone is as one never written: the next run looks at the files themselves.
+        for folder, kinds, count in (("entries", (*kinds, "gone"), (100, 2000)), ("memo", kinds, (20, 200))):
+            which = [word for kind in kinds for word in ("--kind", kind)]
+            where = ("--glob", f"v1/{folder}/*", "--skip", "v1/memo/clock")
+            log = ("--log", self.work / f"flips-{folder}.jsonl")
+            self.tool("P8,9", "bitflip", self.cache, *which, *where, "-n", self.amount(*count), *log, *mend)
 
     def power(self) -> None:
         """P5: power cuts on real file systems."""
