@@ -383,21 +383,27 @@ impl Comparison {
                 self.over.join(" and ")
             ));
         }
-        let mut explained: IndexMap<(&str, &str), Vec<&str>> = IndexMap::new();
-        for finding in
-            self.blocks.iter().flat_map(|block| &block.controls).filter(|finding| finding.explained)
-        {
-            let metrics = explained.entry((&finding.control, &finding.row)).or_default();
-            if !metrics.contains(&finding.metric.as_str()) {
-                metrics.push(&finding.metric);
+        let mut explained: IndexMap<&str, IndexMap<&str, IndexSet<&str>>> = IndexMap::new();
+        let findings =
+            self.blocks.iter().flat_map(|block| block.controls.iter().map(move |finding| (block, finding)));
+        for (block, finding) in findings {
+            // What is asked about is the baseline, where there is one.
+            if finding.explained && block.baseline.as_ref().is_none_or(|baseline| *baseline == finding.row) {
+                let rows = explained.entry(&finding.control).or_default();
+                rows.entry(&finding.row).or_default().insert(&finding.metric);
             }
         }
         let warnings: Vec<String> = explained
             .iter()
-            .map(|((control, row), metrics)| {
+            .map(|(control, rows)| {
+                let row = |(row, metrics): (&&str, &IndexSet<&str>)| {
+                    let metrics: Vec<&str> = metrics.iter().copied().collect();
+                    format!("{row} in {}", metrics.join(", "))
+                };
+                let rows: Vec<String> = rows.iter().map(row).collect();
                 format!(
-                    "the control {control} explains {row} in {}: the difference is within its error, so the score does not show the worth of what the control lacks",
-                    metrics.join(", ")
+                    "the control {control} explains {}: the difference is within its error, so the score does not show the worth of what the control lacks",
+                    rows.join("; ")
                 )
             })
             .collect();
