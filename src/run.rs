@@ -94,6 +94,8 @@ pub fn run(
     }
     runner.executor.close();
     let ended = runner.end()?;
+    // Runs beside this one may have died since it began, and nobody else may come for what they left.
+    store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
     runner.log.close()?;
     Ok((ended, result))
 }
