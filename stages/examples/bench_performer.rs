@@ -5,7 +5,9 @@
 //! Prints for each case the least and the median seconds and the peak memory of the process so far; give one
 //! case for its own peak. A case is train or infer, cells, genes.
 
-use anyhow::{Context, Result, bail};
+mod timing;
+
+use anyhow::{Result, bail};
 use stages::kit::model::parameters;
 use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::random::Random;
@@ -13,46 +15,21 @@ use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
 use stages::kit::tensor::{Taped, Untaped, device, values};
-use std::time::Instant;
+use timing::Options;
 
 fn main() -> Result<()> {
-    let (mut threads, mut repeats, mut cases) = (2, 5, Vec::new());
-    let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--threads" => threads = value.parse()?,
-            "--repeats" => repeats = value.parse()?,
-            "--case" => cases.push(value),
-            _ => bail!("unknown option {option}"),
-        }
-    }
-    if cases.is_empty() {
-        cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"].map(str::to_owned).to_vec();
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    for case in cases {
+    let options = Options::read(5, "--case", &["train:4:1025", "infer:1:1025", "infer:1:16907"])?;
+    for case in &options.chosen {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
-        let (cells, genes) = (cells.parse()?, genes.parse()?);
-        let mut work = Work::new(cells, genes);
+        let mut work = Work::new(cells.parse()?, genes.parse()?);
         let step = match what {
             "train" => Work::train,
             "infer" => Work::infer,
             _ => bail!("expected train or infer, found {what}"),
         };
-        step(&mut work);
-        let mut seconds: Vec<f64> = (0..repeats)
-            .map(|_| {
-                let start = Instant::now();
-                step(&mut work);
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        seconds.sort_by(f64::total_cmp);
-        let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
-        println!("{case}: least {least:.3} s, median {median:.3} s, peak memory {:.2} GiB", peak_memory()?);
+        options.time(case, || step(&mut work))?;
     }
     Ok(())
 }
@@ -91,12 +68,4 @@ impl Work {
         let logits = self.model.logits(self.model.encode(&self.tokens, self.cells, Untaped));
         std::hint::black_box(values(&logits));
     }
-}
-
-/// In GiB, as the kernel counts it.
-fn peak_memory() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / f64::from(1 << 20))
 }
