@@ -191,8 +191,8 @@ impl Stage for Joint {
         let labels = Labels::read(self, io)?;
         let genes = Genes::read(self, &device, io)?;
         let model = Model::new(self, &device, &genes, &labels);
-        let known = Known::new(&labels, self.seed);
-        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known);
+        let known = Known::new(&labels);
+        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known, self.seed);
         let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
         let trained = self.training.run(&mut network, self.seed, io)?;
         match trained.validation_loss {

@@ -73,7 +73,7 @@ impl Default for Config {
             heads: 3,
             dropout: 0.5,
             attention_dropout: 0.0,
-            residual: false,
+            residual: true,
             self_loops: true,
         }
     }
