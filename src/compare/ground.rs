@@ -1,6 +1,6 @@
 //! Which numbers may be held against each other, and which into one mean.
 
-use super::Use;
+use super::axes::Use;
 use crate::complaint::{known, word};
 use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph};
