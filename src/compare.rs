@@ -24,7 +24,6 @@ use crate::complaint::{known, word};
 use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph};
 use crate::statistics::{self, Difference};
-use crate::store::Store;
 use crate::survey::Survey;
 use axes::{Axes, Use};
 use indexmap::{IndexMap, IndexSet};
@@ -188,9 +187,9 @@ impl Cell {
 }
 
 /// Reads and compares what is cached.
-pub fn compare(survey: &Survey<'_>, store: &Store, request: &Request) -> Result<Comparison> {
+pub fn compare(survey: &Survey<'_>, request: &Request) -> Result<Comparison> {
     let graph = survey.plan.graph();
-    let judging = Judging::read(survey, store)?;
+    let judging = Judging::read(survey)?;
     Comparison::of(graph, judging, request)
 }
 

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::graph::Source;
 use crate::output;
-use crate::store::{Manifest, Store};
+use crate::store::Manifest;
 use serde_json::{Value, json};
 use stages::disk;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.1";
 const PROGRAM: &str = "#pipeline";
 
 /// Writes a crate into a folder; returns how many steps it tells of.
-pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> Result<usize> {
+pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     let mut entities: Vec<Value> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
     let mut add = |id: &str, name: &str, format: &str, bytes: &[u8]| -> Result<Value> {
@@ -42,7 +42,8 @@ pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> R
         };
         let key = manifest.key.to_string();
         let recipe = format!("recipes/{key}.json");
-        let canonical = store.recipe(manifest.key)?.map_or_else(String::new, |recipe| recipe.canonical());
+        let canonical =
+            report.survey.store.recipe(manifest.key)?.map_or_else(String::new, |recipe| recipe.canonical());
         entities.push(add(
             &recipe,
             &format!("Recipe of {}", step.name),
