@@ -265,12 +265,8 @@ impl Comparison {
             return Err(nothing(graph, &missing));
         }
         for (why, titles) in empty {
-            let (what, are) = (axes.block.join(" "), if titles.len() == 1 { "is" } else { "are" });
-            let told = format!(
-                "{what} {} {are} left out, since nothing of it is there: it {why}",
-                titles.join(", ")
-            );
-            comparison.notes.push(told);
+            let what = axes.block.join(" ");
+            comparison.notes.push(format!("no table for {what} {}: all of it {why}", titles.join(", ")));
         }
         comparison.missing = missing.into_iter().filter(|missing| shown.contains(&missing.node)).collect();
         weighing::correct(&mut comparison.blocks);
@@ -301,17 +297,19 @@ impl Comparison {
         let reference = baseline.as_deref().or(rows.keys().next().map(String::as_str)).unwrap_or_default();
         let reference_uses = rows[reference].clone();
         let nodes = |uses: &[Use<'_>]| -> Vec<NodeIndex> { uses.iter().map(|used| used.node).collect() };
-        let facts = differing::facts(graph, &nodes(&reference_uses));
+        let facts: Vec<_> = rows.values().map(|uses| differing::facts(graph, &nodes(uses))).collect();
+        let reference_facts = &facts[rows.get_index_of(reference).unwrap_or_default()];
+        let beyond = differing::beyond(reference_facts, &facts);
         let mut made = Vec::with_capacity(rows.len());
-        for (name, uses) in rows {
+        for ((name, uses), own) in rows.into_iter().zip(&facts) {
             let steps = nodes(&uses);
-            let own = differing::facts(graph, &steps);
             let cells = self.metrics.iter().map(|column| weighing::cell(&uses, &column.name)).collect();
             made.push(Row {
                 control: self.rows_by == VARIANT && settings.controls.contains(&name),
                 differs: differing::differences(
-                    &facts,
-                    &own,
+                    reference_facts,
+                    own,
+                    &beyond,
                     Some(name.as_str()).filter(|_| self.rows_by != VARIANT),
                 ),
                 cells,

@@ -3,16 +3,18 @@
 //! Colours are variables (`--ink`, `--faint`, `--paper`, `--c0` to `--c7`) that the page sets, for light and for
 //! dark; [`standalone`] sets them within the file. A series is told from its neighbours by its dashes, too.
 
+mod layers;
 mod lines;
 mod network;
 mod scatter;
 mod small;
 mod strips;
 
+pub use layers::{Look, Node, layers};
 pub use lines::{Lines, Series, lines};
 pub use network::{Link, network};
 pub use scatter::{Scatter, scatter};
-pub use small::{dots, interval, sparkline};
+pub use small::{Mark, dots, interval, sparkline, swatch};
 pub use strips::{Strips, strips};
 
 use crate::markup::escape;
@@ -30,28 +32,47 @@ const BOTTOM: f64 = 44.0;
 pub const COLOURS: usize = 8;
 const DASHES: [&str; 4] = ["", "7 3", "2 3", "8 3 2 3"];
 
-/// Linear from values to units of the drawing.
+/// From values to units of the drawing: linear, or by powers of ten.
 #[derive(Clone, Copy)]
 struct Scale {
     low: f64,
     high: f64,
     from: f64,
     to: f64,
+    powers: bool,
 }
 
 impl Scale {
     fn new((low, high): (f64, f64), from: f64, to: f64) -> Scale {
         let flat = (high - low).abs() < f64::EPSILON * low.abs().max(1.0);
         let (low, high) = if flat { (low - 0.5, high + 0.5) } else { (low, high) };
-        Scale { low, high, from, to }
+        Scale { low, high, from, to, powers: false }
+    }
+
+    /// The same by powers of ten, of values above zero.
+    fn of_powers((low, high): (f64, f64), from: f64, to: f64) -> Scale {
+        Scale { powers: true, ..Scale::new((low, high), from, to) }
     }
 
     fn at(&self, value: f64) -> f64 {
-        self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
+        let share = match self.powers {
+            true => (value / self.low).ln() / (self.high / self.low).ln(),
+            false => (value - self.low) / (self.high - self.low),
+        };
+        self.from + share * (self.to - self.from)
     }
 
     /// Round numbers within the range, at most about `count`.
     fn ticks(&self, count: usize) -> Vec<f64> {
+        if self.powers {
+            let (first, last) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
+            let step = ((last - first) as usize / count + 1) as i32;
+            return (0..)
+                .map(|i| first + i * step)
+                .take_while(|power| *power <= last)
+                .map(|power| 10f64.powi(power))
+                .collect();
+        }
         let rough = (self.high - self.low) / count as f64;
         let magnitude = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|step| step * magnitude).into_iter().find(|step| *step >= rough);
@@ -80,7 +101,11 @@ fn tick_label(value: f64) -> String {
     }
     let plain = format!("{:.6}", value);
     let plain = plain.trim_end_matches('0').trim_end_matches('.');
-    if plain.len() > 7 || value.abs() < 1e-4 { number(value) } else { plain.replace('-', "−") }
+    match value.abs() {
+        size if size >= 1e6 => format!("{value:.0e}").replace('-', "−"),
+        size if size < 1e-4 || plain.len() > 7 => number(value),
+        _ => plain.replace('-', "−"),
+    }
 }
 
 fn open(title: &str, about: &str, width: f64, height: f64) -> String {
@@ -153,19 +178,9 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     path
 }
 
-/// The dashes of a colour, so that colour is not the only difference.
+/// The dashes of a colour, so that colour is not the only difference; where colours come again, their dashes do not.
 fn dashes(colour: usize) -> &'static str {
-    DASHES[colour % DASHES.len()]
-}
-
-/// A short line as a legend shows it.
-pub fn swatch(colour: usize) -> String {
-    format!(
-        "<svg class=\"swatch\" viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path d=\"M1 4H27\" stroke=\"var(--c{})\" \
-         stroke-width=\"2.4\" stroke-dasharray=\"{}\"/></svg>",
-        colour % COLOURS,
-        dashes(colour)
-    )
+    DASHES[(colour % COLOURS + colour / COLOURS) % DASHES.len()]
 }
 
 /// A quantile of sorted values, between two of them where it falls between.
@@ -196,9 +211,12 @@ mod tests {
     fn ticks_are_round_and_within() {
         assert_eq!(Scale::new((0.0, 1.0), 0.0, 1.0).ticks(6), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert_eq!(Scale::new((-3.0, 12.0), 0.0, 1.0).ticks(4), [0.0, 5.0, 10.0]);
+        let powers = Scale::of_powers((0.02, 2000.0), 0.0, 1.0);
+        assert_eq!(powers.ticks(6), [0.1, 1.0, 10.0, 100.0, 1000.0]);
+        assert!((powers.at(2.0) - 0.4).abs() < 1e-12);
         assert_eq!(
-            [0.6000000000000001, 1500.0, 0.00002, -0.5].map(tick_label),
-            ["0.6", "1500", "2.0e-5", "−0.5"]
+            [0.6000000000000001, 1500.0, 0.00002, -0.5, 3e10].map(tick_label),
+            ["0.6", "1500", "2.0e-5", "−0.5", "3e10"]
         );
     }
 

@@ -1,6 +1,6 @@
 //! The report: one page that needs nothing else, works in a browser, and the same for other programs.
 
-use crate::support::{Project, Ran, files_below, program, python_with, quickstart};
+use crate::support::{Project, Ran, files_below, left_out, program, python_with, quickstart};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -176,7 +176,7 @@ fn browser() -> Option<PathBuf> {
         std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
     });
     if found.is_none() {
-        eprintln!("left out: no Chromium on $PATH");
+        left_out("no Chromium on $PATH");
     }
     found
 }

@@ -33,6 +33,9 @@ pub struct Series {
     pub colour: usize,
 }
 
+/// Where the highest value is so many times the lowest one, heights are by powers of ten.
+const POWERS: f64 = 3000.0;
+
 /// Draws lines.
 pub fn lines(chart: &Lines) -> String {
     let Lines { title, about, x, y, series, ranges, chance } = chart;
@@ -44,7 +47,14 @@ pub fn lines(chart: &Lines) -> String {
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
         [if ends.0 <= ends.1 { ends } else { (0.0, 1.0) }, range(points().map(|(_, y)| *y).chain(bands()))]
     });
-    let (across, up) = (Scale::new(x_range, LEFT, WIDTH - RIGHT), Scale::new(y_range, HEIGHT - BOTTOM, TOP));
+    let across = Scale::new(x_range, LEFT, WIDTH - RIGHT);
+    // What rises over several powers of ten would leave nothing to see of all the rest.
+    let heights = || points().map(|(_, y)| *y).filter(|y| y.is_finite());
+    let (lowest, highest) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
+    let up = match ranges.is_none() && lowest > 0.0 && highest / lowest > POWERS {
+        true => Scale::of_powers((lowest, highest), HEIGHT - BOTTOM, TOP),
+        false => Scale::new(y_range, HEIGHT - BOTTOM, TOP),
+    };
     let mut svg = open(title, about, WIDTH, HEIGHT);
     axes(&mut svg, across, Some(up), [x, y]);
     let place = |(x, y): &(f64, f64)| (across.at(*x), up.at(y.clamp(up.low, up.high)));

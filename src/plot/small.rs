@@ -1,6 +1,36 @@
-//! Drawings that stand within a line: of a table's cell, of a terminal.
+//! Drawings that stand within a line: of a table's cell, of a legend, of a terminal.
 
-use super::{COLOURS, Scale, put};
+use super::{COLOURS, Scale, dashes, put};
+
+/// What a legend explains.
+#[derive(Debug, Clone, Copy)]
+pub enum Mark {
+    /// A line of this colour.
+    Line(usize),
+    /// A dot of this colour.
+    Dot(usize),
+    /// What chance would give.
+    Chance,
+}
+
+/// A mark as a legend shows it.
+pub fn swatch(mark: Mark) -> String {
+    let drawn = match mark {
+        Mark::Line(colour) => format!(
+            "<path d=\"M1 4H27\" stroke=\"var(--c{})\" stroke-width=\"2.4\" stroke-dasharray=\"{}\"/>",
+            colour % COLOURS,
+            dashes(colour)
+        ),
+        Mark::Dot(colour) => {
+            format!("<circle cx=\"14\" cy=\"4\" r=\"4\" fill=\"var(--c{})\"/>", colour % COLOURS)
+        }
+        Mark::Chance => {
+            "<path d=\"M1 4H27\" stroke=\"var(--muted)\" stroke-width=\"2\" stroke-dasharray=\"2 4\"/>"
+                .to_owned()
+        }
+    };
+    format!("<svg class=\"swatch\" viewBox=\"0 0 28 8\" aria-hidden=\"true\">{drawn}</svg>")
+}
 
 /// The values of one cell of a table on the scale of its column: dots, and a tick at their mean.
 pub fn dots(values: &[f64], within: (f64, f64), colour: usize) -> String {

@@ -7,7 +7,7 @@ mod measures;
 
 use super::Report;
 use crate::compare::{Block, Row};
-use crate::plot::{COLOURS, Series};
+use crate::plot::{COLOURS, Mark, Series};
 use std::collections::HashMap;
 
 /// The colours of figures that are files of their own; the page has the same.
@@ -15,6 +15,13 @@ pub const PLOT_COLOURS: &str = include_str!("colours.css");
 
 /// Of this many rows each has a colour; controls share the last one.
 const ROW_COLOURS: usize = COLOURS - 1;
+
+/// Of more lines than these the spreads would hide each other.
+const MOST_BANDS: usize = 8;
+/// Points at which curves are averaged.
+const GRID: usize = 101;
+
+type Points = Vec<(f64, f64)>;
 
 /// One figure.
 pub struct Figure {
@@ -26,8 +33,8 @@ pub struct Figure {
     pub caption: String,
     /// The drawing.
     pub svg: String,
-    /// Colours and what they stand for.
-    pub legend: Vec<(usize, String)>,
+    /// Marks and what they stand for.
+    pub legend: Vec<(Mark, String)>,
     /// A table that belongs to it.
     pub table: Option<(Vec<String>, Vec<Vec<String>>)>,
     /// Whether it needs the whole width.
@@ -63,12 +70,16 @@ pub fn figures(report: &Report<'_>) -> Vec<Figure> {
 
 /// The colour of each row of a block.
 pub fn colours(block: &Block) -> Vec<usize> {
-    let mut next = 0;
+    // Which colour, and how often the colours have come around: dashes follow from that.
+    let (mut rows, mut controls) = (0, 0);
     let colour = |row: &Row| match row.control {
-        true => ROW_COLOURS,
+        true => {
+            controls += 1;
+            ROW_COLOURS + (controls - 1) * COLOURS
+        }
         false => {
-            next += 1;
-            (next - 1) % ROW_COLOURS
+            rows += 1;
+            (rows - 1) % ROW_COLOURS + (rows - 1) / ROW_COLOURS * COLOURS
         }
     };
     block.rows.iter().map(colour).collect()
@@ -78,13 +89,52 @@ fn about(block: &Block) -> String {
     if block.axes.is_empty() { String::new() } else { format!(" ({})", block.title()) }
 }
 
-fn legend(series: &[Series], chance: &[(f64, f64)]) -> Vec<(usize, String)> {
-    let mut legend: Vec<(usize, String)> =
-        series.iter().map(|series| (series.colour, series.name.clone())).collect();
+fn legend(series: &[Series], chance: &[(f64, f64)]) -> Vec<(Mark, String)> {
+    let mut legend: Vec<(Mark, String)> =
+        series.iter().map(|series| (Mark::Line(series.colour), series.name.clone())).collect();
     if !chance.is_empty() {
-        legend.push((usize::MAX, "chance".to_owned()));
+        legend.push((Mark::Chance, "chance".to_owned()));
     }
     legend
+}
+
+/// Mean and spread of curves at the same places, where all of them have a height: a mean over those that are left
+/// would jump where one ends.
+fn average(curves: &[&Points], height: fn(&[(f64, f64)], f64) -> Option<f64>) -> (Points, Points) {
+    let ends = |of: fn(f64, f64) -> f64, start| {
+        curves.iter().flat_map(|curve| curve.iter()).map(|(x, _)| *x).fold(start, of)
+    };
+    let (low, high) = (ends(f64::min, f64::INFINITY), ends(f64::max, f64::NEG_INFINITY));
+    let (mut points, mut band) = (Vec::with_capacity(GRID), Vec::with_capacity(GRID));
+    for i in 0..GRID {
+        let x = low + (high - low) * i as f64 / (GRID - 1) as f64;
+        let values: Vec<f64> = curves.iter().filter_map(|curve| height(curve, x)).collect();
+        let Some(mean) = crate::statistics::mean(&values).filter(|_| values.len() == curves.len()) else {
+            continue;
+        };
+        let spread = crate::statistics::deviation(&values).unwrap_or(0.0);
+        points.push((x, mean));
+        band.push((mean - spread, mean + spread));
+    }
+    (points, band)
+}
+
+/// The height of a curve at a place, by straight lines between its points.
+fn at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
+    // Where it rises straight up, the last point of the rise counts.
+    let next = curve.partition_point(|(place, _)| *place <= x);
+    let before = next.checked_sub(1).map(|i| curve[i]);
+    match (before, curve.get(next)) {
+        (Some((from, low)), Some((to, high))) => Some(low + (high - low) * (x - from) / (to - from)),
+        (Some((_, y)), None) | (None, Some(&(_, y))) => Some(y),
+        (None, None) => None,
+    }
+}
+
+/// The same between the first and the last point of a curve alone.
+fn within(curve: &[(f64, f64)], x: f64) -> Option<f64> {
+    let (first, last) = (curve.first()?.0, curve.last()?.0);
+    at(curve, x).filter(|_| first <= x && x <= last)
 }
 
 /// At most some hundred points: means of neighbours.
@@ -114,6 +164,60 @@ fn unique_names(figures: &mut [Figure]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn curves_are_averaged_where_they_are_and_not_where_their_points_are() {
+        let (a, b) = (vec![(0.0, 0.0), (0.5, 1.0), (1.0, 1.0)], vec![(0.0, 0.0), (1.0, 1.0)]);
+        let (points, band) = average(&[&a, &b], at);
+        assert_eq!(points.len(), GRID);
+        assert!((points[50].1 - 0.75).abs() < 1e-12 && (points[25].1 - 0.375).abs() < 1e-12);
+        assert!(band[50].0 < 0.75 && band[50].1 > 0.75);
+        assert_eq!(at(&[(0.0, 0.0), (0.0, 0.4), (1.0, 1.0)], 0.0), Some(0.4));
+        assert_eq!(at(&[], 0.3), None);
+        assert_eq!([at(&a, 2.0), within(&a, 2.0), within(&a, 1.0)], [Some(1.0), None, Some(1.0)]);
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_on_every_ground() {
+        let channel = |hex: &str| {
+            let value = f64::from(u8::from_str_radix(hex, 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        let luminance = |colour: &str| {
+            let hex = colour.trim_start_matches('#');
+            let hex =
+                if hex.len() == 3 { hex.chars().flat_map(|c| [c, c]).collect() } else { hex.to_owned() };
+            0.2126 * channel(&hex[..2]) + 0.7152 * channel(&hex[2..4]) + 0.0722 * channel(&hex[4..])
+        };
+        let mut themes = 0;
+        for theme in PLOT_COLOURS.lines().filter(|line| line.contains("--ink:")) {
+            let of = |name: &str| {
+                let value =
+                    theme.split(&format!("--{name}:")).nth(1).unwrap_or_else(|| panic!("{name} in {theme}"));
+                luminance(value.split([';', '}']).next().unwrap())
+            };
+            let contrast = |a: &str, b: &str| {
+                let (a, b) = (of(a), of(b));
+                (a.max(b) + 0.05) / (a.min(b) + 0.05)
+            };
+            for ground in ["paper", "canvas"] {
+                for text in ["ink", "muted", "link"] {
+                    assert!(contrast(text, ground) >= 4.5, "{text} on {ground}");
+                }
+                // Lines and dots need less (WCAG 2.2, 1.4.11).
+                for colour in 0..COLOURS {
+                    assert!(contrast(&format!("c{colour}"), ground) >= 3.0, "c{colour} on {ground}");
+                }
+            }
+            for (text, ground) in
+                [("warn", "paper"), ("warn", "warn-paper"), ("ink", "warn-paper"), ("good", "paper")]
+            {
+                assert!(contrast(text, ground) >= 4.5, "{text} on {ground}");
+            }
+            themes += 1;
+        }
+        assert_eq!(themes, 3, "light, dark, print");
+    }
 
     #[test]
     fn long_histories_are_thinned_to_what_can_be_seen() {

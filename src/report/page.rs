@@ -21,7 +21,7 @@ pub fn page(report: &Report<'_>, figures: &[Figure]) -> String {
     if let Ok(comparison) = &report.comparison {
         parts.push(("comparison", "Comparison", tables::compared(report, comparison)));
         if comparison.blocks.iter().any(|block| block.rows.iter().any(|row| row.control)) {
-            parts.push(("controls", "Controls", tables::controls(comparison)));
+            parts.push(("controls", "Controls", tables::controls(report, comparison)));
         }
     }
     for (part, id, heading, about) in [
@@ -115,13 +115,7 @@ fn shown(figure: &Figure) -> String {
     let legend: String = figure
         .legend
         .iter()
-        .map(|(colour, name)| {
-            let swatch = match *colour {
-                usize::MAX => "<svg class=\"swatch\" viewBox=\"0 0 28 8\" aria-hidden=\"true\"><path d=\"M1 4H27\" stroke=\"var(--muted)\" stroke-width=\"2\" stroke-dasharray=\"2 4\"/></svg>".to_owned(),
-                colour => plot::swatch(colour),
-            };
-            format!("<li>{swatch}{}</li>", escape(name))
-        })
+        .map(|(mark, name)| format!("<li>{}{}</li>", plot::swatch(*mark), escape(name)))
         .collect();
     let legend = if legend.is_empty() { legend } else { format!("<ul class=\"legend\">{legend}</ul>") };
     let table = figure.table.as_ref().map_or_else(String::new, |(heading, rows)| {
@@ -138,7 +132,9 @@ fn shown(figure: &Figure) -> String {
             .collect();
         format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     });
-    let drawing = format!("<div class=\"drawing\">{}</div>", figure.svg);
+    // What may be wider than the page is scrolled by the keyboard, too.
+    let scrolled = if figure.wide { " role=\"group\" aria-label=\"Drawing\" tabindex=\"0\"" } else { "" };
+    let drawing = format!("<div class=\"drawing\"{scrolled}>{}</div>", figure.svg);
     let caption = format!("<figcaption>{}</figcaption>", escape(&figure.caption));
     match (figure.wide, table.is_empty()) {
         (true, false) => format!(

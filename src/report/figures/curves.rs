@@ -1,16 +1,11 @@
 //! Curves over the same ground, one for each row: mean and spread over its runs.
 
-use super::{Figure, Part, about, colours, legend};
+use super::{Figure, MOST_BANDS, Part, Points, about, at, average, colours, legend};
 use crate::compare::Block;
 use crate::exhibit::Exhibit;
 use crate::plot::{self, Lines, Series};
 use crate::report::Report;
 use indexmap::IndexMap;
-
-/// Points at which curves are averaged.
-const GRID: usize = 101;
-
-type Points = Vec<(f64, f64)>;
 
 /// One figure for each curve that the rows of a block have.
 pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
@@ -33,7 +28,8 @@ pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
         let series: Vec<Series> = rows
             .iter()
             .map(|(row, curves)| {
-                let (points, band) = average(curves);
+                let (points, mut band) = average(curves, at);
+                band.truncate(if rows.len() > MOST_BANDS { 0 } else { band.len() });
                 Series { name: block.rows[*row].name.clone(), points, band, colour: colours[*row] }
             })
             .collect();
@@ -65,7 +61,11 @@ pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
             chance,
         });
         let several = rows.iter().any(|(_, curves)| curves.len() > 1);
-        let how = if several { ": mean and spread (one sd) over the runs of each row" } else { "" };
+        let how = match (several, rows.len() > MOST_BANDS) {
+            (true, false) => ": mean and spread (one sd) over the runs of each row",
+            (true, true) => ": mean over the runs of each row",
+            (false, _) => "",
+        };
         let caption = format!("{}{}{how}.", shape.title, about(block));
         figures.push(Figure {
             part: Part::Results,
@@ -93,51 +93,5 @@ impl CurveShape {
             other => [other, "x", "y"],
         };
         CurveShape { title: title.to_owned(), x: x.to_owned(), y: y.to_owned() }
-    }
-}
-
-/// Mean and spread of curves at the same places.
-fn average(curves: &[&Points]) -> (Points, Points) {
-    let ends = |of: fn(f64, f64) -> f64, start| {
-        curves.iter().flat_map(|curve| curve.iter()).map(|(x, _)| *x).fold(start, of)
-    };
-    let (low, high) = (ends(f64::min, f64::INFINITY), ends(f64::max, f64::NEG_INFINITY));
-    let (mut points, mut band) = (Vec::with_capacity(GRID), Vec::with_capacity(GRID));
-    for i in 0..GRID {
-        let x = low + (high - low) * i as f64 / (GRID - 1) as f64;
-        let values: Vec<f64> = curves.iter().filter_map(|curve| at(curve, x)).collect();
-        let Some(mean) = crate::statistics::mean(&values) else { continue };
-        let spread = crate::statistics::deviation(&values).unwrap_or(0.0);
-        points.push((x, mean));
-        band.push((mean - spread, mean + spread));
-    }
-    (points, band)
-}
-
-/// The height of a curve at a place, by straight lines between its points.
-fn at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
-    // Where it rises straight up, the last point of the rise counts.
-    let next = curve.partition_point(|(place, _)| *place <= x);
-    let before = next.checked_sub(1).map(|i| curve[i]);
-    match (before, curve.get(next)) {
-        (Some((from, low)), Some((to, high))) => Some(low + (high - low) * (x - from) / (to - from)),
-        (Some((_, y)), None) | (None, Some(&(_, y))) => Some(y),
-        (None, None) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn curves_are_averaged_where_they_are_and_not_where_their_points_are() {
-        let (a, b) = (vec![(0.0, 0.0), (0.5, 1.0), (1.0, 1.0)], vec![(0.0, 0.0), (1.0, 1.0)]);
-        let (points, band) = average(&[&a, &b]);
-        assert_eq!(points.len(), GRID);
-        assert!((points[50].1 - 0.75).abs() < 1e-12 && (points[25].1 - 0.375).abs() < 1e-12);
-        assert!(band[50].0 < 0.75 && band[50].1 > 0.75);
-        assert_eq!(at(&[(0.0, 0.0), (0.0, 0.4), (1.0, 1.0)], 0.0), Some(0.4));
-        assert_eq!(at(&[], 0.3), None);
     }
 }

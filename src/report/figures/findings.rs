@@ -2,10 +2,11 @@
 
 use super::{Figure, Part, thin};
 use crate::exhibit::{Exhibit, Plane, principal_places};
-use crate::plot::{self, COLOURS, Lines, Link, Scatter, Series};
+use crate::plot::{self, COLOURS, Lines, Link, Mark, Scatter, Series};
 use crate::report::{Leading, Report, around};
 use crate::text::number;
 use indexmap::{IndexMap, IndexSet};
+use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use std::collections::HashMap;
 
@@ -15,10 +16,9 @@ const LISTED_LINKS: usize = 20;
 
 /// One figure for each file that can be drawn.
 pub fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
-    let nodes: Vec<NodeIndex> = match report.leading() {
-        Some(Leading { row, .. }) => {
-            row.steps.iter().take(1).flat_map(|node| around(report.graph, *node, &row.name)).collect()
-        }
+    let judge = report.leading().and_then(|Leading { row, .. }| Some((*row.steps.first()?, row)));
+    let nodes: Vec<NodeIndex> = match judge {
+        Some((node, row)) => around(report.graph, node, &row.name),
         None => report.survey.plan.steps().collect(),
     };
     let shown = || {
@@ -37,10 +37,25 @@ pub fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
             _ => {}
         }
     }
+    // Of several networks the one that was judged is meant.
+    let is_links = |node: NodeIndex| {
+        report
+            .exhibits
+            .of(node)
+            .iter()
+            .any(|(_, exhibit)| matches!(exhibit, Exhibit::Links(links, _) if !links.is_empty()))
+    };
+    let judged: Vec<NodeIndex> = judge
+        .iter()
+        .flat_map(|(node, _)| report.graph.steps.neighbors_directed(*node, Direction::Incoming))
+        .filter(|node| is_links(*node))
+        .collect();
     for (node, file, exhibit) in shown() {
         let step = report.graph.steps[node].name.as_str();
         match exhibit {
-            Exhibit::Links(strongest, all) if !strongest.is_empty() => {
+            Exhibit::Links(strongest, all)
+                if !strongest.is_empty() && (judged.is_empty() || judged.contains(&node)) =>
+            {
                 links(step, file, strongest, *all, figures)
             }
             Exhibit::Vectors(names, vectors) => {
@@ -65,7 +80,7 @@ fn links(step: &str, file: &str, strongest: &[(String, String, f64)], all: usize
         .map(|(from, to, weight)| format!("{from} to {to}, {}", number(*weight)))
         .collect();
     let svg = plot::network(&title, &format!("The strongest are {}.", first.join("; ")), &drawn);
-    let heading = ["", "from", "to", "weight"].map(str::to_owned).to_vec();
+    let heading = ["rank", "from", "to", "weight"].map(str::to_owned).to_vec();
     let rows =
         strongest.iter().take(LISTED_LINKS).enumerate().map(|(i, (from, to, weight))| {
             vec![(i + 1).to_string(), from.clone(), to.clone(), number(*weight)]
@@ -127,7 +142,11 @@ fn places(
         points: points.collect(),
         groups: groups.clone(),
     });
-    let legend = if groups.len() > 1 { groups.into_iter().enumerate().collect() } else { Vec::new() };
+    let legend = if groups.len() > 1 {
+        groups.into_iter().enumerate().map(|(i, group)| (Mark::Dot(i), group)).collect()
+    } else {
+        Vec::new()
+    };
     let caption = format!(
         "The {} vectors in {file} of {step}, along the two directions in which they spread most (PCA).",
         names.len()

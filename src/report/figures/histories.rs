@@ -1,7 +1,8 @@
 //! What was measured while something was fitted.
 
-use super::{Figure, Part, legend, thin};
+use super::{Figure, MOST_BANDS, Part, Points, average, legend, thin, within};
 use crate::exhibit::{Exhibit, History};
+use crate::graph::Step;
 use crate::plot::{self, Lines, Series};
 use crate::report::Report;
 use crate::text::number;
@@ -10,19 +11,12 @@ use petgraph::graph::NodeIndex;
 
 /// The most lines of one figure.
 const MOST_LINES: usize = 24;
+/// The most figures.
+const MOST: usize = 12;
 
-/// What tells a step from others of its stage.
-fn label(report: &Report<'_>, node: NodeIndex) -> String {
-    let name = &report.graph.steps[node].name;
-    match name.split_once('[') {
-        Some((_, inside)) => inside.trim_end_matches(']').replace(',', ", "),
-        None => name.clone(),
-    }
-}
-
-/// One figure for each column of each stage's histories, a line for each step.
+/// One figure for each column of each stage's histories: a line for all that differ in nothing but the axes that
+/// rows are averaged over.
 pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
-    const MOST: usize = 12;
     let mut found: IndexMap<(&str, &str), Vec<(NodeIndex, &History)>> = IndexMap::new();
     for node in report.survey.plan.steps() {
         for (_, exhibit) in report.exhibits.of(node) {
@@ -35,16 +29,28 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
     }
     for ((stage, column), steps) in found.into_iter().take(MOST) {
         let along = steps.first().map_or_else(String::new, |(_, history)| history.along.clone());
-        let series: Vec<Series> = steps
-            .iter()
+        let names = names(report, &steps.iter().map(|(node, _)| *node).collect::<Vec<_>>());
+        let mut lines: IndexMap<String, Vec<Points>> = IndexMap::new();
+        for (name, (_, history)) in names.into_iter().zip(&steps) {
+            let Some(values) = history.columns.get(column) else { continue };
+            let points = history.steps.iter().copied().zip(values.iter().copied());
+            let points = points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+            lines.entry(name).or_default().push(points);
+        }
+        let several = lines.values().any(|runs| runs.len() > 1);
+        let bands = lines.len() <= MOST_BANDS;
+        let left_out = lines.len().saturating_sub(MOST_LINES);
+        let series: Vec<Series> = lines
+            .into_iter()
             .take(MOST_LINES)
             .enumerate()
-            .filter_map(|(i, (node, history))| {
-                let values = history.columns.get(column)?;
-                let points = history.steps.iter().copied().zip(values.iter().copied());
-                let points: Vec<(f64, f64)> =
-                    points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-                Some(Series { name: label(report, *node), points: thin(points), band: Vec::new(), colour: i })
+            .map(|(colour, (name, mut runs))| {
+                let (points, band) = match runs.len() {
+                    1 => (thin(runs.remove(0)), Vec::new()),
+                    _ => average(&runs.iter().collect::<Vec<_>>(), within),
+                };
+                let band = if bands { band } else { Vec::new() };
+                Series { name, points, band, colour }
             })
             .collect();
         let ends: Vec<String> = series
@@ -61,17 +67,46 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
             ranges: None,
             chance: Vec::new(),
         });
-        let left_out = steps.len().saturating_sub(MOST_LINES);
+        let how = match (several, bands) {
+            (true, true) => ": mean and spread (one sd) over the runs of each line, as far as all of them go",
+            (true, false) => ": mean over the runs of each line, as far as all of them go",
+            (false, _) => "",
+        };
         let more = if left_out > 0 { format!("; {left_out} more are not drawn") } else { String::new() };
-        let caption = format!("{column} of {stage} along {along}{more}.");
         figures.push(Figure {
             part: Part::Fitting,
             name: format!("{stage}-{column}"),
-            caption,
+            caption: format!("{column} of {stage} along {along}{how}{more}."),
             svg,
             legend,
             table: None,
             wide: false,
         });
     }
+}
+
+/// What tells each of some steps of a stage from the others, without the axes that rows are averaged over.
+fn names(report: &Report<'_>, nodes: &[NodeIndex]) -> Vec<String> {
+    let over = report.comparison.as_ref().map_or(&[][..], |comparison| &comparison.over[..]);
+    let steps: Vec<&Step> = nodes.iter().map(|node| &report.graph.steps[*node]).collect();
+    let of = |step: &Step| -> Vec<(String, String)> {
+        let variants = (!step.variants.is_empty()).then(|| {
+            let more = match step.variants.len() {
+                1 => String::new(),
+                count => format!(" and {} more", count - 1),
+            };
+            (String::new(), format!("{}{more}", step.variants[0]))
+        });
+        let axes = step.axes.iter().filter(|(axis, _)| !over.contains(axis));
+        let axes = axes.map(|(axis, label)| (axis.clone(), format!("{axis} {label}")));
+        variants.into_iter().chain(axes).collect()
+    };
+    let told: Vec<Vec<(String, String)>> = steps.iter().map(|step| of(step)).collect();
+    let shared = |part: &(String, String)| told.iter().all(|parts| parts.contains(part));
+    let name = |(parts, step): (&Vec<(String, String)>, &&Step)| {
+        let parts: Vec<&str> =
+            parts.iter().filter(|part| !shared(part)).map(|(_, text)| text.as_str()).collect();
+        if parts.is_empty() { step.stage.clone() } else { parts.join(", ") }
+    };
+    told.iter().zip(&steps).map(name).collect()
 }

@@ -10,12 +10,12 @@ use crate::text::{self, count};
 /// The stages: drawn, and as a table.
 pub fn pipeline(report: &Report<'_>, stages: &[StageRow]) -> String {
     let mut text = String::from(
-        "<p class=\"about\">Each box is a stage; solid where all of its steps have artifacts. Times are what making them took, whenever that was.</p>",
+        "<p class=\"about\">Each box is a stage, below what it takes its inputs from: solid where all of its steps have artifacts, dashed where some lack one, dotted where it is left out. Times are what making them took, whenever that was.</p>",
     );
     put(
         &mut text,
         format_args!(
-            "<div class=\"graph\" role=\"region\" aria-label=\"Stages\" tabindex=\"0\">{}</div>",
+            "<div class=\"graph\" role=\"region\" aria-label=\"Stages, drawn\" tabindex=\"0\">{}</div>",
             origins::drawing(report, stages)
         ),
     );
@@ -36,36 +36,35 @@ pub fn pipeline(report: &Report<'_>, stages: &[StageRow]) -> String {
     let list =
         |names: &indexmap::IndexSet<String>| escape(&names.iter().cloned().collect::<Vec<_>>().join(", "));
     for row in stages {
-        let adopted = if row.adopted > 0 {
-            format!(" <span class=\"small\">{} adopted</span>", row.adopted)
-        } else {
-            String::new()
+        let aside = |count: usize, what: &str| match count {
+            0 => String::new(),
+            count => format!(" <span class=\"small\">{count} {what}</span>"),
         };
+        let asked = row.steps - row.absent;
+        let steps = if row.there == asked { asked.to_string() } else { format!("{} of {asked}", row.there) };
+        let made = |text: String| if row.there == 0 { "–".to_owned() } else { text };
         put(
             &mut table,
             format_args!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td data-value=\"{}\">{}{adopted}</td><td data-value=\"{}\">{}</td><td class=\"number\" data-value=\"{}\">{}</td><td class=\"number\" data-value=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"number\" data-value=\"{}\">{steps}{}{}</td><td data-value=\"{}\">{}</td><td class=\"number\" data-value=\"{}\">{}</td><td class=\"number\" data-value=\"{}\">{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&row.name),
                 list(&row.kinds),
                 row.there,
-                if row.there == row.steps {
-                    row.steps.to_string()
-                } else {
-                    format!("{} of {}", row.there, row.steps)
-                },
+                aside(row.absent, "absent"),
+                aside(row.adopted, "adopted"),
                 row.computed,
                 row.computed,
                 row.seconds,
-                text::seconds(row.seconds),
+                made(text::seconds(row.seconds)),
                 row.bytes,
-                text::bytes(row.bytes),
+                made(text::bytes(row.bytes)),
                 list(&row.devices),
                 list(&row.versions)
             ),
         );
     }
     table.push_str("</tbody></table>");
-    text.push_str(&scroll("Stages", &table));
+    text.push_str(&scroll("Stages, as a table", &table));
     text
 }
 
@@ -173,7 +172,7 @@ fn steps(report: &Report<'_>) -> String {
         String::new()
     };
     format!(
-        "<details><summary>{}, one by one</summary>{}{more}</details>",
+        "<details class=\"long\"><summary>{}, one by one</summary>{}{more}</details>",
         capital(&count(nodes.len(), "step")),
         scroll("Steps", &table)
     )

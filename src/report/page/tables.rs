@@ -79,21 +79,17 @@ fn block_table(comparison: &Comparison, block: &Block) -> String {
         table.push_str("</tr>");
     }
     table.push_str("</tbody></table>");
-    let label = if block.axes.is_empty() {
-        "Comparison".to_owned()
-    } else {
-        format!("Comparison, {}", block.title())
-    };
-    scroll(&label, &table)
+    scroll(&within("Comparison by row", block), &table)
+}
+
+/// A label, with what tells the block from others.
+fn within(label: &str, block: &Block) -> String {
+    if block.axes.is_empty() { label.to_owned() } else { format!("{label}, {}", block.title()) }
 }
 
 fn row_heading(row: &Row) -> String {
     let control = if row.control { "<span class=\"pill control\">control</span>" } else { "" };
-    let differs: String = row
-        .differs
-        .iter()
-        .map(|(what, value)| format!("<span class=\"differs\">{} = {}</span>", escape(what), escape(value)))
-        .collect();
+    let differs = differing(row);
     let apart = row.apart.as_ref().map_or_else(String::new, |why| {
         format!("<span class=\"differs\">not compared: {}</span>", escape(why))
     });
@@ -102,6 +98,26 @@ fn row_heading(row: &Row) -> String {
         missing => format!("<span class=\"differs\">{missing} of {} missing</span>", row.steps.len()),
     };
     format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}</th>", escape(&row.name))
+}
+
+/// What a row differs in; where that is much, the rest opens on demand.
+fn differing(row: &Row) -> String {
+    const SHOWN: usize = 4;
+    let line = |(what, value): &(String, String)| {
+        let text = escape(&format!("{what} = {value}"));
+        // A long name may break where its parts meet.
+        format!("<span class=\"differs\">{}</span>", text.replace('.', ".<wbr>").replace('_', "_<wbr>"))
+    };
+    let lines = |part: &[(String, String)]| part.iter().map(line).collect::<String>();
+    match row.differs.split_at_checked(SHOWN) {
+        Some((first, rest)) if rest.len() > 1 => format!(
+            "{}<details class=\"differs\"><summary>{} more</summary>{}</details>",
+            lines(first),
+            rest.len(),
+            lines(rest)
+        ),
+        _ => lines(&row.differs),
+    }
 }
 
 fn value(cell: &Cell, range: (f64, f64), colour: usize) -> String {
@@ -158,7 +174,7 @@ fn differences(comparison: &Comparison, block: &Block) -> Option<String> {
             put(
                 &mut table,
                 format_args!(
-                    "<td class=\"number\" data-value=\"{}\"><span class=\"mean\">{}</span> <span class=\"spread\">{interval}</span>{drawn}{test}</td>",
+                    "<td class=\"number\" data-value=\"{}\"><span class=\"mean\">{}</span> <span class=\"spread below\">{interval}</span>{drawn}{test}</td>",
                     found.mean,
                     signed(found.mean)
                 ),
@@ -167,57 +183,72 @@ fn differences(comparison: &Comparison, block: &Block) -> Option<String> {
         table.push_str("</tr>");
     }
     table.push_str("</tbody></table>");
-    let within = if block.axes.is_empty() { String::new() } else { format!(", {}", block.title()) };
+    let title = within(&format!("Difference from {baseline}"), block);
     Some(format!(
-        "<h3>Difference from {}{}</h3><p class=\"about\">Paired, run by run: mean and 95 % interval (Student's t); p of a permutation test of the signs, and \
+        "<h3>{}</h3><p class=\"about\">Paired, run by run: mean and 95 % interval (Student's t); p of a permutation test of the signs, and \
          the same after Holm's correction for all tests shown.</p>{}",
-        escape(baseline),
-        escape(&within),
-        scroll(&format!("Difference from {baseline}{within}"), &table)
+        escape(&title),
+        scroll(&format!("{title}, as a table"), &table)
     ))
 }
 
-/// Every row beside every control.
-pub fn controls(comparison: &Comparison) -> String {
+/// The rows that are asked about beside every control; the others open on demand.
+pub fn controls(report: &Report<'_>, comparison: &Comparison) -> String {
     let mut text = String::from(
         "<p class=\"about\">A control lacks the very thing whose worth is asked. Shown is row minus control, paired run by run, the better the larger. A row that is no better than its control by more than the error owes \
          its score to something else.</p>",
     );
-    for block in &comparison.blocks {
-        if block.controls.is_empty() {
-            continue;
-        }
-        let mut table = String::from("<table><thead><tr>");
-        for name in ["row", "control"] {
-            table.push_str(&heading(name, "ascending"));
-        }
-        let metrics = block.metrics();
-        let columns = || metrics.iter().map(|metric| &comparison.metrics[*metric]);
-        columns().for_each(|column| table.push_str(&heading(&column.name, "descending")));
-        table.push_str("</tr></thead><tbody>");
-        let mut pairs: Vec<(&str, &str)> =
-            block.controls.iter().map(|finding| (finding.row.as_str(), finding.control.as_str())).collect();
-        pairs.dedup();
-        for (row, control) in pairs {
-            put(
-                &mut table,
-                format_args!("<tr><th scope=\"row\">{}</th><td>{}</td>", escape(row), escape(control)),
-            );
-            for column in columns() {
-                let of = |finding: &&Finding| {
-                    finding.row == row && finding.control == control && finding.metric == column.name
-                };
-                table.push_str(&verdict(block.controls.iter().find(of)));
-            }
-            table.push_str("</tr>");
-        }
-        table.push_str("</tbody></table>");
+    for block in comparison.blocks.iter().filter(|block| !block.controls.is_empty()) {
         if !block.axes.is_empty() {
             put(&mut text, format_args!("<h3>{}</h3>", escape(&block.title())));
         }
-        text.push_str(&scroll("Controls", &table));
+        let leading = report.leading().filter(|leading| std::ptr::eq(leading.block, block));
+        let asked = [block.baseline.as_deref(), leading.map(|leading| leading.row.name.as_str())];
+        let mut pairs: Vec<(&str, &str)> =
+            block.controls.iter().map(|finding| (finding.row.as_str(), finding.control.as_str())).collect();
+        pairs.dedup();
+        let (mut first, others): (Vec<_>, Vec<_>) = pairs
+            .into_iter()
+            .partition(|(row, _)| asked.iter().all(Option::is_none) || asked.contains(&Some(row)));
+        first.sort_by_key(|(row, _)| asked.iter().position(|asked| *asked == Some(row)));
+        text.push_str(&beside_controls(comparison, block, &first, "Rows beside controls"));
+        if !others.is_empty() {
+            put(
+                &mut text,
+                format_args!(
+                    "<details class=\"long\"><summary>Every other row beside the controls</summary>{}</details>",
+                    beside_controls(comparison, block, &others, "Other rows beside controls")
+                ),
+            );
+        }
     }
     text
+}
+
+fn beside_controls(comparison: &Comparison, block: &Block, pairs: &[(&str, &str)], label: &str) -> String {
+    let mut table = String::from("<table><thead><tr>");
+    for name in ["row", "control"] {
+        table.push_str(&heading(name, "ascending"));
+    }
+    let metrics = block.metrics();
+    let columns = || metrics.iter().map(|metric| &comparison.metrics[*metric]);
+    columns().for_each(|column| table.push_str(&heading(&column.name, "descending")));
+    table.push_str("</tr></thead><tbody>");
+    for (row, control) in pairs {
+        put(
+            &mut table,
+            format_args!("<tr><th scope=\"row\">{}</th><td>{}</td>", escape(row), escape(control)),
+        );
+        for column in columns() {
+            let of = |finding: &&Finding| {
+                finding.row == *row && finding.control == *control && finding.metric == column.name
+            };
+            table.push_str(&verdict(block.controls.iter().find(of)));
+        }
+        table.push_str("</tr>");
+    }
+    table.push_str("</tbody></table>");
+    scroll(&within(label, block), &table)
 }
 
 fn verdict(finding: Option<&Finding>) -> String {
@@ -228,12 +259,12 @@ fn verdict(finding: Option<&Finding>) -> String {
         .interval
         .map_or_else(String::new, |(low, high)| format!("[{}, {}]", signed(low), signed(high)));
     let verdict = match (explained, difference.interval) {
-        (true, _) => "<strong class=\"bad\">explained by the control</strong>",
+        (true, _) => "<strong class=\"bad\">no better than the control</strong>",
         (false, None) => "<span class=\"small\">ahead, in one run</span>",
         (false, Some(_)) => "<span class=\"small\">more than the control</span>",
     };
     format!(
-        "<td class=\"number\" data-value=\"{}\"><span class=\"mean\">{}</span> <span class=\"spread\">{interval}</span><br>{verdict}</td>",
+        "<td class=\"number\" data-value=\"{}\"><span class=\"mean\">{}</span> <span class=\"spread below\">{interval}</span>{verdict}</td>",
         difference.mean,
         signed(difference.mean)
     )
