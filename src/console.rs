@@ -6,7 +6,8 @@
 use crate::absence::Absences;
 use crate::error::{Error, Result};
 use crate::event::{Begun, Event, Failed, Sink};
-use crate::{output, text};
+use crate::output::{self, may_colour};
+use crate::text;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stages::disk::fault;
 use std::collections::HashMap;
@@ -49,11 +50,6 @@ struct Bars {
     all: MultiProgress,
     overall: ProgressBar,
     steps: HashMap<String, ProgressBar>,
-}
-
-/// Whether a stream may be coloured: it is a terminal, and `NO_COLOR` is not set.
-pub fn may_colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl Console {
@@ -208,7 +204,8 @@ impl Sink for Console {
             Event::Computed { step, .. } => {
                 self.worked += 1;
                 self.settle(step);
-                self.normal(&format!("computed {step}\nstage {step} done"));
+                let word = self.paint("32", "computed");
+                self.normal(&format!("{word} {step}\nstage {step} done"));
             }
             Event::Failed(failed) => {
                 self.failed(failed);

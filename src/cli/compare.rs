@@ -90,8 +90,8 @@ impl Compare {
         }
         let mut text = against.grid(&comparison).lay_out(layout);
         if matches!(layout, Layout::Text | Layout::Markdown) {
-            text.extend(against.notes.iter().map(|note| format!("\nnote: {note}")));
             text.push_str(if against.notes.is_empty() { "" } else { "\n" });
+            text.extend(against.notes.iter().map(|note| output::paragraph(&format!("note: {note}"))));
         }
         output::write(&text)?;
         Ok(0)

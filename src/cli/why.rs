@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Source as Input};
 use crate::history::History;
 use crate::key::{Change, Reason};
-use crate::output::{self, table};
+use crate::output;
 use crate::plan::{Selection, State};
 use crate::store::Store;
 use crate::survey::{Survey, word};
@@ -132,14 +132,12 @@ fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
 }
 
 fn changes_table(graph: &Graph, node: NodeIndex, changes: &[Change]) -> String {
-    let mut rows = vec![["", "was", "is"].map(str::to_owned).to_vec()];
-    for change in changes {
+    let of = |change: &Change| {
         let Change { component, name, old: _, new: _ } = change;
         let from = if component == "input" { source_of(graph, node, name) } else { String::new() };
-        let (was, is) = change.shown();
-        rows.push(vec![format!("  {component} {name}{from}"), was, is]);
-    }
-    table(&rows)
+        format!("{component} {name}{from}")
+    };
+    output::was_and_is(changes.iter().map(|change| (of(change), change.shown())), ["was", "is"])
 }
 
 /// Where an input comes from.
