@@ -278,6 +278,7 @@ compare: {over: [seed]}
     assert_eq!(row(&comparison, "two")["metrics"]["auroc"]["best"], false);
     let apart = row(&comparison, "two")["apart"].as_str().unwrap();
     assert!(apart.starts_with("judged with run = "), "{apart}");
+    assert!(apart.ends_with("; let a stage of its own judge, the same for every row"), "{apart}");
 }
 
 #[test]
