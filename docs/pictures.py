@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILE = "pipelines/quickstart.yaml"
 COLUMNS = 100
 # Each command, and how many of its last lines are shown.
-COMMANDS = [(f"pipeline run {FILE}", 4), (f"pipeline run {FILE}", 2), (f"pipeline compare {FILE}", 99)]
+COMMANDS = [(f"pipeline run {FILE}", 5), (f"pipeline run {FILE}", 2), (f"pipeline compare {FILE}", 99)]
 COLOURS = {31: "#ff8a80", 32: "#5fd3a2", 33: "#f2b866", 34: "#7fbbff", 36: "#5ecae2"}
 INK, MUTED, PAPER = "#e6e9ec", "#9ba4ae", "#0f1215"
 CELL, LINE, MARGIN, SIZE = 8.0, 19, 18, 13.3
@@ -36,11 +36,11 @@ def typed(program, command, folder):
     """What a terminal gets while a command runs in it."""
     process, terminal = pty.fork()
     if process == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
         os.chdir(folder)
         environment = {**os.environ, "TERM": "xterm-256color"}
         environment.pop("NO_COLOR", None)
         os.execve(program, command.split(), environment)
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
     said = b""
     while True:
         try:
@@ -84,6 +84,9 @@ def screen(said):
             elif character == "\r":
                 column = 0
             elif character >= " ":
+                if column == COLUMNS:
+                    row, column = row + 1, 0
+                    lines.extend([[]] if len(lines) <= row else [])
                 line = lines[row]
                 line.extend([(" ", (INK, False))] * (column + 1 - len(line)))
                 line[column] = (character, style)
@@ -139,7 +142,7 @@ def report(program, folder):
         return print("docs/report.png is left as it is: no Chromium on $PATH", file=sys.stderr)
     subprocess.run([program, "report", FILE, "-o", "report.html"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     picture = ROOT / "docs/report.png"
-    size = ["--window-size=1100,1750", "--hide-scrollbars", f"--screenshot={picture}"]
+    size = ["--window-size=1100,1265", "--hide-scrollbars", f"--screenshot={picture}"]
     still = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/browser"]
     page = f"file://{folder}/report.html"
     subprocess.run([browser, *still, *size, page], check=True, stderr=subprocess.DEVNULL)

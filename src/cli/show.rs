@@ -112,6 +112,6 @@ fn recipe(recipe: &Recipe) -> String {
     let files = code.len() - crates;
     let parts = [(files, "file"), (crates, "crate")].into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts.map(|(count, what)| text::count(count, what)).collect();
-    rows.push(vec!["code".to_owned(), format!("{}; --json names them", parts.join(" and "))]);
+    rows.push(vec!["code".to_owned(), format!("{}; by name with --json", parts.join(" and "))]);
     format!("\n{}", table(&rows))
 }
