@@ -14,7 +14,7 @@ use stages::disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.1";
+const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.5";
 const PROGRAM: &str = "#pipeline";
 const LICENSE: &str = "#license";
 
@@ -107,7 +107,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
             "mentions": actions.iter().map(|action| json!({"@id": action["@id"]})).collect::<Vec<_>>()}),
         json!({"@id": LICENSE, "@type": "CreativeWork", "name": "No license is given",
             "description": "Ask whoever gave you this crate what you may do with it."}),
-        json!({"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.1"}),
+        json!({"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}),
         json!({"@id": PROGRAM, "@type": "SoftwareApplication", "name": "pipeline", "softwareVersion": env!("CARGO_PKG_VERSION")}),
     ];
     let axes = report.survey.plan.steps().flat_map(|node| report.graph.steps[node].axes.iter());
