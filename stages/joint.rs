@@ -5,10 +5,12 @@
 //! settings of the same kind.
 
 mod beside;
+mod embedded;
 mod inputs;
 mod learner;
 mod model;
 mod training;
+mod transformer;
 
 use crate::code;
 use crate::disk;
@@ -17,18 +19,20 @@ use crate::kit::model::draws::Draws;
 use crate::kit::model::{gnn, scorer, weights};
 use crate::kit::scores;
 use crate::kit::table;
-use crate::kit::tensor::{Tensor, Untaped, device, shape, values};
+use crate::kit::tensor::{Device, Tensor, Untaped, device, shape, values};
 use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
+use embedded::Embedded;
 use inputs::{Genes, Labels};
 use learner::Network;
 use model::Model;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use transformer::Transformer;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Joint>(
@@ -42,6 +46,12 @@ pub const KIND: Kind = Kind::of::<Joint>(
             about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
             required: false,
         },
+        Slot {
+            name: "model",
+            about: "a transformer, instead of its embeddings: to train its last blocks too",
+            required: false,
+        },
+        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
     ]),
     code::JOINT,
 );
@@ -65,6 +75,8 @@ struct Joint {
     gnn: gnn::Config,
     /// How a gene's embeddings in single cells become one.
     pooling: Pooling,
+    /// How much of a transformer is trained, where the model itself is wired.
+    transformer: transformer::Config,
     /// How embeddings and graph network come together.
     fusion: Fusion,
     /// How a pair is scored.
@@ -183,14 +195,16 @@ impl Default for Joint {
         }
     }
 }
+            transformer: transformer::Config::default(),
 
 impl Stage for Joint {
     fn run(&self, io: &Io) -> Result<()> {
         self.check()?;
         let device = device();
         let labels = Labels::read(self, io)?;
-        let genes = Genes::read(self, &device, io)?;
-        let model = Model::new(self, &device, &genes, &labels);
+        let (embedded, transformer) = self.embedded(&labels, &device, io)?;
+        let genes = Genes::read(self, &device, embedded, io)?;
+        let model = Model::new(self, &device, &genes, &labels, transformer);
         let known = Known::new(&labels, self.seed);
         let beside = Beside::new(&self.beside, &device, &genes, &labels, &known);
         let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
@@ -200,14 +214,15 @@ impl Stage for Joint {
                 io.note(format!("the best epoch is {}, {}", trained.epoch, self.select.words(loss)))
             }
             None => io.warn("there are no validation pairs of both classes: the last epoch is kept"),
+        self.transformer.check(io)?;
         }
         history::write(&io.out(history::FILE), &trained.history)?;
         let messages = network.messages().clone();
         let mut model = network.into_model();
-        let encoded: Tensor = model.encode(&genes, &messages, &mut Draws::none(), Untaped);
+        let encoded: Tensor = model.encode(&genes, None, &messages, &mut Draws::none(), Untaped);
         write_embeddings(&labels.names, &encoded, io)?;
         write_scores(self, &model, encoded, &labels, beside.as_ref(), io)?;
-        if let (Some(shares), Some(cells)) = (model.attention(&genes), genes.cells()) {
+        if let Some((cells, shares)) = model.attention(&genes) {
             write_attention(&labels.names, cells, &shares, io)?;
         }
         weights::write(&io.out(weights::FILE), &weights::of_tensors(model.tensors()))?;
@@ -223,6 +238,9 @@ impl Select {
             Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
             Select::Auroc => format!("AUROC {:.3} on validation", 1.0 - loss),
             Select::Loss => format!("loss {loss:.4} on validation"),
+        if let Some(transformer) = model.take_transformer() {
+            transformer.write(io)?;
+        }
         }
     }
 }
@@ -241,6 +259,21 @@ impl Joint {
             ("most_cells", self.most_cells),
             ("pooling.width", self.pooling.width),
             ("pooling.most_cells", self.pooling.most_cells),
+    /// The vectors that stay as they are, or the transformer whose vectors do not.
+    fn embedded(&self, labels: &Labels, device: &Device, io: &Io) -> Result<(Embedded, Option<Transformer>)> {
+        if let Some(folder) = io.optional_input("embeddings") {
+            return Ok((Embedded::read(folder, &labels.names, self, device, io)?, None));
+        }
+        if io.optional_input("model").is_none() {
+            return Ok((Embedded::Nothing, None));
+        }
+        let transformer = Transformer::read(self, &labels.names, device, io)?;
+        Ok(match transformer.is_trained() {
+            true => (Embedded::Nothing, Some(transformer)),
+            false => (transformer.embedded(), None),
+        })
+    }
+
             ("fusion.width", self.fusion.width),
             ("beside.width", self.beside.width),
         ] {

@@ -98,7 +98,8 @@ impl Learner for Network<'_> {
         } else {
             &self.messages
         };
-        let encoded = self.model.encode(self.genes, messages, &mut draws, Taped::default());
+        let cells = self.model.cells_of(moment.batch);
+        let encoded = self.model.encode(self.genes, cells.as_deref(), messages, &mut draws, Taped::default());
         let sides = self.model.sides(encoded, &mut draws);
         let pairs: Vec<(u32, u32)> = examples.iter().map(|example| train.pairs[*example]).collect();
         let labels: Vec<bool> = examples.iter().map(|example| train.labels[*example]).collect();
@@ -111,7 +112,7 @@ impl Learner for Network<'_> {
         if !self.labels.validation.has_both_classes() {
             return Ok(None);
         }
-        let encoded = self.model.encode(self.genes, &self.messages, &mut Draws::none(), Untaped);
+        let encoded = self.model.encode(self.genes, None, &self.messages, &mut Draws::none(), Untaped);
         let sides = self.model.sides(encoded, &mut self.joint.test_draws());
         let logits = self.model.logits(&sides, pairs, self.beside);
         if self.joint.select == Select::Loss {

@@ -21,4 +21,5 @@ pub mod mean_heads;
 pub mod pool;
 pub mod reshape;
 pub mod skip_gram;
+pub mod standardise;
 pub mod unit;
