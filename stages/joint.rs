@@ -85,7 +85,9 @@ struct Joint {
     beside: beside::Config,
     /// Leaves the edges of a batch out of the graph while the batch is learned: the model may not look up its answers.
     hide: bool,
-    /// How much more an edge counts than another pair; null makes both classes count alike.
+    /// What is made small.
+    loss: Loss,
+    /// How much more an edge counts in the cross-entropy than another pair; null makes both classes count alike.
     positive_weight: Option<f64>,
     /// What the best epoch is best in, on the validation pairs.
     select: Select,
@@ -152,6 +154,16 @@ enum FusionForm {
     Gated,
 }
 
+/// What is made small over the training pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Loss {
+    /// Of the logits.
+    CrossEntropy,
+    /// The squared distance of the scores, those below 0 taken as 0, from 1 for an edge and from 0 for another pair.
+    Squared,
+}
+
 /// What the best epoch is best in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -183,10 +195,12 @@ impl Default for Joint {
             most_cells: 1024,
             gnn: gnn::Config::default(),
             pooling: Pooling::default(),
+            transformer: transformer::Config::default(),
             fusion: Fusion::default(),
             scorer: scorer::Config::default(),
             beside: beside::Config::default(),
             hide: true,
+            loss: Loss::CrossEntropy,
             positive_weight: Some(1.0),
             select: Select::AveragePrecision,
             shuffle_labels: false,
@@ -195,11 +209,11 @@ impl Default for Joint {
         }
     }
 }
-            transformer: transformer::Config::default(),
 
 impl Stage for Joint {
     fn run(&self, io: &Io) -> Result<()> {
         self.check()?;
+        self.transformer.check(io)?;
         let device = device();
         let labels = Labels::read(self, io)?;
         let (embedded, transformer) = self.embedded(&labels, &device, io)?;
@@ -214,7 +228,6 @@ impl Stage for Joint {
                 io.note(format!("the best epoch is {}, {}", trained.epoch, self.select.words(loss)))
             }
             None => io.warn("there are no validation pairs of both classes: the last epoch is kept"),
-        self.transformer.check(io)?;
         }
         history::write(&io.out(history::FILE), &trained.history)?;
         let messages = network.messages().clone();
@@ -224,6 +237,9 @@ impl Stage for Joint {
         write_scores(self, &model, encoded, &labels, beside.as_ref(), io)?;
         if let Some((cells, shares)) = model.attention(&genes) {
             write_attention(&labels.names, cells, &shares, io)?;
+        }
+        if let Some(transformer) = model.take_transformer() {
+            transformer.write(io)?;
         }
         weights::write(&io.out(weights::FILE), &weights::of_tensors(model.tensors()))?;
         disk::write(&io.out(CONFIG), &serde_json::to_vec_pretty(self)?)?;
@@ -238,27 +254,11 @@ impl Select {
             Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
             Select::Auroc => format!("AUROC {:.3} on validation", 1.0 - loss),
             Select::Loss => format!("loss {loss:.4} on validation"),
-        if let Some(transformer) = model.take_transformer() {
-            transformer.write(io)?;
-        }
         }
     }
 }
 
 impl Joint {
-    fn check(&self) -> Result<()> {
-        let widths = self.gnn.widths.iter().chain(&self.scorer.widths);
-        if self.gnn.widths.is_empty()
-            || self.scorer.widths.is_empty()
-            || widths.clone().any(|width| *width == 0)
-        {
-            bail!("`gnn.widths` and `scorer.widths` need at least one layer each, and no width of 0");
-        }
-        for (name, value) in [
-            ("gnn.heads", self.gnn.heads),
-            ("most_cells", self.most_cells),
-            ("pooling.width", self.pooling.width),
-            ("pooling.most_cells", self.pooling.most_cells),
     /// The vectors that stay as they are, or the transformer whose vectors do not.
     fn embedded(&self, labels: &Labels, device: &Device, io: &Io) -> Result<(Embedded, Option<Transformer>)> {
         if let Some(folder) = io.optional_input("embeddings") {
@@ -274,6 +274,23 @@ impl Joint {
         })
     }
 
+    fn check(&self) -> Result<()> {
+        let mut widths = self.gnn.widths.iter().chain(&self.scorer.widths);
+        if self.gnn.widths.is_empty() || widths.any(|width| *width == 0) {
+            bail!(
+                "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
+            );
+        }
+        if self.scorer.widths.is_empty() && self.scorer.form == scorer::Form::Mlp {
+            bail!(
+                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
+            );
+        }
+        for (name, value) in [
+            ("gnn.heads", self.gnn.heads),
+            ("most_cells", self.most_cells),
+            ("pooling.width", self.pooling.width),
+            ("pooling.most_cells", self.pooling.most_cells),
             ("fusion.width", self.fusion.width),
             ("beside.width", self.beside.width),
         ] {

@@ -102,6 +102,7 @@ fn the_bytes_are_the_same_on_any_number_of_threads_for_every_setting() {
         json!({"gnn": {"layer": "sage", "residual": true}, "scorer": {"form": "bilinear"}}),
         json!({"gnn": {"layer": "gat", "dropout": 0.1, "attention_dropout": 0.2}, "fusion": {"form": "gated"}}),
         json!({"gnn": {"layer": "genelink"}, "scorer": {"form": "dot", "always_drop": true}, "hide": false}),
+        json!({"gnn": {"layer": "gnnlink"}, "scorer": {"form": "dot", "widths": [], "biases": false}, "loss": "squared"}),
         json!({"gnn": {"layer": "deaf"}, "features": "random", "pooling": {"by": "mean"}, "select": "loss"}),
     ];
     for setting in settings {
@@ -167,7 +168,11 @@ fn what_cannot_be_learned_from_is_said() {
     let error = |params: Value| joint(&set, params, None).error();
     assert_eq!(
         error(json!({"gnn": {"widths": []}})),
-        "`gnn.widths` and `scorer.widths` need at least one layer each, and no width of 0"
+        "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
+    );
+    assert_eq!(
+        error(json!({"scorer": {"widths": []}})),
+        "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
     );
     assert_eq!(error(json!({"most_cells": 0})), "`most_cells` is 0; give a whole number above 0");
     assert_eq!(
