@@ -25,8 +25,6 @@ pub const KIND: Kind = Kind::of::<Embed>(
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;
-/// Genes that are computed together where no batch is given: enough for every thread.
-const GENES_AT_ONCE: usize = 1 << 13;
 
 /// Encodings of cells; memory does not grow with their number.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -92,7 +90,7 @@ impl Stage for Embed {
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
         let batch = match saved.card.performer.stabiliser {
-            Stabiliser::Row => self.batch.unwrap_or((GENES_AT_ONCE / (about.genes + 1)).clamp(1, 64)),
+            Stabiliser::Row => self.batch.unwrap_or(saved.model.cells_at_once()),
             // There a cell's vectors depend on its batch mates, and a batch may change no result.
             Stabiliser::Batch => 1,
         };
