@@ -81,6 +81,17 @@ pub fn put<S: Shape>(
     **gradients.get_or_alloc_mut(of).expect("dfdx allocates or aborts") = gradient;
 }
 
+/// Lets several gradients be added to at once. Prereq: different tensors.
+pub fn add_to<const N: usize>(
+    gradients: &mut Gradients,
+    of: [&Tensor; N],
+    add: impl FnOnce([&mut [f32]; N]),
+) {
+    let mut taken = of.map(|tensor| take(gradients, tensor));
+    add(taken.each_mut().map(Vec::as_mut_slice));
+    of.into_iter().zip(taken).for_each(|(tensor, gradient)| put(gradients, tensor, gradient));
+}
+
 /// The gradient of a tensor, a copy; zeros if nothing flowed to it.
 pub fn gradient(gradients: &mut Gradients, of: &Tensor) -> Vec<f32> {
     let (rows, columns) = shape(of);

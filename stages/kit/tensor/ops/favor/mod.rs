@@ -13,7 +13,7 @@
 
 mod cpu;
 
-use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
+use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 use dfdx::tensor::SplitTape;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,6 @@ pub fn favor<T: Tape>(
         out,
         (rows, columns),
         move |flowing, out, gradients| {
-            let (mut dq, mut dk, mut dv) = (take(gradients, &q), take(gradients, &k), take(gradients, &v));
             let forward = cpu::Forward {
                 projection: &projection,
                 sums: &sums,
@@ -82,10 +81,9 @@ pub fn favor<T: Tape>(
                 v: values(&v),
                 out,
             };
-            cpu::backward(q.device(), sizes, forward, flowing, [&mut dq, &mut dk, &mut dv]);
-            put(gradients, &q, dq);
-            put(gradients, &k, dk);
-            put(gradients, &v, dv);
+            add_to(gradients, [&q, &k, &v], |outputs| {
+                cpu::backward(q.device(), sizes, forward, flowing, outputs);
+            });
         },
     )
 }
