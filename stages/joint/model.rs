@@ -16,7 +16,6 @@ use crate::kit::tensor::ops::gate::gate;
 use crate::kit::tensor::ops::pool::{self, pool};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
-use dfdx::tensor::{PutTape, SplitTape};
 use std::sync::Arc;
 
 /// The stream of the seed that the start is drawn from.

@@ -9,7 +9,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Attention of every gene of a cell to every gene of it.
 ///

@@ -12,10 +12,10 @@
 //! memory to keep them.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use serde::{Deserialize, Serialize};
 
 /// Over what the largest projection of the keys is taken.
@@ -61,6 +61,10 @@ pub fn favor<T: Tape>(
     let (k, tape_k) = k.split_tape();
     let (v, tape_v) = v.split_tape();
     let device = q.device().clone();
+    if let Some(card) = device.card() {
+        let tape = tape_q.merge(tape_k).merge(tape_v);
+        return cuda::favor(card, [q, k, v], tape, features.clone(), layout);
+    }
     let sizes = cpu::Sizes { genes: rows / layout.cells, layout, d, m };
     let projection = cpu::Projection::new(&device, values(features), sizes);
     let mut out = buffer::zeros(&device, rows * columns);

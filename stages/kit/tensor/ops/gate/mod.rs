@@ -6,7 +6,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, add_to, record};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Mixes `a` and `b`; a large `z` takes `a`. Prereq: equal shapes, three tensors.
 pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {

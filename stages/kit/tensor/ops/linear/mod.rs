@@ -5,18 +5,22 @@
 //! Backward: dx = dy W, dW = dyᵀ x, db = Σ dy over rows; through GELU dz = dy (Φ(z) + z φ(z)).
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::gemm::multiply_parallel;
 use crate::kit::tensor::matrix::{View, ViewMut};
 use crate::kit::tensor::reduce::add_column_sums;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Device, Gradients, Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// y = x Wᵀ + b. Prereq: `weight` is outputs x inputs, `bias` 1 x outputs.
 pub fn linear<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
     let (x, tape) = x.split_tape();
-    let (layer, y) = Layer::forward(x, weight, bias);
+    let layer = Layer::new(x, weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear(&card.clone(), layer, tape, false);
+    }
+    let y = layer.forward();
     record(&layer.device(), tape, y, layer.size(), move |flowing, gradients| {
         layer.backward(flowing, gradients);
     })
@@ -24,7 +28,11 @@ pub fn linear<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> 
 
 /// The same for an input that needs no gradient, which saves a third of the work.
 pub fn linear_of_constant<T: Tape>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tape: T) -> Tensor<T> {
-    let (layer, y) = Layer::forward(x.clone(), weight, bias);
+    let layer = Layer::new(x.clone(), weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear(&card.clone(), layer, tape, true);
+    }
+    let y = layer.forward();
     record(&layer.device(), tape, y, layer.size(), move |flowing, gradients| {
         layer.backward_to_parameters(flowing, gradients);
     })
@@ -33,7 +41,11 @@ pub fn linear_of_constant<T: Tape>(x: &Tensor, weight: &Tensor, bias: Option<&Te
 /// y = GELU(x Wᵀ + b). Prereq: as for [`linear`].
 pub fn linear_gelu<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
     let (x, tape) = x.split_tape();
-    let (layer, mut y) = Layer::forward(x, weight, bias);
+    let layer = Layer::new(x, weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear_gelu(&card.clone(), layer, tape);
+    }
+    let mut y = layer.forward();
     let device = layer.device();
     let mut before = if T::OWNS_TAPE { buffer::copy(&device, &y) } else { Vec::new() };
     cpu::gelu(&mut y);
@@ -51,19 +63,25 @@ struct Layer {
 }
 
 impl Layer {
-    /// The layer of these tensors, and what it makes of x.
-    fn forward(x: Tensor, weight: &Tensor, bias: Option<&Tensor>) -> (Layer, Vec<f32>) {
+    /// Prereq: as for [`linear`].
+    fn new(x: Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Layer {
         let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
-        let (device, (rows, outputs)) = (layer.device(), layer.size());
+        layer.size();
+        layer
+    }
+
+    /// What it makes of x on the processor.
+    fn forward(&self) -> Vec<f32> {
+        let (device, (rows, outputs)) = (self.device(), self.size());
         let mut y = buffer::zeros(&device, rows * outputs);
         // The products of all tasks take the weights column by column; turning them once is faster.
-        let mut turned = buffer::zeros(&device, values(weight).len());
-        layer.weights().transposed_into(&mut turned);
-        let turned_weights = View::new(&turned, shape(weight).1, outputs);
-        let bias = layer.bias.as_ref().map(values);
-        cpu::linear(ViewMut::new(&mut y, rows, outputs), layer.inputs(), turned_weights, bias);
+        let mut turned = buffer::zeros(&device, values(&self.weight).len());
+        self.weights().transposed_into(&mut turned);
+        let weights = View::new(&turned, shape(&self.weight).1, outputs);
+        let bias = self.bias.as_ref().map(values);
+        cpu::linear(ViewMut::new(&mut y, rows, outputs), self.inputs(), weights, bias);
         buffer::recycle(&device, turned);
-        (layer, y)
+        y
     }
 
     fn device(&self) -> Device {
