@@ -72,7 +72,7 @@ fn imports_go_downward() {
         &["compare"],
         &["run", "survey"],
         &["examine"],
-        &["history", "plan", "pools"],
+        &["device", "history", "plan", "pools"],
         &["diff", "executor", "graph", "runlog"],
         &["console", "preview", "spec", "store"],
         &["event", "exhibit", "memo", "metrics", "output", "yaml"],

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Files that hand data around and compute nothing.
-const PLUMBING: [&str; 6] = ["checkpoint.rs", "code.rs", "disk.rs", "lib.rs", "stage.rs", "warden.rs"];
+const PLUMBING: [&str; 7] =
+    ["checkpoint.rs", "code.rs", "disk.rs", "gpu.rs", "lib.rs", "stage.rs", "warden.rs"];
 
 /// What one kind depends on inside this crate, and the names outside that it mentions.
 #[derive(Debug, Default)]

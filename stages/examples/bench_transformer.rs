@@ -121,7 +121,6 @@ impl Layer {
 /// Σ y² / n; its gradient 2 y / n.
 fn mean_square(y: Tensor<Taped>) -> Scalar<Taped> {
     let (y, tape) = y.split_tape();
-    let device = y.device().clone();
     let count = values(&y).len() as f32;
     let mean = values(&y).iter().map(|y| f64::from(y * y)).sum::<f64>() / f64::from(count);
     record_scalar(tape, mean as f32, move |flowing, gradients| {

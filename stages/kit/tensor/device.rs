@@ -45,10 +45,6 @@ impl Device {
     }
 }
 
-/// What a build says that has no CUDA.
-pub const WITHOUT_CUDA: &str =
-    "this program was built without CUDA (`cargo build --release --features cuda` builds it with)";
-
 /// Runs a stage's work on the device that it was given; `lower` is the param that decides how much memory it takes.
 ///
 /// Operations return no errors: a program that has checked its shapes can meet none on a processor. What a card

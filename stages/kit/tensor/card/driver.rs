@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the driver takes addresses and pointers")]
 
 use super::{Engine, Fault, Matrix, Raw, THREADS};
+use crate::gpu::{self, Gpu};
 use crate::kit::tensor::device::Precision;
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
@@ -14,6 +15,60 @@ use std::sync::{Mutex, PoisonError};
 static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
 /// The oldest compute capability that the kernels are made for.
 const OLDEST: (i32, i32) = (8, 0);
+
+/// Every GPU that the kernels run on, or why there is none.
+pub fn find() -> Result<Vec<Gpu>, Fault> {
+    // SAFETY: loading a library runs its initialisation; these are NVIDIA's own.
+    let [driver, blas] = unsafe { [sys::is_culib_present(), cublas_sys::is_culib_present()] };
+    if !driver {
+        return Err(other("no NVIDIA driver is installed (libcuda.so.1 is not found)"));
+    }
+    if !blas {
+        return Err(other("cuBLAS is not found; put the folder of libcublas.so into LD_LIBRARY_PATH"));
+    }
+    result::init().map_err(|error| refused("starting", error))?;
+    let count = result::device::get_count().map_err(|error| refused("counting GPUs", error))?;
+    let visible = gpu::visible();
+    let (mut found, mut old) = (Vec::new(), Vec::new());
+    for ordinal in 0..count {
+        let id =
+            visible.as_ref().and_then(|ids| ids.get(ordinal as usize)).copied().unwrap_or(ordinal as u32);
+        let asked = |error| refused(&format!("asking GPU {id}"), error);
+        let device = result::device::get(ordinal).map_err(asked)?;
+        let name = result::device::get_name(device).map_err(asked)?;
+        // SAFETY: the device was just given out by the driver.
+        let of = |which| unsafe { result::device::get_attribute(device, which) }.map_err(asked);
+        let capability = (
+            of(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            of(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        );
+        if capability < OLDEST {
+            old.push(format!("{id} ({name}) has {}.{}", capability.0, capability.1));
+            continue;
+        }
+        // SAFETY: as above.
+        let memory = unsafe { result::device::total_mem(device) }.map_err(asked)? as u64;
+        let uuid = result::device::get_uuid(device).map_err(asked)?;
+        let identity = uuid.bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
+        found.push(Gpu { id, name, memory, capability, identity });
+    }
+    match (found.is_empty(), old.is_empty()) {
+        (false, _) => Ok(found),
+        (true, true) => Err(other("the NVIDIA driver knows no GPU")),
+        (true, false) => Err(other(&format!(
+            "no GPU of compute capability {}.{} or newer is there: {}",
+            OLDEST.0,
+            OLDEST.1,
+            old.join(", ")
+        ))),
+    }
+}
+
+/// How the driver counts the GPU that this id means.
+fn ordinal(id: u32) -> c_int {
+    let place = gpu::visible().and_then(|ids| ids.iter().position(|of| *of == id));
+    place.map_or(id as c_int, |place| place as c_int)
+}
 
 /// An opened GPU.
 pub struct Driver {
@@ -47,67 +102,26 @@ impl std::fmt::Debug for Driver {
 impl Driver {
     /// The GPU with this id.
     pub fn open(id: u32) -> Result<Driver, Fault> {
-        // SAFETY: loading a library runs its initialisation; these are NVIDIA's own.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(other(
-                "no NVIDIA driver is installed (libcuda.so.1 is not found); install it, or give --device cpu",
-            ));
-        }
-        // SAFETY: as above.
-        if !unsafe { cublas_sys::is_culib_present() } {
-            return Err(other(
-                "cuBLAS is not found; put the folder of libcublas.so into LD_LIBRARY_PATH, or give --device cpu",
-            ));
-        }
-        result::init()
-            .map_err(|error| other(&format!("the NVIDIA driver does not start: {}", said(error))))?;
-        let count = result::device::get_count().map_err(|error| refused("counting GPUs", error))?;
-        if id as c_int >= count {
-            return Err(other(&format!(
-                "there is no GPU {id}: the driver knows {count}; see `pipeline doctor`"
-            )));
-        }
-        let device = result::device::get(id as c_int).map_err(|error| refused("finding the GPU", error))?;
-        let name =
-            result::device::get_name(device).map_err(|error| refused("asking for the GPU's name", error))?;
-        let attribute = |which| {
-            // SAFETY: the device was just given out by the driver.
-            unsafe { result::device::get_attribute(device, which) }
-                .map_err(|error| refused("asking the GPU", error))
+        let found = find()?;
+        let Some(gpu) = found.iter().find(|gpu| gpu.id == id) else {
+            let ids: Vec<u32> = found.iter().map(|gpu| gpu.id).collect();
+            return Err(other(&format!("GPU {id} cannot be used: the driver offers {ids:?}")));
         };
-        let capability = (
-            attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        );
-        if capability < OLDEST {
-            return Err(other(&format!(
-                "GPU {id} ({name}) has compute capability {}.{}, and this program needs {}.{} or newer; give --device cpu",
-                capability.0, capability.1, OLDEST.0, OLDEST.1
-            )));
-        }
-        // SAFETY: the device is the driver's; what is retained is released when this is dropped.
-        let opened = unsafe {
-            let memory =
-                result::device::total_mem(device).map_err(|error| refused("asking the GPU", error))? as u64;
-            let context = result::primary_ctx::retain(device)
-                .map_err(|error| refused(&format!("opening GPU {id} ({name})"), error))?;
-            result::ctx::set_current(context).map_err(|error| refused("opening the GPU", error))?;
+        let (name, opening) = (gpu.name.clone(), format!("opening GPU {id} ({})", gpu.name));
+        let device = result::device::get(ordinal(id)).map_err(|error| refused(&opening, error))?;
+        // SAFETY: the device is the driver's; what is made here is given back when this is dropped.
+        unsafe {
+            let context = result::primary_ctx::retain(device).map_err(|error| refused(&opening, error))?;
+            result::ctx::set_current(context).map_err(|error| refused(&opening, error))?;
             let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
-                .map_err(|error| refused("making a stream", error))?;
-            let module = result::module::load_data(KERNELS.as_ptr().cast()).map_err(|error| {
-                refused(
-                    &format!("loading the kernels on GPU {id} ({name}, {}.{})", capability.0, capability.1),
-                    error,
-                )
-            })?;
-            let blas = cublas::create_handle()
-                .map_err(|error| other(&format!("cuBLAS does not start: {error:?}")))?;
-            cublas::set_stream(blas, stream.cast())
-                .map_err(|error| other(&format!("cuBLAS refused a stream: {error:?}")))?;
+                .map_err(|error| refused(&opening, error))?;
+            let module = result::module::load_data(KERNELS.as_ptr().cast())
+                .map_err(|error| refused(&format!("loading the kernels, {opening}"), error))?;
+            let blas = cublas::create_handle().map_err(|error| cublas_refused("starting", error))?;
+            cublas::set_stream(blas, stream.cast()).map_err(|error| cublas_refused("a stream", error))?;
             let functions = Mutex::default();
-            Driver { name, context, device, stream, blas, module, functions, memory }
-        };
-        Ok(opened)
+            Ok(Driver { name, context, device, stream, blas, module, functions, memory: gpu.memory })
+        }
     }
 
     /// Makes the context that of the calling thread.
@@ -203,7 +217,7 @@ impl Engine for Driver {
 
     fn multiply(&self, product: &Raw) -> Result<(), Fault> {
         use cublas_sys::cublasComputeType_t as Compute;
-        use cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+        use cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT;
         use cublas_sys::cudaDataType_t::CUDA_R_32F;
         self.enter()?;
         let Raw { rows, columns, inner, keep, factor, batch, precision, out, left, right } = product;
@@ -242,10 +256,10 @@ impl Engine for Driver {
                 out.step as c_longlong,
                 size(*batch)?,
                 compute,
-                CUBLAS_GEMM_DEFAULT,
+                CUBLAS_GEMM_DFALT,
             )
         }
-        .map_err(|error| other(&format!("cuBLAS refused a product: {error:?}")))
+        .map_err(|error| cublas_refused("a product", error))
     }
 }
 
@@ -276,6 +290,10 @@ fn other(text: &str) -> Fault {
 
 fn refused(doing: &str, error: DriverError) -> Fault {
     other(&format!("{doing}: the GPU's driver says {}", said(error)))
+}
+
+fn cublas_refused(what: &str, error: cublas::CublasError) -> Fault {
+    other(&format!("cuBLAS refused {what}: {error:?}"))
 }
 
 /// What the driver says of an error.

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "the kernels are C, and memory of a card is an address")]
 
 use super::{Engine, Fault, Matrix, Raw, THREADS};
+use crate::kit::tensor::device::Precision;
 use std::ffi::{CString, c_char, c_void};
 
 /// The number of the emulated GPU.
@@ -86,7 +87,12 @@ impl Engine for Emulator {
     }
 
     fn multiply(&self, product: &Raw) -> Result<(), Fault> {
-        let Raw { rows, columns, inner, keep, factor, batch, out, left, right, .. } = product;
+        let Raw { rows, columns, inner, keep, factor, batch, precision, out, left, right } = product;
+        let lost = match precision {
+            Precision::F32 => 0,
+            Precision::Tf32 => 13,
+            Precision::Bf16 => 16,
+        };
         let at = |matrix: &Matrix, number: usize, row: usize, column: usize| -> *mut f32 {
             let (row, column) = if matrix.turned { (column, row) } else { (row, column) };
             let place = number * matrix.step + row * matrix.stride + column;
@@ -98,7 +104,8 @@ impl Engine for Emulator {
                     // SAFETY: the matrices were checked to end inside their memories.
                     let sum: f64 = (0..*inner)
                         .map(|i| unsafe {
-                            f64::from(*at(left, number, row, i)) * f64::from(*at(right, number, i, column))
+                            let factors = [*at(left, number, row, i), *at(right, number, i, column)];
+                            factors.map(|value| f64::from(rounded(value, lost))).iter().product::<f64>()
                         })
                         .sum();
                     let place = at(out, number, row, column);
@@ -110,4 +117,14 @@ impl Engine for Emulator {
         }
         Ok(())
     }
+}
+
+/// A number without its last bits, to the nearest, as tensor cores take it.
+fn rounded(value: f32, lost: u32) -> f32 {
+    if lost == 0 || !value.is_finite() {
+        return value;
+    }
+    let bits = value.to_bits();
+    let half = (1 << (lost - 1)) - 1 + (bits >> lost & 1);
+    f32::from_bits(bits.wrapping_add(half) >> lost << lost)
 }

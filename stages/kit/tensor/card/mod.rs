@@ -14,6 +14,7 @@ mod emulator;
 pub mod kernels;
 
 use super::device::Precision;
+use crate::gpu::Gpu;
 use crate::stage::Refusal;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -98,6 +99,19 @@ enum Engines {
     Emulator(emulator::Emulator),
 }
 
+/// The GPUs that this program can compute on, or why there are none.
+pub fn find() -> Result<Vec<Gpu>, String> {
+    #[cfg(all(feature = "cuda", not(feature = "ci-check")))]
+    return driver::find().map_err(|fault| fault.refusal("").0);
+    #[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
+    Err(WITHOUT_CUDA.to_owned())
+}
+
+/// What a build says that has no kernels.
+#[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
+const WITHOUT_CUDA: &str =
+    "this program was built without CUDA (`cargo build --release --features cuda` builds it with)";
+
 /// A GPU that a stage has opened; clones are the same one.
 #[derive(Debug, Clone)]
 pub struct Card(Arc<Inner>);
@@ -125,12 +139,12 @@ impl Card {
         if id == emulator::ID {
             return Ok(Card::of(Engines::Emulator(emulator::Emulator), precision));
         }
-        #[cfg(feature = "cuda")]
+        #[cfg(all(feature = "cuda", not(feature = "ci-check")))]
         return Ok(Card::of(Engines::Driver(driver::Driver::open(id)?), precision));
-        #[cfg(not(feature = "cuda"))]
+        #[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
         {
             let _ = precision;
-            Err(Fault::Other(format!("GPU {id} is of no use: {}", super::device::WITHOUT_CUDA)))
+            Err(Fault::Other(format!("GPU {id} is of no use: {WITHOUT_CUDA}")))
         }
     }
 
@@ -156,12 +170,7 @@ impl Card {
     }
 
     fn engine(&self) -> &dyn Engine {
-        match self.0.engine {
-            #[cfg(feature = "cuda")]
-            Engines::Driver(ref engine) => engine,
-            #[cfg(feature = "emulator")]
-            Engines::Emulator(ref engine) => engine,
-        }
+        self.0.engine()
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {
@@ -325,16 +334,22 @@ impl Drop for Memory {
     }
 }
 
+impl Inner {
+    fn engine(&self) -> &dyn Engine {
+        match self.engine {
+            #[cfg(feature = "cuda")]
+            Engines::Driver(ref engine) => engine,
+            #[cfg(feature = "emulator")]
+            Engines::Emulator(ref engine) => engine,
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        let card = match self.engine {
-            #[cfg(feature = "cuda")]
-            Engines::Driver(ref engine) => engine as &dyn Engine,
-            #[cfg(feature = "emulator")]
-            Engines::Emulator(ref engine) => engine as &dyn Engine,
-        };
-        let store = self.store.get_mut().unwrap_or_else(PoisonError::into_inner);
-        store.free.drain().flat_map(|(_, addresses)| addresses).for_each(|address| card.free(address));
+        let store = std::mem::take(self.store.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let engine = self.engine();
+        store.free.into_values().flatten().for_each(|address| engine.free(address));
     }
 }
 
@@ -493,6 +508,10 @@ impl<'a> Product<'a> {
 
 /// A product whose sizes were checked.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "emulator")),
+    expect(dead_code, reason = "nobody but an engine reads them, and there is none")
+)]
 struct Raw<'a> {
     rows: usize,
     columns: usize,
@@ -508,6 +527,10 @@ struct Raw<'a> {
 
 impl Matrix<'_> {
     /// The address of its first element.
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "emulator")),
+        expect(dead_code, reason = "nobody but an engine reads them, and there is none")
+    )]
     fn address(&self) -> u64 {
         self.memory.at(self.start).into()
     }
