@@ -99,6 +99,18 @@ fn imports_go_downward() {
 }
 
 #[test]
+fn only_the_tensors_know_of_cuda_and_of_dfdx() {
+    for (name, source) in [sources("src"), sources("stages")].concat() {
+        let inside = name.starts_with("stages/kit/tensor/");
+        assert!(inside || !code(&source).contains("dfdx::tensor"), "{name} names dfdx");
+        for word in ["cfg(feature", "cfg(any(feature", "cfg(all(feature", "cudarc"] {
+            let allowed = name.starts_with("stages/kit/tensor/card/");
+            assert!(allowed || !code(&source).contains(word), "{name} says {word}");
+        }
+    }
+}
+
+#[test]
 fn a_plan_never_sees_a_disk() {
     let (_, source) = sources("src").into_iter().find(|(name, _)| name == "src/plan.rs").unwrap();
     assert!(!source.contains("std::fs") && !source.contains("disk::"));

@@ -36,6 +36,17 @@ impl Device {
         Device::Cpu(Arc::default())
     }
 
+    /// What a stage was given; the processor knows one precision.
+    pub fn open(given: stage::Device, precision: Precision) -> Result<Device, stage::Refusal> {
+        match given {
+            stage::Device::Cpu => Ok(Device::cpu()),
+            stage::Device::Cuda(id) => match Card::open(id, precision) {
+                Ok(card) => Ok(Device::Cuda(card)),
+                Err(fault) => Err(fault.refusal("resources.gpus")),
+            },
+        }
+    }
+
     /// The card, where it is one.
     pub fn card(&self) -> Option<&Card> {
         match self {
@@ -55,18 +66,13 @@ pub fn on<R>(
     lower: &str,
     work: impl FnOnce(&Device) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
-    let device = match given {
-        stage::Device::Cpu if precision == Precision::F32 => return work(&Device::cpu()),
-        stage::Device::Cpu => {
-            let name = serde_json::to_value(precision)?;
-            anyhow::bail!(
-                "`precision` is {name}, which only a GPU computes in; leave it out, or give --device cuda"
-            )
-        }
-        stage::Device::Cuda(id) => {
-            Device::Cuda(Card::open(id, precision).map_err(|fault| fault.refusal(lower))?)
-        }
-    };
+    if given == stage::Device::Cpu && precision != Precision::F32 {
+        let name = serde_json::to_value(precision)?;
+        anyhow::bail!(
+            "`precision` is {name}, which only a GPU computes in; leave it out, or give --device cuda"
+        )
+    }
+    let device = Device::open(given, precision)?;
     match catch_unwind(AssertUnwindSafe(|| work(&device))) {
         Ok(result) => result,
         Err(payload) => match payload.downcast::<Fault>() {

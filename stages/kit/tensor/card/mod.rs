@@ -7,15 +7,22 @@
 //! A kernel computes one element with one thread, or one row with one warp; nothing else waits for anything else. Sums
 //! over many rows are made in pieces of fixed size and those added in order, so a result is the same in every run.
 
+mod argument;
 #[cfg(feature = "cuda")]
 mod driver;
 #[cfg(feature = "emulator")]
 mod emulator;
 pub mod kernels;
+mod product;
+
+pub use argument::Argument;
+pub(super) use argument::arguments;
+pub use product::{Matrix, Product};
 
 use super::device::Precision;
 use crate::gpu::Gpu;
 use crate::stage::Refusal;
+use product::Raw;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::panic::resume_unwind;
@@ -350,188 +357,5 @@ impl Drop for Inner {
         let store = std::mem::take(self.store.get_mut().unwrap_or_else(PoisonError::into_inner));
         let engine = self.engine();
         store.free.into_values().flatten().for_each(|address| engine.free(address));
-    }
-}
-
-/// What a kernel is given.
-#[derive(Debug, Clone, Copy)]
-pub enum Argument {
-    /// Where words begin.
-    Address(u64),
-    /// How many there are of something.
-    Count(u64),
-    /// A whole number of 32 bits.
-    Word(u32),
-    /// A number.
-    Real(f32),
-}
-
-impl Argument {
-    /// Its bits, the first of them first in memory.
-    fn bits(self) -> u64 {
-        match self {
-            Argument::Address(bits) | Argument::Count(bits) => bits,
-            Argument::Word(word) => u64::from(word),
-            Argument::Real(value) => u64::from(value.to_bits()),
-        }
-    }
-
-    /// The letter of its type: what an emulated kernel compares with its own.
-    fn kind(&self) -> char {
-        match self {
-            Argument::Address(_) => 'a',
-            Argument::Count(_) => 'c',
-            Argument::Word(_) => 'w',
-            Argument::Real(_) => 'r',
-        }
-    }
-}
-
-impl From<&Memory> for Argument {
-    fn from(memory: &Memory) -> Argument {
-        memory.at(0)
-    }
-}
-
-impl From<&mut Memory> for Argument {
-    fn from(memory: &mut Memory) -> Argument {
-        memory.at(0)
-    }
-}
-
-impl From<usize> for Argument {
-    fn from(count: usize) -> Argument {
-        Argument::Count(count as u64)
-    }
-}
-
-impl From<f32> for Argument {
-    fn from(value: f32) -> Argument {
-        Argument::Real(value)
-    }
-}
-
-/// What a kernel is given, from values of several types.
-macro_rules! arguments {
-    ($($value:expr),* $(,)?) => { [$($crate::kit::tensor::card::Argument::from($value)),*] };
-}
-
-pub(in crate::kit::tensor) use arguments;
-
-impl From<Argument> for u64 {
-    fn from(argument: Argument) -> u64 {
-        argument.bits()
-    }
-}
-
-/// A matrix in memory, row after row, or one for each of a batch.
-#[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
-    memory: &'a Memory,
-    /// The word that the first one begins at.
-    start: usize,
-    rows: usize,
-    columns: usize,
-    /// From row to row.
-    stride: usize,
-    /// From matrix to matrix.
-    step: usize,
-    /// Whether rows and columns are meant the other way round.
-    turned: bool,
-}
-
-impl<'a> Matrix<'a> {
-    /// It begins at this word.
-    pub fn starting(self, start: usize) -> Matrix<'a> {
-        Matrix { start, ..self }
-    }
-
-    /// Rows are this far apart.
-    pub fn stride(self, stride: usize) -> Matrix<'a> {
-        Matrix { stride, ..self }
-    }
-
-    /// The matrices of a batch are this far apart.
-    pub fn step(self, step: usize) -> Matrix<'a> {
-        Matrix { step, ..self }
-    }
-
-    /// Rows for columns.
-    pub fn turned(self) -> Matrix<'a> {
-        Matrix { turned: !self.turned, ..self }
-    }
-
-    fn size(&self) -> (usize, usize) {
-        if self.turned { (self.columns, self.rows) } else { (self.rows, self.columns) }
-    }
-
-    fn check(&self, batch: usize) {
-        let Matrix { memory, start, rows, columns, stride, step, .. } = *self;
-        let last = start + (batch - 1) * step + (rows.max(1) - 1) * stride + columns;
-        assert!(columns <= stride.max(1) && last <= memory.length, "a matrix ends inside its memory");
-    }
-}
-
-/// A product to make: out = keep · out + factor · left · right.
-#[derive(Debug)]
-pub struct Product<'a> {
-    /// Where it goes; nobody else uses that memory meanwhile, as work is done in order.
-    pub out: Matrix<'a>,
-    /// The left factor.
-    pub left: Matrix<'a>,
-    /// The right factor.
-    pub right: Matrix<'a>,
-    /// How much of what is there stays.
-    pub keep: f32,
-    /// By what the product is multiplied.
-    pub factor: f32,
-    /// How many matrices there are of each.
-    pub batch: usize,
-}
-
-impl<'a> Product<'a> {
-    /// out = left · right.
-    pub fn new(out: Matrix<'a>, left: Matrix<'a>, right: Matrix<'a>) -> Product<'a> {
-        Product { out, left, right, keep: 0.0, factor: 1.0, batch: 1 }
-    }
-
-    /// out += left · right.
-    pub fn add(self) -> Product<'a> {
-        Product { keep: 1.0, ..self }
-    }
-
-    /// One for each of a batch.
-    pub fn batch(self, batch: usize) -> Product<'a> {
-        Product { batch, ..self }
-    }
-}
-
-/// A product whose sizes were checked.
-#[derive(Debug)]
-#[cfg_attr(
-    not(any(feature = "cuda", feature = "emulator")),
-    expect(dead_code, reason = "nobody but an engine reads them, and there is none")
-)]
-struct Raw<'a> {
-    rows: usize,
-    columns: usize,
-    inner: usize,
-    keep: f32,
-    factor: f32,
-    batch: usize,
-    precision: Precision,
-    out: Matrix<'a>,
-    left: Matrix<'a>,
-    right: Matrix<'a>,
-}
-
-impl Matrix<'_> {
-    /// The address of its first element.
-    #[cfg_attr(
-        not(any(feature = "cuda", feature = "emulator")),
-        expect(dead_code, reason = "nobody but an engine reads them, and there is none")
-    )]
-    fn address(&self) -> u64 {
-        self.memory.at(self.start).into()
     }
 }
