@@ -9,7 +9,6 @@
 mod timing;
 
 use anyhow::{Result, bail};
-use dfdx::tensor::{PutTape, SplitTape};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
 use stages::kit::model::layers::List;
@@ -30,7 +29,7 @@ const FEATURES: usize = 512;
 const PAIRS: usize = 1 << 16;
 
 fn main() -> Result<()> {
-    let options = Options::read(7, "--layer", &["gcn", "sage", "gat"])?;
+    let options = Options::read(7, "--layer", &["gcn", "sage", "gat"], |_, _| Ok(false))?;
     for name in &options.chosen {
         let layer = match name.as_str() {
             "gcn" => LayerKind::Gcn,
@@ -39,7 +38,7 @@ fn main() -> Result<()> {
             _ => bail!("expected gcn, sage or gat, found {name}"),
         };
         let mut work = Work::new(layer);
-        options.time(name, || work.step())?;
+        options.time(name, || work.step(), timing::peak_memory)?;
     }
     Ok(())
 }

@@ -1,35 +1,60 @@
 //! How long the Performer takes: a training step and inference, at the sizes of scBERT.
 //!
-//! cargo run --release -p stages --example bench_performer -- [--threads 2] [--repeats 5] [--case train:4:1025]...
+//! cargo run --release -p stages --example bench_performer -- [--threads 2] [--repeats 5] [--device cpu|cuda:0]
+//!     [--precision f32|tf32|bf16] [--case train:4:1025]...
 //!
-//! Prints for each case the least and the median seconds and the peak memory of the process so far; give one
+//! Prints for each case the least and the median seconds and the peak memory so far, of the process or of the card; give one
 //! case for its own peak. A case is train or infer, cells, genes.
 
 mod timing;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use stages::kit::model::parameters;
 use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::random::Random;
+use stages::kit::tensor::device::{Device, Precision};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, Untaped, device, values};
+use stages::kit::tensor::{Taped, Untaped, values};
+use stages::stage;
 use timing::Options;
 
 fn main() -> Result<()> {
-    let options = Options::read(5, "--case", &["train:4:1025", "infer:1:1025", "infer:1:16907"])?;
+    let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
+    let cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"];
+    let options = Options::read(5, "--case", &cases, |option, value| {
+        match option {
+            "--device" if value == "cpu" => given = stage::Device::Cpu,
+            "--device" => {
+                let id = value.strip_prefix("cuda:").context("--device is cpu or cuda:N")?;
+                given = stage::Device::Cuda(id.parse()?);
+            }
+            "--precision" => precision = serde_json::from_value(value.into())?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let device = Device::open(given, precision)?;
     for case in &options.chosen {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
-        let mut work = Work::new(cells.parse()?, genes.parse()?);
+        let mut work = Work::new(&device, cells.parse()?, genes.parse()?);
         let step = match what {
             "train" => Work::train,
             "infer" => Work::infer,
             _ => bail!("expected train or infer, found {what}"),
         };
-        options.time(case, || step(&mut work))?;
+        options.time(
+            case,
+            || step(&mut work),
+            || match device.card() {
+                // Of a card what was in use.
+                Some(card) => Ok(card.peak() as f64 / f64::from(1 << 30)),
+                None => timing::peak_memory(),
+            },
+        )?;
     }
     Ok(())
 }
@@ -43,14 +68,14 @@ struct Work {
 }
 
 impl Work {
-    fn new(cells: usize, genes: usize) -> Work {
+    fn new(device: &Device, cells: usize, genes: usize) -> Work {
         let config = Config { train_positions: true, ..Config::default() };
         let tables = Tables { tokens: 7, positions: genes };
         let mut random = Random::new(0, 0);
         let tokens: Vec<u32> = (0..cells * genes).map(|_| random.below(6) as u32).collect();
         let targets = tokens.iter().map(|t| if random.unit() < 0.15 { *t } else { u32::MAX }).collect();
         Work {
-            model: Performer::new(&device(), config, tables, 0),
+            model: Performer::new(device, config, tables, 0),
             adam: Adam::default(),
             tokens,
             targets,

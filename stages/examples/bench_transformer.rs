@@ -17,7 +17,7 @@ use stages::kit::tensor::matrix::{View, ViewMut};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::add::add;
 use stages::kit::tensor::ops::attention::attention;
-use stages::kit::tensor::tape::{PutTape, SplitTape, backward, put, record_scalar, take};
+use stages::kit::tensor::tape::{backward, put, record_scalar, take};
 use stages::kit::tensor::{Device, Scalar, Taped, Tensor, device, tensor, values};
 use timing::Options;
 
@@ -29,12 +29,12 @@ const FEED: usize = 800;
 const LAYERS: usize = 2;
 
 fn main() -> Result<()> {
-    let options = Options::read(10, "--case", &["step", "product"])?;
+    let options = Options::read(10, "--case", &["step", "product"], |_, _| Ok(false))?;
     for case in &options.chosen {
         match case.as_str() {
             "step" => {
                 let mut work = Work::new();
-                options.time("transformer step", || work.step())?;
+                options.time("transformer step", || work.step(), timing::peak_memory)?;
             }
             "product" => plain_product(&options)?,
             _ => bail!("expected step or product, found {case}"),
@@ -47,11 +47,12 @@ fn main() -> Result<()> {
 fn plain_product(options: &Options) -> Result<()> {
     let rows = BATCH * TOKENS;
     let (x, w, mut y) = (vec![0.5; rows * WIDTH], vec![0.5; WIDTH * FEED], vec![0.0; rows * FEED]);
-    let operations = 2 * rows * WIDTH * FEED;
-    options.time(&format!("plain product of {operations} operations"), || {
+    let product = || {
         let out = ViewMut::new(&mut y, rows, FEED);
         multiply_parallel(out, 0.0, 1.0, View::new(&x, rows, WIDTH), View::new(&w, WIDTH, FEED));
-    })
+    };
+    let name = format!("plain product of {} operations", 2 * rows * WIDTH * FEED);
+    options.time(&name, product, timing::peak_memory)
 }
 
 struct Work {
@@ -116,10 +117,9 @@ impl Layer {
 /// Σ y² / n; its gradient 2 y / n.
 fn mean_square(y: Tensor<Taped>) -> Scalar<Taped> {
     let (y, tape) = y.split_tape();
-    let device = y.device().clone();
     let count = values(&y).len() as f32;
     let mean = values(&y).iter().map(|y| f64::from(y * y)).sum::<f64>() / f64::from(count);
-    record_scalar(&device, tape, mean as f32, move |flowing, gradients| {
+    record_scalar(tape, mean as f32, move |flowing, gradients| {
         let mut dy = take(gradients, &y);
         dy.iter_mut().zip(values(&y)).for_each(|(dy, y)| *dy += flowing * 2.0 / count * y);
         put(gradients, &y, dy);

@@ -12,8 +12,8 @@ use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
 use stages::kit::tensor::{Taped, device};
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::{Outcome, run};
 
 /// The system's allocator, which counts.
@@ -53,12 +53,15 @@ fn count(bytes: usize) {
     LARGEST.fetch_max(bytes, Relaxed);
 }
 
+/// The counters are the process's, so tests run one after the other.
+fn wait_for_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What some work allocated: the most that lived at a time beyond what lived before, the largest single allocation, and by
 /// how much it left more behind.
 fn measure(work: impl FnOnce()) -> (usize, usize, isize) {
-    // The counters are the process's.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
     LARGEST.store(0, Relaxed);
@@ -69,16 +72,20 @@ fn measure(work: impl FnOnce()) -> (usize, usize, isize) {
 
 #[test]
 fn a_training_step_after_the_first_allocates_no_tensor() {
+    let _turn = wait_for_turn();
     let (cells, genes, width) = (4, 300, 32);
     let config = Config { width, depth: 2, heads: 2, head_width: 16, ..Config::default() };
     let mut model = Performer::new(&device(), config, Tables { tokens: 7, positions: genes }, 0);
     let mut adam = Adam::default();
     let tokens: Vec<u32> = (0..cells * genes).map(|place| (place * place) as u32 % 6).collect();
-    let mut step = || {
+    // One thread, so that as many tasks hold scratch at a time in every step.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut train = || {
         let logits = model.logits(model.encode(&tokens, cells, Taped::default()));
         let mut gradients = backward(cross_entropy(logits, &tokens));
         adam.step(1e-4, &mut parameters::trained(model.tensors()), &mut gradients);
     };
+    let mut step = || pool.install(&mut train);
     let (first, ..) = measure(&mut step);
     measure(&mut step);
     for _ in 0..3 {
@@ -89,19 +96,21 @@ fn a_training_step_after_the_first_allocates_no_tensor() {
         // A tensor of a value for each number of each gene would be this large.
         assert!(largest < cells * genes * width * size_of::<f32>() / 4, "{largest}");
         assert!(peak < first / 20, "{peak} of {first}");
-        assert!(more < 1024, "{more}");
+        // The logits, the smallest of the large tensors, are twice this.
+        assert!(more < 16_384, "{more}");
     }
 }
 
 #[test]
 fn embedding_more_cells_takes_no_more_memory() {
+    let _turn = wait_for_turn();
     let made = |cells: usize| -> (Outcome, Outcome) {
         let network = json!({"scale_free": {"genes": 50, "tfs": 10}});
         let data = run("simulate", json!({"network": network, "cells": cells}), &[]).done();
         let tokens = run("tokenise", json!({"min_genes": 1}), &[("data", &data.folder())]).done();
         (data, tokens)
     };
-    let (few, many) = (made(400), made(4_000));
+    let (few, many) = (made(400), made(6_000));
     let params = json!({
         "model": {"width": 32, "depth": 1, "heads": 1, "head_width": 8},
         "training": {"epochs": 0},
@@ -117,8 +126,8 @@ fn embedding_more_cells_takes_no_more_memory() {
             .0
         };
         let (few, many) = (peak(&few.1), peak(&many.1));
-        println!("{pool}: {few} bytes for 400 cells, {many} for 4,000");
-        // The encodings of the further cells are 23 MB, and their names and what says which are wanted 100 bytes each.
-        assert!(many < few + 2_000_000, "{pool}: {few} and {many}");
+        println!("{pool}: {few} bytes for 400 cells, {many} for 6,000");
+        // The encodings of the further cells are 36 MB; a row group of the file has 4 MB, and a few are under way.
+        assert!(many < few + 16_000_000, "{pool}: {few} and {many}");
     }
 }

@@ -11,7 +11,7 @@ use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::ops::gather::gather;
 use stages::kit::tensor::ops::layer_norm::layer_norm;
 use stages::kit::tensor::ops::linear::{linear, linear_gelu};
-use stages::kit::tensor::tape::{SplitTape, backward, gradient, put, record_scalar, take};
+use stages::kit::tensor::tape::{backward, gradient, put, record_scalar, take};
 use stages::kit::tensor::{Scalar, Taped, Tensor, device, tensor, values};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -72,8 +72,7 @@ impl Golden {
 fn weighted_sum(x: Tensor<Taped>, weights: Vec<f32>) -> Scalar<Taped> {
     let (x, tape) = x.split_tape();
     let sum: f32 = values(&x).iter().zip(&weights).map(|(x, weight)| x * weight).sum();
-    let device = x.device().clone();
-    record_scalar(&device, tape, sum, move |flowing, gradients| {
+    record_scalar(tape, sum, move |flowing, gradients| {
         let mut dx = take(gradients, &x);
         dx.iter_mut().zip(&weights).for_each(|(dx, weight)| *dx += flowing * weight);
         put(gradients, &x, dx);

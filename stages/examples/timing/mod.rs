@@ -14,8 +14,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them and sets the threads. `choice` is the option that names one of `all` and may be given again.
-    pub fn read(repeats: usize, choice: &str, all: &[&str]) -> Result<Options> {
+    /// Reads them and sets the threads. `choice` is the option that names one of `all` and may be given again; `other`
+    /// hears of any further option and its value, and says whether it knows it.
+    pub fn read(
+        repeats: usize,
+        choice: &str,
+        all: &[&str],
+        mut other: impl FnMut(&str, &str) -> Result<bool>,
+    ) -> Result<Options> {
         let mut options = Options { threads: 2, repeats, chosen: Vec::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(option) = arguments.next() {
@@ -24,6 +30,7 @@ impl Options {
                 "--threads" => options.threads = value.parse()?,
                 "--repeats" => options.repeats = value.parse()?,
                 known if known == choice => options.chosen.push(value),
+                further if other(further, &value)? => {}
                 _ => bail!("unknown option {option}"),
             }
         }
@@ -34,8 +41,13 @@ impl Options {
         Ok(options)
     }
 
-    /// Prints how long a step takes after the first, and the peak memory of the process so far.
-    pub fn time(&self, name: &str, mut step: impl FnMut()) -> Result<()> {
+    /// Prints how long a step takes after the first, and the peak memory in GiB that `memory` finds.
+    pub fn time(
+        &self,
+        name: &str,
+        mut step: impl FnMut(),
+        memory: impl FnOnce() -> Result<f64>,
+    ) -> Result<()> {
         step();
         let timed = (0..self.repeats).map(|_| {
             let start = Instant::now();
@@ -48,14 +60,14 @@ impl Options {
         else {
             bail!("--repeats must be above 0")
         };
-        let memory = peak_memory()?;
+        let memory = memory()?;
         println!("{name}: least {least:.4} s, median {median:.4} s, peak memory {memory:.2} GiB");
         Ok(())
     }
 }
 
-/// In GiB, as the kernel counts it.
-fn peak_memory() -> Result<f64> {
+/// Of the process so far, in GiB, as the kernel counts it.
+pub fn peak_memory() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

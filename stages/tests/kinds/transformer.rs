@@ -206,9 +206,9 @@ fn types_of_cells_are_learned() {
     let params = json!({
         "task": "types",
         "last_blocks": null,
-        "training": {"epochs": 12, "batch": 8, "schedule": {"rate": 0.003}},
+        "training": {"epochs": 25, "batch": 8, "patience": null, "schedule": {"rate": 0.003}},
         "held_out": 0.2,
-        "hidden": [16, 8],
+        "hidden": [64, 32],
     });
     let tuned = run("finetune", params.clone(), &inputs).done();
     let (found, trivial) = (metric(&tuned, "accuracy"), metric(&tuned, "accuracy_most_frequent_type"));
