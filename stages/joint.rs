@@ -219,8 +219,8 @@ impl Stage for Joint {
         let (embedded, transformer) = self.embedded(&labels, &device, io)?;
         let genes = Genes::read(self, &device, embedded, io)?;
         let model = Model::new(self, &device, &genes, &labels, transformer);
-        let known = Known::new(&labels, self.seed);
-        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known);
+        let known = Known::new(&labels);
+        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known, self.seed);
         let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
         let trained = self.training.run(&mut network, self.seed, io)?;
         match trained.validation_loss {

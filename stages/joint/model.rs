@@ -18,7 +18,6 @@ use crate::kit::tensor::ops::gate::gate;
 use crate::kit::tensor::ops::pool::{self, pool, pool_of_constant};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
-use dfdx::tensor::{PutTape, SplitTape};
 
 /// The stream of the seed that the start is drawn from.
 const START_STREAM: u64 = 1 << 42;

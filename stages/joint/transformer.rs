@@ -11,7 +11,7 @@ use crate::kit::model::parameters::{Named, Role};
 use crate::kit::model::saved::{self, Saved};
 use crate::kit::tensor::ops::pool::pool;
 use crate::kit::tensor::ops::standardise::{Moments, standardise};
-use crate::kit::tensor::tape::{PutTape, Tape};
+use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, tensor, values};
 use crate::kit::tokens::{About, Corpus, VOCABULARY};
 use crate::stage::Io;

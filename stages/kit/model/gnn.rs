@@ -19,7 +19,6 @@ use crate::kit::tensor::ops::mean_heads::mean_heads;
 use crate::kit::tensor::ops::unit::unit;
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
-use dfdx::tensor::SplitTape;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -75,7 +74,7 @@ impl Default for Config {
             heads: 3,
             dropout: 0.5,
             attention_dropout: 0.0,
-            residual: false,
+            residual: true,
             self_loops: true,
         }
     }

@@ -12,7 +12,7 @@ use crate::kit::random::Random;
 use crate::kit::tensor::ops::add::add;
 use crate::kit::tensor::ops::favor::{Layout, Stabiliser, favor};
 use crate::kit::tensor::ops::gather::gather;
-use crate::kit::tensor::tape::{PutTape, SplitTape, Tape};
+use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, shape, tensor};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};

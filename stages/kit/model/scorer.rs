@@ -14,7 +14,6 @@ use crate::kit::tensor::ops::dot::dot;
 use crate::kit::tensor::ops::gather::gather;
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, tensor};
-use dfdx::tensor::{PutTape, SplitTape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

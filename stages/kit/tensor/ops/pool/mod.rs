@@ -6,7 +6,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Gradients, Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use std::sync::Arc;
 
 pub use cpu::attention;

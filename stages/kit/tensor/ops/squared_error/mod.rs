@@ -4,18 +4,16 @@
 
 use crate::kit::tensor::tape::{Tape, put, record_scalar, take};
 use crate::kit::tensor::{Scalar, Tensor, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The mean over all scores. Prereq: `scores` is n x 1, n > 0, with as many labels.
 pub fn squared_error<T: Tape>(scores: Tensor<T>, labels: &[bool]) -> Scalar<T> {
     let (rows, columns) = shape(&scores);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one score for each label");
     let (scores, tape) = scores.split_tape();
-    let device = scores.device().clone();
     let distance = |(score, label): (&f32, &bool)| score - f32::from(u8::from(*label));
     let distances: Vec<f32> = values(&scores).iter().zip(labels).map(distance).collect();
     let sum: f64 = distances.iter().map(|distance| f64::from(*distance).powi(2)).sum();
-    record_scalar(&device, tape, (sum / rows as f64) as f32, move |flowing, gradients| {
+    record_scalar(tape, (sum / rows as f64) as f32, move |flowing, gradients| {
         let slope = flowing * 2.0 / rows as f32;
         let mut dz = take(gradients, &scores);
         dz.iter_mut().zip(&distances).for_each(|(dz, distance)| *dz += slope * distance);

@@ -4,7 +4,6 @@
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use rayon::prelude::*;
 use std::sync::Arc;
 
