@@ -165,12 +165,15 @@ impl Console {
 impl Sink for Console {
     fn hear(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Begun(Begun { run, name, steps, .. }) => {
+            Event::Begun(Begun { run, name, steps, device, .. }) => {
                 self.steps = *steps;
                 if let Some(bars) = &self.bars {
                     bars.overall.set_length(*steps as u64);
                 }
                 self.normal(&format!("run {run}: {name}, {}", text::count(*steps, "step")));
+                if let Some(device) = device {
+                    self.normal(device);
+                }
             }
             Event::Cached { step, .. } => self.settle(step),
             Event::Due { step, reason, .. } => {
@@ -179,8 +182,10 @@ impl Sink for Console {
             }
             Event::Started { step, attempt, gpus: _ } => self.started(step.clone(), *attempt),
             Event::Waiting { step, process } => {
-                let who = process.map_or_else(|| "another run".to_owned(), |id| format!("process {id}"));
-                self.normal(&format!("waiting for {step}: {who} is computing it"));
+                self.normal(&format!("waiting for {step}: {} is computing it", who(*process)));
+            }
+            Event::WaitingForGpu { step, process } => {
+                self.normal(&format!("{step} waits for a GPU: {} has it", who(*process)));
             }
             Event::Note { step, text } => {
                 if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.steps.get(step)) {
@@ -257,6 +262,11 @@ impl Sink for Console {
             other => Ok(other.map_err(|error| fault("writing", Path::new("standard error"), error))?),
         }
     }
+}
+
+/// Another run, for people.
+fn who(process: Option<u32>) -> String {
+    process.map_or_else(|| "another run".to_owned(), |id| format!("process {id}"))
 }
 
 impl Bars {

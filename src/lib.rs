@@ -10,6 +10,7 @@ mod clock; // the calendar, for people
 mod compare; // variants side by side
 mod complaint; // what is wrong with a pipeline file, shown where it is wrong
 mod console; // events for a person
+mod device; // whether kinds that can compute on a GPU do so
 mod diff; // two artifacts side by side
 mod drawing; // the graph as a picture
 mod error; // whose fault, where, what to do

@@ -76,6 +76,8 @@ impl Project {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("PIPELINE_CACHE").env_remove("PIPELINE_LOG").env_remove("NO_COLOR");
+        // Leases of GPUs are shared by runs of one project here, not by all of the machine.
+        command.env_remove("CUDA_VISIBLE_DEVICES").env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
 
