@@ -20,9 +20,10 @@ mod verify;
 mod why;
 
 use crate::complaint;
-use crate::console::may_colour;
+use crate::device::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::output::may_colour;
 use crate::plan::Selection;
 use crate::store::Store;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -79,11 +80,15 @@ struct Source {
     /// The cache folder [default: $PIPELINE_CACHE, else `cache` in the project's root]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Where kinds compute that can do so on a GPU: auto, cpu, cuda or cuda:N; it is in their keys
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    device: Wanted,
 }
 
 impl Source {
     fn load(&self, kinds: &[Kind]) -> Result<(Graph, Store)> {
-        let graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
+        let mut graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
+        graph.device = device::settle(&mut graph, self.device);
         let store = find_cache(self.cache.as_deref(), Some(&graph.file))?;
         Ok((graph, store))
     }

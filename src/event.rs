@@ -43,6 +43,13 @@ pub enum Event {
         /// The process that has it, where this machine can tell.
         process: Option<u32>,
     },
+    /// Another run on this machine has the GPU that the step needs; it waits for it.
+    WaitingForGpu {
+        /// The step's name.
+        step: String,
+        /// The process that has it, where this machine can tell.
+        process: Option<u32>,
+    },
     /// What the step is doing.
     Note {
         /// The step's name.
@@ -117,6 +124,9 @@ pub struct Begun {
     pub version: String,
     /// The command line.
     pub arguments: Vec<String>,
+    /// Where steps compute that have a choice, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// The machine.
     pub host: String,
     /// Seconds since 1970.

@@ -54,6 +54,8 @@ pub struct Graph {
     pub compare: Option<Compare>,
     /// What a person should know although nothing is wrong.
     pub warnings: Vec<String>,
+    /// Where steps compute that have a choice, and why; none where no step has one.
+    pub device: Option<String>,
 }
 
 /// One thing to compute.
@@ -165,6 +167,7 @@ impl Graph {
             variants,
             compare: spec.compare.clone(),
             warnings,
+            device: None,
         })
     }
 

@@ -4,10 +4,13 @@
 //! `spec`; `executor` → `worker` → `stages::stage`; `store` → `key`}.
 
 pub mod cli; // the command line: one file per command
+
+mod absence; // steps that are absent, told in few lines
 mod clock; // the calendar, for people
 mod compare; // variants side by side
 mod complaint; // what is wrong with a pipeline file, shown where it is wrong
 mod console; // events for a person
+mod device; // whether kinds that can compute on a GPU do so
 mod diff; // two artifacts side by side
 mod drawing; // the graph as a picture
 mod error; // whose fault, where, what to do

@@ -32,7 +32,7 @@ const PATIENCE_FOR_CHECKPOINTS: Duration = Duration::from_secs(22);
 const FIRST_LOOK: Duration = Duration::from_millis(3);
 
 /// How a run is to be done.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
     /// Which steps.
     pub selection: Selection,
@@ -109,6 +109,7 @@ pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> 
         steps,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         arguments,
+        device: graph.device.clone(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         at: clock::unix_seconds(),
     }
@@ -148,6 +149,8 @@ struct Due {
     look: Duration,
     /// Whether the wait was told.
     told: bool,
+    /// Whether the wait for a GPU was told.
+    told_of_gpu: bool,
 }
 
 /// A step that is being computed.
@@ -225,7 +228,7 @@ impl Runner<'_> {
         loop {
             if self.may_start() {
                 self.examine_ready()?;
-                self.start_due();
+                self.start_due()?;
             }
             self.log.flush()?;
             self.sink.flush()?;

@@ -1,7 +1,7 @@
 //! Runs one step on the calling thread. Knows no graph and no cache.
 
 use stages::disk::{self, fault};
-use stages::stage::{Io, Report, Stage, Stopped};
+use stages::stage::{Io, Refusal, Report, Stage, Stopped};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
@@ -21,6 +21,8 @@ const THROTTLE: Duration = Duration::from_millis(50);
 pub enum Failure {
     /// It was told to stop and did.
     Stopped(Stopped),
+    /// The machine refused what it needs.
+    Refused(Refusal),
     /// It failed.
     Failed {
         /// The error, cause by cause.
@@ -66,10 +68,15 @@ pub fn work(
             None => return Ok(()),
             Some(fault) => fault.to_string(),
         },
-        Ok(Err(error)) => match error.downcast_ref::<Stopped>() {
-            Some(stopped) => return Err(Failure::Stopped(*stopped)),
-            None => format!("{error:#}"),
-        },
+        Ok(Err(error)) => {
+            if let Some(stopped) = error.downcast_ref::<Stopped>() {
+                return Err(Failure::Stopped(*stopped));
+            }
+            if let Some(refusal) = error.downcast_ref::<Refusal>() {
+                return Err(Failure::Refused(refusal.clone()));
+            }
+            format!("{error:#}")
+        }
         Err(panic) => format!("the stage panicked: {}", panic_text(&*panic)),
     };
     let log = output.path.exists().then(|| output.path.clone());

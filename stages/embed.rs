@@ -4,8 +4,9 @@ use crate::code;
 use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
 use crate::kit::model::saved::Saved;
 use crate::kit::random::Random;
+use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tensor::ops::favor::Stabiliser;
-use crate::kit::tensor::{Untaped, device, values};
+use crate::kit::tensor::{Device, Untaped, values};
 use crate::kit::tokens::{About, TokenReader};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
@@ -21,12 +22,11 @@ pub const KIND: Kind = Kind::of::<Embed>(
         Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
     ]),
     code::EMBED,
-);
+)
+.on_device();
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;
-/// Genes that are computed together where no batch is given: enough for every thread.
-const GENES_AT_ONCE: usize = 1 << 13;
 
 /// Encodings of cells; memory does not grow with their number.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,8 @@ struct Embed {
     cells: Option<usize>,
     /// Another seed draws other cells.
     seed: u64,
+    /// How matrix products are rounded.
+    precision: Precision,
     /// Cells that are computed together. Changes no result, so it is in no key.
     #[serde(skip_serializing)]
     batch: Option<usize>,
@@ -57,7 +59,7 @@ enum Pool {
 
 impl Default for Embed {
     fn default() -> Embed {
-        Embed { pool: Pool::Cells, cells: None, seed: 0, batch: None }
+        Embed { pool: Pool::Cells, cells: None, seed: 0, precision: Precision::default(), batch: None }
     }
 }
 
@@ -74,7 +76,13 @@ impl Stage for Embed {
         if self.batch == Some(0) || self.cells == Some(0) {
             bail!("`batch` and `cells` must be above 0, or left out");
         }
-        let saved = Saved::read(&device(), io.input("model")?)?;
+        device::on(io.device, self.precision, "batch", |device| self.embed(device, io))
+    }
+}
+
+impl Embed {
+    fn embed(&self, device: &Device, io: &Io) -> Result<()> {
+        let saved = Saved::read(device, io.input("model")?)?;
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         saved.check(about, &vocabulary)?;
@@ -92,7 +100,7 @@ impl Stage for Embed {
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
         let batch = match saved.card.performer.stabiliser {
-            Stabiliser::Row => self.batch.unwrap_or((GENES_AT_ONCE / (about.genes + 1)).clamp(1, 64)),
+            Stabiliser::Row => self.batch.unwrap_or(saved.model.cells_at_once()),
             // There a cell's vectors depend on its batch mates, and a batch may change no result.
             Stabiliser::Batch => 1,
         };
@@ -130,9 +138,7 @@ impl Stage for Embed {
             Sink::Both(writer) => writer.finish(),
         }
     }
-}
 
-impl Embed {
     /// Which of so many cells are used.
     fn choose(&self, cells: usize) -> Vec<bool> {
         let mut order: Vec<usize> = (0..cells).collect();

@@ -6,7 +6,8 @@ use crate::code;
 use crate::kit::masked::Masking;
 use crate::kit::masked::train::{Task as MaskedTask, train};
 use crate::kit::model::saved::Saved;
-use crate::kit::tensor::device;
+use crate::kit::tensor::Device;
+use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tokens::{About, Corpus};
 use crate::kit::training::Training;
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -24,7 +25,8 @@ pub const KIND: Kind = Kind::of::<Finetune>(
         Slot { name: "types", about: "cells with their types, for the task `types`", required: false },
     ]),
     code::FINETUNE,
-);
+)
+.on_device();
 
 /// Fine-tuning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +46,8 @@ struct Finetune {
     dropout: f64,
     /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
     held_out: f64,
+    /// How matrix products are rounded.
+    precision: Precision,
     /// Another seed is another order of cells, another head, other hidden genes.
     seed: u64,
 }
@@ -68,6 +72,7 @@ impl Default for Finetune {
             hidden: 128,
             dropout: 0.1,
             held_out: 0.1,
+            precision: Precision::default(),
             seed: 0,
         }
     }
@@ -75,7 +80,13 @@ impl Default for Finetune {
 
 impl Stage for Finetune {
     fn run(&self, io: &Io) -> Result<()> {
-        let mut saved = Saved::read(&device(), io.input("model")?)?;
+        device::on(io.device, self.precision, "training.batch", |device| self.train(device, io))
+    }
+}
+
+impl Finetune {
+    fn train(&self, device: &Device, io: &Io) -> Result<()> {
+        let mut saved = Saved::read(device, io.input("model")?)?;
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         saved.check(about, &vocabulary)?;

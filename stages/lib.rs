@@ -15,6 +15,7 @@ mod export;
 mod finetune;
 mod gene2vec;
 mod genie3;
+pub mod gpu;
 mod import_model;
 mod joint;
 pub mod kit;

@@ -6,7 +6,7 @@ use crate::kit::masked::Masking;
 use crate::kit::masked::train::{Task, train};
 use crate::kit::model::performer::Config;
 use crate::kit::model::saved::Saved;
-use crate::kit::tensor::device;
+use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tokens::{About, Corpus};
 use crate::kit::training::Training;
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -29,7 +29,8 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
         },
     ]),
     code::PRETRAIN,
-);
+)
+.on_device();
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,8 @@ struct Pretrain {
     held_out: f64,
     /// Draws new random features for attention every so many steps; null keeps the first.
     redraw_every: Option<u64>,
+    /// How matrix products are rounded.
+    precision: Precision,
     /// Another seed is another start, another order of cells, other hidden genes.
     seed: u64,
 }
@@ -57,6 +60,7 @@ impl Default for Pretrain {
             masking: Masking::default(),
             held_out: 0.1,
             redraw_every: Some(1000),
+            precision: Precision::default(),
             seed: 0,
         }
     }
@@ -68,12 +72,19 @@ impl Stage for Pretrain {
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;
-        let positions = io.optional_input("positions");
         let mut config = self.model.clone();
-        config.train_positions |= positions.is_none();
-        let mut saved = Saved::new(&device(), config, about, vocabulary, self.seed);
-        if let Some(folder) = positions {
-            place(&mut saved, folder, io)?;
+        config.train_positions |= io.optional_input("positions").is_none();
+        device::on(io.device, self.precision, "training.batch", |device| {
+            let mut saved = Saved::new(device, config, about, vocabulary, self.seed);
+            self.train(&mut saved, &corpus, about, io)
+        })
+    }
+}
+
+impl Pretrain {
+    fn train(&self, saved: &mut Saved, corpus: &Corpus, about: About, io: &Io) -> Result<()> {
+        if let Some(folder) = io.optional_input("positions") {
+            place(saved, folder, io)?;
         }
         let task = Task {
             training: &self.training,
@@ -82,7 +93,7 @@ impl Stage for Pretrain {
             redraw_every: self.redraw_every,
             seed: self.seed,
         };
-        train(task, &mut saved.model, &corpus, about, io)?;
+        train(task, &mut saved.model, corpus, about, io)?;
         saved.card.history.push(format!("pre-trained on {} cells", corpus.cells()));
         saved.write(&io.out)
     }

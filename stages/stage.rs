@@ -183,6 +183,18 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
+/// The error of a stage that the machine refused what it needs: a device, or memory of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 /// The run's flag that says whether to stop; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicU8>);

@@ -72,13 +72,13 @@ fn imports_go_downward() {
         &["compare"],
         &["run", "survey"],
         &["examine"],
-        &["history", "plan", "pools"],
+        &["device", "history", "plan", "pools"],
         &["diff", "executor", "graph", "runlog"],
         &["console", "preview", "spec", "store"],
         &["event", "exhibit", "memo", "metrics", "output", "yaml"],
         &["error", "hash", "locate", "template"],
         &["clock", "complaint", "key", "plot", "quantity", "worker"],
-        &["markup", "statistics", "text"],
+        &["absence", "markup", "statistics", "text"],
     ];
     let rank = |module: &str| layers.iter().position(|layer| layer.contains(&module));
     for (name, source) in sources("src") {
@@ -94,6 +94,18 @@ fn imports_go_downward() {
             let used_rank =
                 rank(&used).unwrap_or_else(|| panic!("{name} imports {used}, which has no layer"));
             assert!(used_rank > own, "{name} imports {used}, which lies above it or beside it");
+        }
+    }
+}
+
+#[test]
+fn only_the_tensors_know_of_cuda_and_of_dfdx() {
+    for (name, source) in [sources("src"), sources("stages")].concat() {
+        let inside = name.starts_with("stages/kit/tensor/");
+        assert!(inside || !code(&source).contains("dfdx::tensor"), "{name} names dfdx");
+        for word in ["cfg(feature", "cfg(any(feature", "cfg(all(feature", "cudarc"] {
+            let allowed = name.starts_with("stages/kit/tensor/card/");
+            assert!(allowed || !code(&source).contains(word), "{name} says {word}");
         }
     }
 }

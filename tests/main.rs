@@ -7,6 +7,7 @@ mod compare;
 mod concurrency;
 mod crash;
 mod damage;
+mod device;
 mod diff;
 mod layering;
 mod pipeline_file;

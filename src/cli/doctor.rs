@@ -4,11 +4,11 @@ use super::Cache;
 use crate::error::Result;
 use crate::output::{self, table};
 use crate::store::{Lock, Store};
-use crate::{pools, text};
+use crate::{device, pools, text};
 use clap::Args;
 use serde_json::json;
-use stages::disk;
 use stages::stage::Kind;
+use stages::{disk, gpu};
 use std::process::Command;
 
 /// Below this much free space a run is likely to meet the end of the disk.
@@ -86,11 +86,14 @@ fn processors() -> Check {
 }
 
 fn gpus(kinds: &[Kind]) -> Check {
-    let ids = pools::machine_gpus();
-    let on_device = kinds.iter().filter(|kind| kind.on_device).count();
-    let found = match ids.as_slice() {
-        [] => "none; every step computes on the processor".to_owned(),
-        ids => format!("ids {ids:?}; {on_device} kinds compute on a device"),
+    let able = device::kinds(kinds).join(", ");
+    let found = match (gpu::usable(), gpu::ids().as_slice()) {
+        (Ok(found), _) => {
+            let all: Vec<String> = found.iter().map(device::shown).collect();
+            format!("{}; {able} compute there unless --device cpu says otherwise", all.join(", "))
+        }
+        (Err(why), []) => format!("none; every step computes on the processor: {why}"),
+        (Err(why), ids) => format!("ids {ids:?}, for commands; {able} compute on the processor: {why}"),
     };
     Check { name: "GPUs", good: true, found }
 }

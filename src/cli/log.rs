@@ -124,6 +124,9 @@ fn describe(event: &Event) -> String {
             false => format!("started {step}, attempt {attempt}, GPUs {gpus:?}"),
         },
         Event::Waiting { step, process } => format!("waiting for {step}, held by process {process:?}"),
+        Event::WaitingForGpu { step, process } => {
+            format!("{step} waits for a GPU, held by process {process:?}")
+        }
         Event::Note { step, text } => format!("{step}: {text}"),
         Event::Progress { step, done, total } => format!("{step}: {done}/{total}"),
         Event::Warning { step, text } => {

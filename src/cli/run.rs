@@ -2,6 +2,7 @@
 
 use super::{Source, Steps};
 use crate::console::{Console, Detail, JsonLines};
+use crate::device::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::event::{Ended, Sink};
 use crate::executor::Message;
@@ -12,6 +13,7 @@ use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stages::disk::fault;
+use stages::gpu;
 use stages::stage::{Kind, StopFlag};
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
@@ -53,11 +55,18 @@ impl Run {
         }
         let (graph, store) = self.source.load(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        let gpus = self.gpus.unwrap_or_else(pools::machine_gpus);
+        if let Some(refusal) = device::refusal(self.source.device).filter(|_| graph.device.is_some()) {
+            return Err(Error::Device(refusal));
+        }
+        let gpus = match (self.gpus, self.source.device) {
+            (Some(ids), _) => ids,
+            (None, Wanted::Cuda(Some(id))) => vec![id],
+            (None, _) => gpu::ids(),
+        };
         let options = Options {
             selection: self.steps.select(&graph)?,
             keep_going: self.keep_going,
-            pools: Pools::new(cpus, pools::machine_memory(), gpus),
+            pools: Pools::new(cpus, pools::machine_memory(), gpus).shared_in(pools::runtime_folder()),
             arguments: std::env::args().collect(),
         };
         let stop = StopFlag::default();

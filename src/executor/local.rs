@@ -4,7 +4,7 @@
 
 use super::{Message, Outcome, Task, Watched};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash;
 use crate::store::{Claim, CommitError, Committed, Origin, Store};
 use crate::worker::{self, Failure};
@@ -81,6 +81,9 @@ impl Local {
         match worker::work(&*task.stage, io, task.log, tell) {
             Ok(()) => {}
             Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
+            Err(Failure::Refused(refusal)) => {
+                return Err(Error::Device(format!("{}: {refusal}", task.step)));
+            }
             Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
         }
         let failed = |why| Outcome::Failed { why, tail: Vec::new(), log: None };

@@ -9,7 +9,7 @@ use crate::graph::Source;
 use crate::history::History;
 use crate::key::{Digest, Reason};
 use crate::plan::State;
-use crate::pools::Lease;
+use crate::pools::{Lease, Taken};
 use crate::store::Lookup;
 use petgraph::graph::NodeIndex;
 use stages::checkpoint::Checkpoints;
@@ -78,7 +78,10 @@ impl Runner<'_> {
             }
         };
         self.plan.set(node, State::Due);
-        self.due.insert(node, Due { key, recipe: canonical, attempt: 0, look: FIRST_LOOK, told: false });
+        self.due.insert(
+            node,
+            Due { key, recipe: canonical, attempt: 0, look: FIRST_LOOK, told: false, told_of_gpu: false },
+        );
         self.queue.insert((self.rank[node.index()], node));
         self.tell(Event::Due { step, key, reason })
     }
@@ -93,12 +96,13 @@ impl Runner<'_> {
     }
 
     /// Starts due steps, first things first, as far as the pools go.
-    pub(super) fn start_due(&mut self) {
+    pub(super) fn start_due(&mut self) -> Result<()> {
         let now = Instant::now();
         let queue = &mut self.queue;
         let rank = &self.rank;
         self.later.retain(|(at, node)| *at > now || !queue.insert((rank[node.index()], *node)));
         let mut started: Vec<(usize, NodeIndex, Lease)> = Vec::new();
+        let mut elsewhere = Vec::new();
         for &(rank, node) in &self.queue {
             if self.pools.exhausted() {
                 break;
@@ -109,16 +113,26 @@ impl Runner<'_> {
             if busy.any(|other| key(other) == key(&node)) {
                 continue;
             }
-            if let Some(lease) = self.pools.take(&self.graph.steps[node].resources) {
-                started.push((rank, node, lease));
-            } else if started.is_empty() && self.running.is_empty() {
-                unreachable!("a step fits an idle machine: see check_gpus and Pools::take");
+            match self.pools.take(&self.graph.steps[node].resources)? {
+                Taken::Lease(lease) => started.push((rank, node, lease)),
+                Taken::Later if started.is_empty() && self.running.is_empty() => {
+                    unreachable!("a step fits an idle machine: see check_gpus and Pools::take");
+                }
+                Taken::Later => {}
+                Taken::Elsewhere(process) => elsewhere.push((node, process)),
             }
         }
         for (rank, node, lease) in started {
             self.queue.remove(&(rank, node));
             self.start(node, lease);
         }
+        for (node, process) in elsewhere {
+            let due = self.due.get_mut(&node).expect("a queued step is due");
+            if !std::mem::replace(&mut due.told_of_gpu, true) {
+                self.tell(Event::WaitingForGpu { step: self.name(node), process })?;
+            }
+        }
+        Ok(())
     }
 
     fn start(&mut self, node: NodeIndex, lease: Lease) {

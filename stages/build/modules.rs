@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Files that hand data around and compute nothing.
-const PLUMBING: [&str; 6] = ["checkpoint.rs", "code.rs", "disk.rs", "lib.rs", "stage.rs", "warden.rs"];
+const PLUMBING: [&str; 7] =
+    ["checkpoint.rs", "code.rs", "disk.rs", "gpu.rs", "lib.rs", "stage.rs", "warden.rs"];
 
 /// What one kind depends on inside this crate, and the names outside that it mentions.
 #[derive(Debug, Default)]
@@ -43,8 +44,8 @@ pub fn reach(root: &Path, file: &str) -> Result<Reached, String> {
                 None => reached.names.extend(path.first().cloned()),
             }
         }
-        for included in source.included_files() {
-            let folder = Path::new(&file).parent().unwrap_or(Path::new(""));
+        let folder = Path::new(&file).parent().unwrap_or(Path::new(""));
+        for included in source.included_files().into_iter().chain(kernels(&root.join(folder))) {
             let name = folder.join(&included).to_string_lossy().into_owned();
             let bytes = std::fs::read(root.join(&name))
                 .map_err(|error| format!("{file} includes {name}: {error}"))?;
@@ -52,6 +53,13 @@ pub fn reach(root: &Path, file: &str) -> Result<Reached, String> {
         }
     }
     Ok(reached)
+}
+
+/// The kernels for a GPU that lie beside a file: what it launches.
+fn kernels(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".cu") || name.ends_with(".cuh")).collect()
 }
 
 /// Reads and parses one file below `root`.
@@ -155,6 +163,13 @@ mod tests {
         let reached = reach_of(&files);
         let expected = ["kind.rs", "kit/deep/inner.rs", "kit/deep/mod.rs", "kit/deep/text.txt"];
         assert_eq!(reached.files.keys().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn kernels_beside_a_file_are_part_of_it() {
+        let of = |kernel| reach_of(&[("kit/cuda.cu", kernel)]).files;
+        assert!(of("a").contains_key("kit/cuda.cu"));
+        assert_ne!(of("a"), of("b"));
     }
 
     #[test]

@@ -7,7 +7,6 @@
 //! the median seconds and the peak memory of the process so far. `benches/pyg_does.py` is the same in PyTorch Geometric.
 
 use anyhow::{Context, Result, bail};
-use dfdx::tensor::{PutTape, SplitTape};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
 use stages::kit::model::layers::List;

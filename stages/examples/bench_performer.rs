@@ -1,28 +1,38 @@
 //! How long the Performer takes: a training step and inference, at the sizes of scBERT.
 //!
-//! cargo run --release -p stages --example bench_performer -- [--threads 2] [--repeats 5] [--case train:4:1025]...
+//! cargo run --release -p stages --example bench_performer -- [--threads 2] [--repeats 5] [--device cpu|cuda:0]
+//!     [--precision f32|tf32|bf16] [--case train:4:1025]...
 //!
-//! Prints for each case the least and the median seconds and the peak memory of the process so far; give one
+//! Prints for each case the least and the median seconds and the peak memory so far, of the process or of the card; give one
 //! case for its own peak. A case is train or infer, cells, genes.
 
 use anyhow::{Context, Result, bail};
 use stages::kit::model::parameters;
 use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::random::Random;
+use stages::kit::tensor::device::{Device, Precision};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, Untaped, device, values};
+use stages::kit::tensor::{Taped, Untaped, values};
+use stages::stage;
 use std::time::Instant;
 
 fn main() -> Result<()> {
     let (mut threads, mut repeats, mut cases) = (2, 5, Vec::new());
+    let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
     let mut arguments = std::env::args().skip(1);
     while let Some(option) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--threads" => threads = value.parse()?,
             "--repeats" => repeats = value.parse()?,
+            "--device" if value == "cpu" => given = stage::Device::Cpu,
+            "--device" => {
+                let id = value.strip_prefix("cuda:").context("--device is cpu or cuda:N")?;
+                given = stage::Device::Cuda(id.parse()?);
+            }
+            "--precision" => precision = serde_json::from_value(value.into())?,
             "--case" => cases.push(value),
             _ => bail!("unknown option {option}"),
         }
@@ -31,12 +41,13 @@ fn main() -> Result<()> {
         cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"].map(str::to_owned).to_vec();
     }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    let device = Device::open(given, precision)?;
     for case in cases {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
         let (cells, genes) = (cells.parse()?, genes.parse()?);
-        let mut work = Work::new(cells, genes);
+        let mut work = Work::new(&device, cells, genes);
         let step = match what {
             "train" => Work::train,
             "infer" => Work::infer,
@@ -52,7 +63,10 @@ fn main() -> Result<()> {
             .collect();
         seconds.sort_by(f64::total_cmp);
         let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
-        println!("{case}: least {least:.3} s, median {median:.3} s, peak memory {:.2} GiB", peak_memory()?);
+        println!(
+            "{case}: least {least:.4} s, median {median:.4} s, peak memory {:.2} GiB",
+            peak_memory(&device)?
+        );
     }
     Ok(())
 }
@@ -66,14 +80,14 @@ struct Work {
 }
 
 impl Work {
-    fn new(cells: usize, genes: usize) -> Work {
+    fn new(device: &Device, cells: usize, genes: usize) -> Work {
         let config = Config { train_positions: true, ..Config::default() };
         let tables = Tables { tokens: 7, positions: genes };
         let mut random = Random::new(0, 0);
         let tokens: Vec<u32> = (0..cells * genes).map(|_| random.below(6) as u32).collect();
         let targets = tokens.iter().map(|t| if random.unit() < 0.15 { *t } else { u32::MAX }).collect();
         Work {
-            model: Performer::new(&device(), config, tables, 0),
+            model: Performer::new(device, config, tables, 0),
             adam: Adam::default(),
             tokens,
             targets,
@@ -93,8 +107,11 @@ impl Work {
     }
 }
 
-/// In GiB, as the kernel counts it.
-fn peak_memory() -> Result<f64> {
+/// In GiB: of a card what was in use, of the process as the kernel counts it.
+fn peak_memory(device: &Device) -> Result<f64> {
+    if let Some(card) = device.card() {
+        return Ok(card.peak() as f64 / f64::from(1 << 30));
+    }
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

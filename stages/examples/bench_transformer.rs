@@ -15,7 +15,7 @@ use stages::kit::tensor::matrix::{View, ViewMut};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::add::add;
 use stages::kit::tensor::ops::attention::attention;
-use stages::kit::tensor::tape::{PutTape, SplitTape, backward, put, record_scalar, take};
+use stages::kit::tensor::tape::{backward, put, record_scalar, take};
 use stages::kit::tensor::{Device, Scalar, Taped, Tensor, device, tensor, values};
 use std::time::Instant;
 
@@ -121,10 +121,9 @@ impl Layer {
 /// Σ y² / n; its gradient 2 y / n.
 fn mean_square(y: Tensor<Taped>) -> Scalar<Taped> {
     let (y, tape) = y.split_tape();
-    let device = y.device().clone();
     let count = values(&y).len() as f32;
     let mean = values(&y).iter().map(|y| f64::from(y * y)).sum::<f64>() / f64::from(count);
-    record_scalar(&device, tape, mean as f32, move |flowing, gradients| {
+    record_scalar(tape, mean as f32, move |flowing, gradients| {
         let mut dy = take(gradients, &y);
         dy.iter_mut().zip(values(&y)).for_each(|(dy, y)| *dy += flowing * 2.0 / count * y);
         put(gradients, &y, dy);

@@ -1,7 +1,7 @@
 //! A model as a repository of Hugging Face's hub.
 
 use crate::disk;
-use crate::kit::model::saved::{CONFIG, Card, Saved};
+use crate::kit::model::saved::{self, CONFIG, Card, Saved};
 use crate::kit::model::weights;
 use crate::kit::tensor::device;
 use crate::stage::Io;
@@ -10,9 +10,9 @@ use std::fmt::Write;
 
 /// The four files.
 pub fn huggingface(io: &Io) -> Result<()> {
-    let folder = io.input("model")?;
+    let folder = saved::locate(io.input("model")?);
     // Read whole, so that nothing damaged is handed on.
-    let saved = Saved::read(&device(), folder)?;
+    let saved = Saved::read(&device(), &folder)?;
     for file in [CONFIG, weights::FILE] {
         disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
     }

@@ -3,7 +3,7 @@
 //! The numbers lie beside the repository, in `shared/goldens`; where they do not, a line says so and nothing is
 //! tested. Limits are some thirty times the difference of 32 from 64 bits there.
 
-use dfdx::tensor::{Merge, PutTape, SplitTape};
+use dfdx::tensor::Merge;
 use stages::kit::formats::npy::{self, Array};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
@@ -144,7 +144,7 @@ fn close(what: &str, found: &[f32], expected: &[f32], limit: f32) {
 fn weighted_sum(y: Tensor<Taped>, weights: Vec<f32>) -> Scalar<Taped> {
     let (y, tape) = y.split_tape();
     let sum = values(&y).iter().zip(&weights).map(|(y, weight)| y * weight).sum();
-    record_scalar(&device(), tape, sum, move |flowing, gradients| {
+    record_scalar(tape, sum, move |flowing, gradients| {
         let mut dy = take(gradients, &y);
         dy.iter_mut().zip(&weights).for_each(|(dy, weight)| *dy += flowing * weight);
         put(gradients, &y, dy);

@@ -6,7 +6,6 @@ use crate::kit::tensor::ops::layer_norm::layer_norm;
 use crate::kit::tensor::ops::linear::{linear, linear_gelu, linear_of_constant};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, tensor};
-use dfdx::tensor::PutTape;
 
 /// x Wᵀ + b.
 #[derive(Debug, Clone)]

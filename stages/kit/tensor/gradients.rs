@@ -1,21 +1,99 @@
-//! The gradients of all parameters as one long vector.
+//! The gradients of tensors; those of all parameters as one long vector.
 
+use super::buffer::{self, Pool};
+use super::card::{Memory, kernels};
 use super::simd::{sum_of, vectorised};
-use super::tape::{put, take};
-use super::{Gradients, Tensor, buffer};
+use super::{Device, Tensor, shape};
 use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// The elements of one task; the sums of tasks are added in order.
 const PIECE: usize = 1 << 14;
+
+/// What flowed back to each tensor so far; none where it has flowed on.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<u64, Option<Slope>>);
+
+#[derive(Debug)]
+enum Slope {
+    Host(Arc<Pool>, Vec<f32>),
+    Card(Memory),
+}
+
+impl Gradients {
+    /// Takes out that of a tensor, zeros if nothing flowed to it, to the processor.
+    pub(super) fn take(&mut self, of: &Tensor) -> Vec<f32> {
+        match self.0.insert(of.id, None).flatten() {
+            Some(Slope::Host(_, values)) => values,
+            Some(Slope::Card(memory)) => memory.download(),
+            None => buffer::zeros(of.device(), length(of)),
+        }
+    }
+
+    /// Puts one back from the processor.
+    pub(super) fn put(&mut self, of: &Tensor, values: Vec<f32>) {
+        let slope = match of.device() {
+            Device::Cpu(pool) => Slope::Host(pool.clone(), values),
+            Device::Cuda(card) => Slope::Card(card.upload(&values)),
+        };
+        self.0.insert(of.id, Some(slope));
+    }
+
+    /// Takes out that of a tensor on a card, where it is.
+    pub(super) fn take_memory(&mut self, of: &Tensor) -> Memory {
+        match self.0.insert(of.id, None).flatten() {
+            Some(Slope::Card(memory)) => memory,
+            Some(Slope::Host(_, values)) => of.memory().card().upload(&values),
+            None => of.memory().card().zeros(length(of)),
+        }
+    }
+
+    /// Puts back what [`Gradients::take_memory`] took.
+    pub(super) fn put_memory(&mut self, of: &Tensor, memory: Memory) {
+        self.0.insert(of.id, Some(Slope::Card(memory)));
+    }
+
+    /// Whether a tensor's has flowed on to what it was made of.
+    pub(super) fn is_used_up(&self, of: &Tensor) -> bool {
+        matches!(self.0.get(&of.id), Some(None))
+    }
+}
+
+impl Drop for Gradients {
+    fn drop(&mut self) {
+        for slope in self.0.drain().filter_map(|(_, slope)| slope) {
+            if let Slope::Host(pool, values) = slope {
+                buffer::recycle(&Device::Cpu(pool), values);
+            }
+        }
+    }
+}
+
+fn length(tensor: &Tensor) -> usize {
+    let (rows, columns) = shape(tensor);
+    rows * columns
+}
 
 /// Its Euclidean length; not finite where an element is not.
 pub fn norm(gradients: &mut Gradients, parameters: &[&mut Tensor]) -> f64 {
     let mut sum = 0.0;
     for parameter in parameters {
-        let gradient = take(gradients, parameter);
-        let squares: Vec<f32> = gradient.par_chunks(PIECE).map(sum_of_squares).collect();
+        let squares: Vec<f32> = match parameter.device() {
+            Device::Cpu(_) => {
+                let gradient = gradients.take(parameter);
+                let squares = gradient.par_chunks(PIECE).map(sum_of_squares).collect();
+                gradients.put(parameter, gradient);
+                squares
+            }
+            Device::Cuda(_) => {
+                let gradient = gradients.take_memory(parameter);
+                let squares = kernels::squares(&gradient).download();
+                gradients.put_memory(parameter, gradient);
+                squares
+            }
+        };
         sum += squares.into_iter().map(f64::from).sum::<f64>();
-        put(gradients, parameter, gradient);
     }
     sum.sqrt()
 }
@@ -23,21 +101,39 @@ pub fn norm(gradients: &mut Gradients, parameters: &[&mut Tensor]) -> f64 {
 /// Multiplies it by a factor.
 pub fn scale(gradients: &mut Gradients, parameters: &[&mut Tensor], factor: f32) {
     for parameter in parameters {
-        let mut gradient = take(gradients, parameter);
-        gradient.par_chunks_mut(PIECE).for_each(|piece| scale_piece(piece, factor));
-        put(gradients, parameter, gradient);
+        match parameter.device() {
+            Device::Cpu(_) => {
+                let mut gradient = gradients.take(parameter);
+                gradient.par_chunks_mut(PIECE).for_each(|piece| scale_piece(piece, factor));
+                gradients.put(parameter, gradient);
+            }
+            Device::Cuda(_) => {
+                let mut gradient = gradients.take_memory(parameter);
+                kernels::scale(&mut gradient, factor);
+                gradients.put_memory(parameter, gradient);
+            }
+        }
     }
 }
 
 /// Adds another one, and frees that.
 pub fn add(gradients: &mut Gradients, mut other: Gradients, parameters: &[&mut Tensor]) {
     for parameter in parameters {
-        let (mut sum, more) = (take(gradients, parameter), take(&mut other, parameter));
-        sum.par_chunks_mut(PIECE)
-            .zip(more.par_chunks(PIECE))
-            .for_each(|(sum, more)| super::reduce::add(sum, more));
-        put(gradients, parameter, sum);
-        buffer::recycle(parameter.device(), more);
+        match parameter.device() {
+            Device::Cpu(_) => {
+                let (mut sum, more) = (gradients.take(parameter), other.take(parameter));
+                sum.par_chunks_mut(PIECE)
+                    .zip(more.par_chunks(PIECE))
+                    .for_each(|(sum, more)| super::reduce::add(sum, more));
+                gradients.put(parameter, sum);
+                other.put(parameter, more);
+            }
+            Device::Cuda(_) => {
+                let mut sum = gradients.take_memory(parameter);
+                kernels::add(&mut sum, &other.take_memory(parameter));
+                gradients.put_memory(parameter, sum);
+            }
+        }
     }
 }
 

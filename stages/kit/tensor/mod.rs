@@ -1,4 +1,4 @@
-//! Tensors with gradients: dfdx's tape and buffers below operations of our own.
+//! Tensors with gradients: dfdx's tape below operations and buffers of our own.
 //!
 //! Everything is a matrix whose size is known at run time: a batch of cells lies gene below gene and cell below
 //! cell, a vector is a matrix of one row. So one type serves parameters, activations and gradients, and an
@@ -7,8 +7,13 @@
 //! dfdx alone is too slow on a CPU: only its matrix product is threaded. Here every operation is a folder below
 //! `ops` with its formula, its kernels and its tests. Work is cut into pieces whose size does not depend on the
 //! number of threads, so neither does any result.
+//!
+//! On a GPU an operation has kernels of its own in `cuda.rs`. One that has none yet is still right there: its values
+//! come to the processor and its result goes back (`docs/gpu.md`).
 
 pub mod buffer;
+pub mod card;
+pub mod device;
 pub mod gemm;
 pub mod gradients;
 pub mod matrix;
@@ -20,68 +25,101 @@ pub mod tape;
 #[cfg(test)]
 pub mod testing;
 
-use dfdx::shapes::HasShape;
-use dfdx::tensor::{Cache, Cpu, TensorFromVec};
-
-/// What computes. Clones share memory.
-pub type Device = Cpu;
-/// Where gradients are added up, by tensor.
-pub type Gradients = dfdx::tensor::Gradients<f32, Device>;
+pub use device::{Device, device};
 /// Nothing is recorded: inference.
 pub use dfdx::tensor::NoneTape as Untaped;
-/// Records what is needed for gradients.
-pub type Taped = dfdx::tensor::OwnedTape<f32, Device>;
-/// Rows by columns, row after row, 32 bits; `T` says whether operations on it are recorded.
-pub type Tensor<T = Untaped> = dfdx::tensor::Tensor<(usize, usize), f32, Device, T>;
-/// A single number, from which gradients flow back.
-pub type Scalar<T = Untaped> = dfdx::tensor::Tensor<(), f32, Device, T>;
+pub use gradients::Gradients;
 
-/// A device that keeps freed buffers for the next step, by exact size: keep shapes fixed.
-pub fn device() -> Device {
-    let device = Device::default();
-    device.enable_cache();
-    device
+use buffer::Held;
+use card::Memory;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Records what is needed for gradients.
+pub type Taped = dfdx::tensor::OwnedTape<f32, dfdx::tensor::Cpu>;
+/// A single number on the processor, from which gradients flow back.
+pub type Scalar<T = Untaped> = dfdx::tensor::Tensor<(), f32, dfdx::tensor::Cpu, T>;
+
+/// Rows by columns, row after row, 32 bits; `T` says whether operations on it are recorded. Clones share values.
+#[derive(Debug, Clone)]
+pub struct Tensor<T = Untaped> {
+    /// Under which its gradient is added up.
+    id: u64,
+    held: Arc<Held>,
+    shape: (usize, usize),
+    tape: T,
+}
+
+impl Tensor {
+    fn new(held: Held, shape: (usize, usize)) -> Tensor {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Tensor { id, held: Arc::new(held), shape, tape: Untaped }
+    }
+
+    /// A tensor of what lies on a card. Prereq: as many numbers as rows times columns.
+    fn on_card(memory: Memory, shape: (usize, usize)) -> Tensor {
+        assert_eq!(memory.length(), shape.0 * shape.1, "values of a {} x {} tensor", shape.0, shape.1);
+        Tensor::new(Held::card(memory), shape)
+    }
+
+    /// Its memory on the card for a step to change, a copy where somebody else has it too; the tensor has none then.
+    fn take_memory(&mut self) -> Memory {
+        match Arc::get_mut(&mut self.held).and_then(Held::take_memory) {
+            Some(memory) => memory,
+            None => self.memory().copy(),
+        }
+    }
+
+    /// The same with a tape.
+    pub fn put_tape<T>(self, tape: T) -> Tensor<T> {
+        let Tensor { id, held, shape, tape: Untaped } = self;
+        Tensor { id, held, shape, tape }
+    }
+}
+
+impl<T> Tensor<T> {
+    /// Where its values are.
+    pub fn device(&self) -> &Device {
+        self.held.device()
+    }
+
+    /// The same without its tape: a result that is used twice hands its tape to one use.
+    pub fn split_tape(self) -> (Tensor, T) {
+        let Tensor { id, held, shape, tape } = self;
+        (Tensor { id, held, shape, tape: Untaped }, tape)
+    }
+
+    /// The same with an empty tape.
+    pub fn retaped<New: Default>(&self) -> Tensor<New> {
+        Tensor { id: self.id, held: self.held.clone(), shape: self.shape, tape: New::default() }
+    }
+
+    /// Its values on the card. Prereq: that is where it is.
+    fn memory(&self) -> &Memory {
+        self.held.memory()
+    }
 }
 
 /// A tensor from its values. Prereq: as many values as rows times columns.
 pub fn tensor(device: &Device, values: Vec<f32>, rows: usize, columns: usize) -> Tensor {
     assert_eq!(values.len(), rows * columns, "values of a {rows} x {columns} tensor");
-    device.tensor_from_vec(values, (rows, columns))
+    Tensor::new(Held::new(device, values), (rows, columns))
 }
 
 /// Rows and columns.
 pub fn shape<T>(tensor: &Tensor<T>) -> (usize, usize) {
-    *tensor.shape()
+    tensor.shape
 }
 
-/// The values, row after row, without a copy.
-///
-/// Panics where the tensor was permuted or broadcast by dfdx: its storage is then not what its shape says.
-#[expect(
-    unsafe_code,
-    reason = "dfdx lends single elements only, and a copy would cost a pass over the tensor"
-)]
+/// The values, row after row: without a copy on the processor, fetched once from a card.
 pub fn values<T>(tensor: &Tensor<T>) -> &[f32] {
-    let (rows, columns) = shape(tensor);
-    if rows * columns == 0 {
-        return &[];
-    }
-    let first: *const f32 = &tensor[[0, 0]];
-    let offset = |row: usize, column: usize| {
-        (std::ptr::from_ref(&tensor[[row, column]]).addr() - first.addr()) / size_of::<f32>()
-    };
-    let in_order = (rows == 1 || offset(1, 0) == columns) && (columns == 1 || offset(0, 1) == 1);
-    assert!(in_order, "a permuted or broadcast tensor has no values in order");
-    // SAFETY: both strides are those of a dense matrix, so elements 0..rows * columns lie side by side; indexing
-    // has checked that the last of them is inside the tensor's one buffer, which lives as long as the borrow.
-    unsafe { std::slice::from_raw_parts(first, offset(rows - 1, columns - 1) + 1) }
+    tensor.held.values()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{device, tensor, values};
-    use dfdx::shapes::Axes2;
-    use dfdx::tensor_ops::PermuteTo;
 
     #[test]
     fn values_are_those_given() {
@@ -93,9 +131,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "permuted")]
-    fn a_permuted_tensor_is_refused() {
-        let tensor = tensor(&device(), vec![0.0; 6], 2, 3);
-        values(&PermuteTo::permute::<(usize, usize), Axes2<1, 0>>(tensor));
+    #[should_panic(expected = "values of a 2 x 3 tensor")]
+    fn too_few_values_are_refused() {
+        tensor(&device(), vec![0.0; 5], 2, 3);
     }
 }

@@ -3,7 +3,6 @@
 use super::tape::{backward, gradient, record_scalar};
 use super::{Scalar, Taped, Tensor, device, shape, tape, tensor, values};
 use crate::kit::random::Random;
-use dfdx::tensor::SplitTape;
 
 /// Standard normal values.
 pub fn normal(length: usize, stream: u64) -> Vec<f32> {
@@ -22,8 +21,7 @@ pub fn weighted_sum<T: tape::Tape>(x: Tensor<T>) -> Scalar<T> {
     let (x, tape) = x.split_tape();
     let weights = normal(values(&x).len(), 999);
     let sum: f64 = values(&x).iter().zip(&weights).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-    let device = x.device().clone();
-    record_scalar(&device, tape, sum as f32, move |flowing, gradients| {
+    record_scalar(tape, sum as f32, move |flowing, gradients| {
         let mut gradient = tape::take(gradients, &x);
         gradient.iter_mut().zip(&weights).for_each(|(gradient, weight)| *gradient += flowing * weight);
         tape::put(gradients, &x, gradient);

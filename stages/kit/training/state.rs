@@ -8,7 +8,7 @@ use super::history::Row;
 use super::patience::Patience;
 use crate::kit::model::parameters::{self, Named};
 use crate::kit::model::weights::{self, Array, Arrays};
-use crate::kit::tensor::ops::adam::Adam;
+use crate::kit::tensor::ops::adam::{Adam, Moments};
 use crate::stage::Io;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub struct Counters {
 }
 
 /// All that changes in a training but the tensors, which belong to the model.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct State {
     /// Where it is.
     pub counters: Counters,
@@ -64,8 +64,8 @@ impl State {
         let mut arrays = prefixed("value", weights::of_tensors(tensors));
         arrays.extend(prefixed("best", self.best.clone()));
         for (number, moments) in self.adam.moments.iter().enumerate() {
-            for (which, values) in ["first", "second"].into_iter().zip(moments) {
-                let array = Array { shape: vec![values.len()], values: values.clone() };
+            for (which, values) in ["first", "second"].into_iter().zip(moments.values()) {
+                let array = Array { shape: vec![values.len()], values: values.into_owned() };
                 arrays.insert(format!("{which}/{number}"), array);
             }
         }
@@ -81,7 +81,7 @@ impl State {
         let mut moment = |which, number| Some(arrays.remove(&format!("{which}/{number}"))?.values);
         while let Some(first) = moment("first", adam.moments.len()) {
             let second = moment("second", adam.moments.len()).context("it lacks a second moment")?;
-            adam.moments.push([first, second]);
+            adam.moments.push(Moments::new(first, second));
         }
         let best = without_prefix("best", &mut arrays);
         let mut values = without_prefix("value", &mut arrays);

@@ -7,7 +7,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,12 @@
 //! Addition: y = a + b, the two ends of a residual connection.
 
 mod cpu;
+mod cuda;
 
 pub use cpu::add as add_to;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// y = a + b. Prereq: equal shapes; `a` and `b` may be the same tensor.
 pub fn add<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
@@ -14,6 +14,9 @@ pub fn add<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let (a, tape_a) = a.split_tape();
     let (b, tape_b) = b.split_tape();
     let device = a.device().clone();
+    if device.card().is_some() {
+        return cuda::add(a, b, tape_a.merge(tape_b));
+    }
     let mut sum = buffer::copy(&device, values(&a));
     cpu::add(&mut sum, values(&b));
     let shape = shape(&a);

@@ -5,7 +5,6 @@ mod cpu;
 use crate::kit::tensor::reduce::add_column_sums;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Adds `row` to each row. Prereq: it is 1 x columns.
 pub fn add_row<T: Tape>(x: Tensor<T>, row: &Tensor) -> Tensor<T> {

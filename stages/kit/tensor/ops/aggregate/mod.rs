@@ -6,7 +6,6 @@ use crate::kit::graph::Graph;
 use crate::kit::tensor::sparse::sum_neighbours;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use std::sync::Arc;
 
 /// A graph with a weight for each edge.

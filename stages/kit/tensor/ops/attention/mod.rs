@@ -7,9 +7,8 @@
 
 mod cpu;
 
-use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
+use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Attention of every gene of a cell to every gene of it.
 ///
@@ -34,12 +33,10 @@ pub fn attention<T: Tape>(q: Tensor<T>, k: Tensor<T>, v: Tensor<T>, cells: usize
         out,
         (rows, columns),
         move |flowing, out, gradients| {
-            let (mut dq, mut dk, mut dv) = (take(gradients, &q), take(gradients, &k), take(gradients, &v));
             let forward = cpu::Forward { inputs: [&q, &k, &v].map(values), out, logs: &logs };
-            cpu::backward(q.device(), sizes, forward, flowing, [&mut dq, &mut dk, &mut dv]);
-            put(gradients, &q, dq);
-            put(gradients, &k, dk);
-            put(gradients, &v, dv);
+            add_to(gradients, [&q, &k, &v], |outputs| {
+                cpu::backward(q.device(), sizes, forward, flowing, outputs);
+            });
             buffer::recycle(q.device(), logs);
         },
     )

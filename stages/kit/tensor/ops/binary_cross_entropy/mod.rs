@@ -7,17 +7,15 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, put, record_scalar, take};
 use crate::kit::tensor::{Scalar, Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The mean over all pairs. Prereq: `logits` is n x 1, n > 0, with as many labels.
 pub fn binary_cross_entropy<T: Tape>(logits: Tensor<T>, labels: &[bool], positive_weight: f32) -> Scalar<T> {
     let (rows, columns) = shape(&logits);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one logit for each label");
     let (logits, tape) = logits.split_tape();
-    let device = logits.device().clone();
-    let mut gradient = buffer::copy(&device, values(&logits));
+    let mut gradient = buffer::copy(logits.device(), values(&logits));
     let loss = cpu::binary_cross_entropy(&mut gradient, labels, positive_weight);
-    record_scalar(&device, tape, loss, move |flowing, gradients| {
+    record_scalar(tape, loss, move |flowing, gradients| {
         let mut dz = take(gradients, &logits);
         dz.iter_mut().zip(&gradient).for_each(|(dz, gradient)| *dz += flowing * gradient);
         put(gradients, &logits, dz);

@@ -2,7 +2,6 @@
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Puts the columns of `b` after those of `a`. Prereq: equally many rows.
 pub fn concatenate<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {

@@ -4,10 +4,10 @@
 //! Backward: dz_ic = (softmax(z_i)_c - [c = t]) / n.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record_scalar, take};
 use crate::kit::tensor::{Scalar, Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The mean over the rows whose target is a column; rows with a target beyond the columns do not count.
 ///
@@ -17,9 +17,12 @@ pub fn cross_entropy<T: Tape>(logits: Tensor<T>, targets: &[u32]) -> Scalar<T> {
     assert_eq!(targets.len(), rows, "the targets of a cross-entropy");
     let (logits, tape) = logits.split_tape();
     let device = logits.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::cross_entropy(card, logits, tape, targets);
+    }
     let mut gradient = buffer::copy(&device, values(&logits));
     let loss = cpu::cross_entropy(&mut gradient, columns, targets);
-    record_scalar(&device, tape, loss, move |flowing, gradients| {
+    record_scalar(tape, loss, move |flowing, gradients| {
         let mut dz = take(gradients, &logits);
         cpu::add_scaled(&mut dz, flowing, &gradient);
         put(gradients, &logits, dz);

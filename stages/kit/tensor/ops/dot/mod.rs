@@ -4,7 +4,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// One number for each row. Prereq: equal shapes; two tensors, not one.
 pub fn dot<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {

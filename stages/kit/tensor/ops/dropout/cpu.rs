@@ -1,5 +1,6 @@
 //! Dropout on the processor.
 
+use super::{factor, threshold};
 use crate::kit::tensor::simd::vectorised;
 use rayon::prelude::*;
 
@@ -16,8 +17,7 @@ pub fn add_kept(y: &mut [f32], x: &[f32], rate: f32, key: u64) {
 
 vectorised! {
     fn add_kept_piece(y: &mut [f32], x: &[f32], first: u64, rate: f32, key: u64) {
-        let scale = 1.0 / (1.0 - rate);
-        let threshold = (f64::from(rate) * 2.0f64.powi(32)) as u32;
+        let (scale, threshold) = (factor(rate), threshold(rate));
         for (i, (y, x)) in y.iter_mut().zip(x).enumerate() {
             let kept = philox(first + i as u64, key) >= threshold;
             *y += if kept { x * scale } else { 0.0 };

@@ -5,12 +5,12 @@
 //! number of threads, and drawn again rather than kept for the way back.
 
 mod cpu;
+mod cuda;
 
 pub(super) use cpu::add_kept;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Drops a share `rate` of the elements. Prereq: 0 <= rate < 1; a key is used once per step and layer.
 pub fn dropout<T: Tape>(x: Tensor<T>, rate: f32, key: u64) -> Tensor<T> {
@@ -20,6 +20,9 @@ pub fn dropout<T: Tape>(x: Tensor<T>, rate: f32, key: u64) -> Tensor<T> {
     }
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::dropout(card, x, tape, rate, key);
+    }
     let mut y = buffer::zeros(&device, values(&x).len());
     cpu::add_kept(&mut y, values(&x), rate, key);
     let shape = shape(&x);
@@ -28,6 +31,16 @@ pub fn dropout<T: Tape>(x: Tensor<T>, rate: f32, key: u64) -> Tensor<T> {
         cpu::add_kept(&mut dx, flowing, rate, key);
         put(gradients, &x, dx);
     })
+}
+
+/// By what a kept element is multiplied.
+fn factor(rate: f32) -> f32 {
+    1.0 / (1.0 - rate)
+}
+
+/// Draws below this are dropped.
+fn threshold(rate: f32) -> u32 {
+    (f64::from(rate) * 2.0f64.powi(32)) as u32
 }
 
 #[cfg(test)]

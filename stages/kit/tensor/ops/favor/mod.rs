@@ -12,10 +12,10 @@
 //! memory to keep them.
 
 mod cpu;
+mod cuda;
 
-use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
+use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 use serde::{Deserialize, Serialize};
 
 /// Over what the largest projection of the keys is taken.
@@ -61,6 +61,10 @@ pub fn favor<T: Tape>(
     let (k, tape_k) = k.split_tape();
     let (v, tape_v) = v.split_tape();
     let device = q.device().clone();
+    if let Some(card) = device.card() {
+        let tape = tape_q.merge(tape_k).merge(tape_v);
+        return cuda::favor(card, [q, k, v], tape, features.clone(), layout);
+    }
     let sizes = cpu::Sizes { genes: rows / layout.cells, layout, d, m };
     let projection = cpu::Projection::new(&device, values(features), sizes);
     let mut out = buffer::zeros(&device, rows * columns);
@@ -73,7 +77,6 @@ pub fn favor<T: Tape>(
         out,
         (rows, columns),
         move |flowing, out, gradients| {
-            let (mut dq, mut dk, mut dv) = (take(gradients, &q), take(gradients, &k), take(gradients, &v));
             let forward = cpu::Forward {
                 projection: &projection,
                 sums: &sums,
@@ -82,10 +85,9 @@ pub fn favor<T: Tape>(
                 v: values(&v),
                 out,
             };
-            cpu::backward(q.device(), sizes, forward, flowing, [&mut dq, &mut dk, &mut dv]);
-            put(gradients, &q, dq);
-            put(gradients, &k, dk);
-            put(gradients, &v, dv);
+            add_to(gradients, [&q, &k, &v], |outputs| {
+                cpu::backward(q.device(), sizes, forward, flowing, outputs);
+            });
         },
     )
 }

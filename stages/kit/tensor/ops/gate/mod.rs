@@ -4,9 +4,8 @@
 
 mod cpu;
 
-use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::tape::{Tape, add_to, record};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Mixes `a` and `b`; a large `z` takes `a`. Prereq: equal shapes, three tensors.
 pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
@@ -20,11 +19,9 @@ pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let mut y = buffer::zeros(&device, share.len());
     cpu::forward(&mut y, &mut share, values(&a), values(&b));
     record(&device, tape.merge(tape_a).merge(tape_b), y, shape, move |flowing, gradients| {
-        let (mut dz, mut da, mut db) = (take(gradients, &z), take(gradients, &a), take(gradients, &b));
-        cpu::backward([&mut dz, &mut da, &mut db], flowing, &share, values(&a), values(&b));
-        put(gradients, &z, dz);
-        put(gradients, &a, da);
-        put(gradients, &b, db);
+        add_to(gradients, [&z, &a, &b], |outputs| {
+            cpu::backward(outputs, flowing, &share, values(&a), values(&b));
+        });
         buffer::recycle(z.device(), share);
     })
 }

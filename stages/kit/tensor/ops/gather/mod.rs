@@ -3,11 +3,11 @@
 //! y_i = table_{r_i}. Backward: dtable_r = Σ dy_i over the i with r_i = r.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::matrix::{View, ViewMut};
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The rows of the table in this order. Prereq: each is a row of the table.
 pub fn gather<T: Tape>(table: Tensor<T>, rows: &[u32]) -> Tensor<T> {
@@ -17,6 +17,9 @@ pub fn gather<T: Tape>(table: Tensor<T>, rows: &[u32]) -> Tensor<T> {
     }
     let (table, tape) = table.split_tape();
     let device = table.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::gather(card, table, tape, rows);
+    }
     let mut y = buffer::zeros(&device, rows.len() * columns);
     cpu::gather(&mut y, View::new(values(&table), height, columns), rows);
     let rows = rows.to_vec();

@@ -4,10 +4,10 @@
 //! Backward: db = Σ dy, dg = Σ dy x̂ over rows; with h = g dy, dx = (h - mean(h) - x̂ mean(h x̂)) / √(variance + ε).
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// PyTorch's ε.
 const EPSILON: f32 = 1e-5;
@@ -19,6 +19,9 @@ pub fn layer_norm<T: Tape>(x: Tensor<T>, gain: &Tensor, bias: &Tensor) -> Tensor
     let (x, tape) = x.split_tape();
     let (gain, bias) = (gain.clone(), bias.clone());
     let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::layer_norm(card, x, tape, gain, bias);
+    }
     let mut y = buffer::zeros(&device, rows * columns);
     // Mean and reciprocal deviation of each row.
     let mut moments = buffer::zeros(&device, rows * 2);

@@ -5,49 +5,54 @@
 //! Backward: dx = dy W, dW = dyᵀ x, db = Σ dy over rows; through GELU dz = dy (Φ(z) + z φ(z)).
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::gemm::multiply_parallel;
 use crate::kit::tensor::matrix::{View, ViewMut};
 use crate::kit::tensor::reduce::add_column_sums;
 use crate::kit::tensor::tape::{Tape, put, record, take};
-use crate::kit::tensor::{Gradients, Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
+use crate::kit::tensor::{Device, Gradients, Tensor, buffer, shape, values};
 
 /// y = x Wᵀ + b. Prereq: `weight` is outputs x inputs, `bias` 1 x outputs.
 pub fn linear<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
     let (x, tape) = x.split_tape();
-    let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
-    let device = layer.x.device().clone();
-    let size = layer.size();
-    let mut y = buffer::zeros(&device, size.0 * size.1);
-    layer.forward(&mut y);
-    record(&device, tape, y, size, move |flowing, gradients| layer.backward(flowing, gradients))
+    let layer = Layer::new(x, weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear(&card.clone(), layer, tape, false);
+    }
+    let y = layer.forward();
+    record(&layer.device(), tape, y, layer.size(), move |flowing, gradients| {
+        layer.backward(flowing, gradients);
+    })
 }
 
 /// The same for an input that needs no gradient, which saves a third of the work.
 pub fn linear_of_constant<T: Tape>(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, tape: T) -> Tensor<T> {
-    let layer = Layer { x: x.clone(), weight: weight.clone(), bias: bias.cloned() };
-    let device = layer.x.device().clone();
-    let size = layer.size();
-    let mut y = buffer::zeros(&device, size.0 * size.1);
-    layer.forward(&mut y);
-    record(&device, tape, y, size, move |flowing, gradients| layer.backward_to_parameters(flowing, gradients))
+    let layer = Layer::new(x.clone(), weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear(&card.clone(), layer, tape, true);
+    }
+    let y = layer.forward();
+    record(&layer.device(), tape, y, layer.size(), move |flowing, gradients| {
+        layer.backward_to_parameters(flowing, gradients);
+    })
 }
 
 /// y = GELU(x Wᵀ + b). Prereq: as for [`linear`].
 pub fn linear_gelu<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>) -> Tensor<T> {
     let (x, tape) = x.split_tape();
-    let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
-    let device = layer.x.device().clone();
-    let size = layer.size();
-    let mut y = buffer::zeros(&device, size.0 * size.1);
-    layer.forward(&mut y);
+    let layer = Layer::new(x, weight, bias);
+    if let Some(card) = layer.x.device().card() {
+        return cuda::linear_gelu(&card.clone(), layer, tape);
+    }
+    let mut y = layer.forward();
+    let device = layer.device();
     let mut before = if T::OWNS_TAPE { buffer::copy(&device, &y) } else { Vec::new() };
     cpu::gelu(&mut y);
-    record(&device, tape, y, size, move |flowing, gradients| {
+    record(&device, tape, y, layer.size(), move |flowing, gradients| {
         cpu::gelu_backward(&mut before, flowing);
         layer.backward(&before, gradients);
-        buffer::recycle(layer.x.device(), before);
+        buffer::recycle(&layer.device(), before);
     })
 }
 
@@ -58,6 +63,31 @@ struct Layer {
 }
 
 impl Layer {
+    /// Prereq: as for [`linear`].
+    fn new(x: Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Layer {
+        let layer = Layer { x, weight: weight.clone(), bias: bias.cloned() };
+        layer.size();
+        layer
+    }
+
+    /// What it makes of x on the processor.
+    fn forward(&self) -> Vec<f32> {
+        let (device, (rows, outputs)) = (self.device(), self.size());
+        let mut y = buffer::zeros(&device, rows * outputs);
+        // The products of all tasks take the weights column by column; turning them once is faster.
+        let mut turned = buffer::zeros(&device, values(&self.weight).len());
+        self.weights().transposed_into(&mut turned);
+        let weights = View::new(&turned, shape(&self.weight).1, outputs);
+        let bias = self.bias.as_ref().map(values);
+        cpu::linear(ViewMut::new(&mut y, rows, outputs), self.inputs(), weights, bias);
+        buffer::recycle(&device, turned);
+        y
+    }
+
+    fn device(&self) -> Device {
+        self.x.device().clone()
+    }
+
     fn size(&self) -> (usize, usize) {
         let ((rows, inputs), (outputs, taken)) = (shape(&self.x), shape(&self.weight));
         assert_eq!(inputs, taken, "the inputs of a linear layer");
@@ -73,17 +103,6 @@ impl Layer {
     fn weights(&self) -> View<'_> {
         let (rows, columns) = shape(&self.weight);
         View::new(values(&self.weight), rows, columns)
-    }
-
-    fn forward(&self, y: &mut [f32]) {
-        let (rows, outputs) = self.size();
-        // The products of all tasks take the weights column by column; turning them once is faster.
-        let mut turned = buffer::zeros(self.x.device(), values(&self.weight).len());
-        self.weights().transposed_into(&mut turned);
-        let weights = View::new(&turned, shape(&self.weight).1, outputs);
-        let bias = self.bias.as_ref().map(values);
-        cpu::linear(ViewMut::new(y, rows, outputs), self.inputs(), weights, bias);
-        buffer::recycle(self.x.device(), turned);
     }
 
     fn backward(&self, flowing: &[f32], gradients: &mut Gradients) {

@@ -2,7 +2,6 @@
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The mean over `heads`. Prereq: the columns are as many for each.
 pub fn mean_heads<T: Tape>(x: Tensor<T>, heads: usize) -> Tensor<T> {

@@ -1,9 +1,10 @@
 //! The same values in another shape.
 
+mod cuda;
+
 use crate::kit::tensor::ops::add::add_to;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// The values row after row in rows of another length. Prereq: as many values as rows times columns.
 pub fn reshape<T: Tape>(x: Tensor<T>, (rows, columns): (usize, usize)) -> Tensor<T> {
@@ -11,6 +12,9 @@ pub fn reshape<T: Tape>(x: Tensor<T>, (rows, columns): (usize, usize)) -> Tensor
     assert_eq!(size.0 * size.1, rows * columns, "the values of a reshaped {} x {} tensor", size.0, size.1);
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
+    if device.card().is_some() {
+        return cuda::reshape(x, tape, (rows, columns));
+    }
     let y = buffer::copy(&device, values(&x));
     record(&device, tape, y, (rows, columns), move |flowing, gradients| {
         let mut dx = take(gradients, &x);

@@ -6,7 +6,6 @@ mod cpu;
 
 use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use dfdx::tensor::SplitTape;
 
 /// Brings each run of `width` columns to length 1. Prereq: the columns are such runs.
 pub fn unit<T: Tape>(x: Tensor<T>, width: usize) -> Tensor<T> {

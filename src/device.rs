@@ -1,0 +1,113 @@
+//! Whether the kinds that can compute on a GPU do so, and why.
+
+use crate::graph::Graph;
+use stages::gpu;
+use stages::stage::Kind;
+use std::str::FromStr;
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// A GPU where there is one that can be used, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// A GPU: any, or the one with this id.
+    Cuda(Option<u32>),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("auto", _) => Ok(Wanted::Auto),
+            ("cpu", _) => Ok(Wanted::Cpu),
+            ("cuda", _) => Ok(Wanted::Cuda(None)),
+            (_, Some(Ok(id))) => Ok(Wanted::Cuda(Some(id))),
+            _ => Err("give auto, cpu, cuda or cuda:N".to_owned()),
+        }
+    }
+}
+
+/// Settles where the steps of a graph compute, which is part of their keys; says it in one sentence where any of them
+/// has a choice.
+///
+/// A step of a kind that computes on a device takes a GPU or none. Under `auto` one that asks for GPUs in the
+/// pipeline file keeps them, so that a file may insist.
+pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
+    let steps = graph.steps.node_weights_mut().filter(|step| step.kind.on_device);
+    let mut resources: Vec<_> = steps.map(|step| &mut step.resources.gpus).collect();
+    if resources.is_empty() {
+        return None;
+    }
+    let (on_gpu, why) = match wanted {
+        Wanted::Cpu => {
+            resources.iter_mut().for_each(|gpus| **gpus = 0);
+            (false, "--device asks for it".to_owned())
+        }
+        Wanted::Cuda(_) => (true, "--device asks for it".to_owned()),
+        Wanted::Auto => match gpu::usable() {
+            Ok(found) => (true, found.iter().map(shown).collect::<Vec<_>>().join(", ")),
+            Err(why) => (false, why.clone()),
+        },
+    };
+    if on_gpu {
+        resources.iter_mut().for_each(|gpus| **gpus = (**gpus).max(1));
+    }
+    let insisting = resources.iter().filter(|gpus| ***gpus > 0).count();
+    Some(match (on_gpu, insisting) {
+        (true, _) => format!("computing on a GPU: {why}"),
+        (false, 0) => format!("computing on the processor: {why}"),
+        (false, count) => format!(
+            "computing on the processor but for {count} of {} steps, which ask for a GPU: {why}",
+            resources.len()
+        ),
+    })
+}
+
+/// A GPU for people.
+pub fn shown(gpu: &gpu::Gpu) -> String {
+    let gpu::Gpu { id, name, memory, capability, identity: _ } = gpu;
+    let memory = crate::text::bytes(*memory);
+    format!("{id} ({name}, {memory}, compute capability {}.{})", capability.0, capability.1)
+}
+
+/// Why a GPU that `--device` asks for cannot be used, if so.
+pub fn refusal(wanted: Wanted) -> Option<String> {
+    let Wanted::Cuda(id) = wanted else { return None };
+    match (gpu::usable(), id) {
+        (Err(why), _) => Some(format!("--device asks for a GPU: {why}")),
+        (Ok(found), Some(id)) if found.iter().all(|gpu| gpu.id != id) => {
+            let ids: Vec<u32> = found.iter().map(|gpu| gpu.id).collect();
+            Some(format!("--device asks for GPU {id}: this program can use {ids:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// The kinds that can compute on a GPU.
+pub fn kinds(kinds: &[Kind]) -> Vec<&'static str> {
+    kinds.iter().filter(|kind| kind.on_device).map(|kind| kind.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wanted;
+
+    #[test]
+    fn a_device_is_read_as_it_is_written() {
+        for (text, wanted) in [
+            ("auto", Wanted::Auto),
+            ("cpu", Wanted::Cpu),
+            ("cuda", Wanted::Cuda(None)),
+            ("cuda:3", Wanted::Cuda(Some(3))),
+        ] {
+            assert_eq!(text.parse(), Ok(wanted));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:x", "cuda3", "cuda:-1"] {
+            assert!(text.parse::<Wanted>().is_err(), "{text}");
+        }
+    }
+}

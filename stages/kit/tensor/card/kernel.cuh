@@ -1,0 +1,72 @@
+// What every kernel is written in: C that nvcc compiles for a card and any C++ compiler for the emulator.
+//
+// A kernel computes one element with one thread (`element`) or one row with one warp (`row`, `LANE`). The emulator's
+// warp is one thread, so a loop from LANE in steps of WARP is there a loop over everything, and `warp_sum` nothing.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(256) name
+#define BODY static __device__ __forceinline__
+#define WARP 32
+#define LANE (threadIdx.x % WARP)
+
+BODY uint64_t element() { return blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; }
+BODY uint64_t row() { return element() / WARP; }
+
+// Butterflies: every lane ends with the same bits.
+BODY float warp_sum(float value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+    return value;
+}
+BODY float other_lane(float value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
+BODY uint32_t other_lane(uint32_t value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
+#else
+#define KERNEL(name) void name
+#define BODY static inline
+#define WARP 1
+#define LANE 0u
+extern uint64_t emulated_element;
+
+BODY uint64_t element() { return emulated_element; }
+BODY uint64_t row() { return emulated_element; }
+BODY float warp_sum(float value) { return value; }
+BODY float other_lane(float value, int) { return value; }
+BODY uint32_t other_lane(uint32_t value, int) { return value; }
+#endif
+
+// Where either is not a number, neither is the result; fmaxf would hide it.
+BODY float larger(float a, float b) { return a >= b || isnan(a) ? a : b; }
+
+BODY float warp_most(float value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) value = larger(value, other_lane(value, distance));
+    return value;
+}
+
+// The largest value and the first place that has it.
+struct Most {
+    float value;
+    uint32_t place;
+};
+
+BODY Most first_of(Most a, Most b) {
+    if (isnan(a.value)) return isnan(b.value) && b.place < a.place ? b : a;
+    if (isnan(b.value) || b.value > a.value) return b;
+    return b.value == a.value && b.place < a.place ? b : a;
+}
+
+BODY Most warp_first(Most most) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        Most other = {other_lane(most.value, distance), other_lane(most.place, distance)};
+        most = first_of(most, other);
+    }
+    return most;
+}
+
+// a · b, each of `count` numbers, by one warp.
+BODY float dot(const float *a, const float *b, uint32_t count) {
+    float sum = 0.f;
+    for (uint32_t i = LANE; i < count; i += WARP) sum += a[i] * b[i];
+    return warp_sum(sum);
+}

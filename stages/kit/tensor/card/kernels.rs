@@ -1,0 +1,111 @@
+//! The kernels of `common.cu`: sums of whole tensors, and over rows.
+
+use super::{Argument, Card, Memory, arguments};
+
+/// The elements that one warp sums up.
+const PIECE: usize = 1 << 12;
+/// The rows that one thread sums up.
+const ROWS: usize = 1 << 8;
+
+/// y += x.
+pub fn add(y: &mut Memory, x: &Memory) {
+    add_scaled(y, 1.0, x);
+}
+
+/// y += factor x.
+pub fn add_scaled(y: &mut Memory, factor: f32, x: &Memory) {
+    assert_eq!(y.length(), x.length(), "the sizes of a sum");
+    let (card, count) = (y.card().clone(), y.length());
+    card.launch_each("add_scaled", count, arguments![&*y, factor, x, count]);
+}
+
+/// y *= factor.
+pub fn scale(y: &mut Memory, factor: f32) {
+    let count = y.length();
+    y.card().launch_each("scale", count, arguments![&*y, factor, count]);
+}
+
+/// Ones.
+pub fn ones(card: &Card, count: usize) -> Memory {
+    let ones = card.scratch(count);
+    card.launch_each("fill", count, arguments![&ones, 1.0, count]);
+    ones
+}
+
+/// y_ij += b_j.
+pub fn add_to_rows(y: &mut Memory, b: &Memory) {
+    let count = y.length();
+    y.card().launch_each("add_to_rows", count, arguments![&*y, b, count, word(b.length())]);
+}
+
+/// The squares of each piece, summed.
+pub fn squares(x: &Memory) -> Memory {
+    sum_each_piece("sum_squares", x)
+}
+
+/// The numbers of each piece, summed.
+pub fn pieces(x: &Memory) -> Memory {
+    sum_each_piece("sum_pieces", x)
+}
+
+fn sum_each_piece(kernel: &'static str, x: &Memory) -> Memory {
+    let (count, pieces) = (x.length(), x.length().div_ceil(PIECE));
+    let sums = x.card().scratch(pieces);
+    x.card().launch_rows(kernel, pieces, arguments![&sums, x, count, pieces, word(PIECE)]);
+    sums
+}
+
+/// How rows are cut for sums over them: how many pieces, and the rows of each.
+pub fn cut_rows(rows: usize) -> (usize, usize) {
+    (rows.div_ceil(ROWS), ROWS)
+}
+
+/// sums_j += Σ_i x_ij. Prereq: x has rows of as many columns as there are sums.
+pub fn add_column_sums(sums: &mut Memory, x: &Memory) {
+    let columns = sums.length();
+    if columns == 0 {
+        return;
+    }
+    let rows = x.length() / columns;
+    let (pieces, piece) = cut_rows(rows);
+    let of_pieces = x.card().scratch(pieces * columns);
+    let cut = arguments![&of_pieces, x, rows, word(columns), pieces, word(piece), word(0)];
+    x.card().launch_each("sum_columns", pieces * columns, cut);
+    add_pieces(sums, &of_pieces, pieces);
+}
+
+/// sums_j += Σ_p x_pj, in the order of the pieces.
+pub fn add_pieces(sums: &mut Memory, of_pieces: &Memory, pieces: usize) {
+    let columns = sums.length();
+    let all = arguments![&*sums, of_pieces, pieces, word(columns), 1usize, word(pieces), word(1)];
+    of_pieces.card().launch_each("sum_columns", columns, all);
+}
+
+/// Lists of rows to sum up, on a card.
+#[derive(Debug)]
+pub struct Lists {
+    named: Memory,
+    starts: Memory,
+    count: usize,
+}
+
+impl Lists {
+    /// `starts` has where each list begins in `named`, and the end of the last one.
+    pub fn new(card: &Card, named: &[u32], starts: &[u32]) -> Lists {
+        let count = starts.len() - 1;
+        Lists { named: card.upload_words(named), starts: card.upload_words(starts), count }
+    }
+
+    /// y_l += the rows of x that list l names.
+    pub fn sum(&self, y: &mut Memory, x: &Memory, columns: usize) {
+        let Lists { named, starts, count } = self;
+        assert_eq!(y.length(), count * columns, "a row for each list");
+        let list = arguments![&*y, x, named, starts, *count, word(columns)];
+        y.card().launch_each("sum_lists", count * columns, list);
+    }
+}
+
+/// A number of columns or the like, which fits 32 bits.
+pub fn word(count: usize) -> Argument {
+    Argument::Word(u32::try_from(count).expect("columns, heads and pieces are counted in 32 bits"))
+}

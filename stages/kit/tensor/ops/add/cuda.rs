@@ -1,0 +1,18 @@
+//! Addition on a GPU.
+
+use crate::kit::tensor::card::kernels;
+use crate::kit::tensor::tape::{Tape, record_on_card};
+use crate::kit::tensor::{Tensor, shape};
+
+/// y = a + b; both may be the same tensor.
+pub fn add<T: Tape>(a: Tensor, b: Tensor, tape: T) -> Tensor<T> {
+    let mut sum = a.memory().copy();
+    kernels::add(&mut sum, b.memory());
+    record_on_card(tape, sum, shape(&a), move |flowing, _, gradients| {
+        for end in [&a, &b] {
+            let mut gradient = gradients.take_memory(end);
+            kernels::add(&mut gradient, flowing);
+            gradients.put_memory(end, gradient);
+        }
+    })
+}

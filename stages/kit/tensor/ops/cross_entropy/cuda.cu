@@ -1,0 +1,32 @@
+// The loss of each row, and its logits become (softmax - [target]) weight; zeros where there is no target
+KERNEL(cross_entropy)(float *logits, float *losses, const uint32_t *targets, uint64_t rows, uint32_t columns,
+                      float weight) {
+    uint64_t r = row();
+    if (r >= rows) return;
+    float *z = logits + r * columns;
+    uint32_t target = targets[r];
+    if (target >= columns) {
+        for (uint32_t c = LANE; c < columns; c += WARP) z[c] = 0.f;
+        if (LANE == 0) losses[r] = 0.f;
+        return;
+    }
+    float aimed_at = z[target], most = -INFINITY, total = 0.f;
+    for (uint32_t c = LANE; c < columns; c += WARP) most = larger(most, z[c]);
+    most = warp_most(most);
+    for (uint32_t c = LANE; c < columns; c += WARP) total += expf(z[c] - most);
+    total = warp_sum(total);
+    for (uint32_t c = LANE; c < columns; c += WARP)
+        z[c] = expf(z[c] - most) * (weight / total) - (c == target ? weight : 0.f);
+    if (LANE == 0) losses[r] = most - aimed_at + logf(total);
+}
+
+// sums_p = the numbers of the p-th piece, summed
+KERNEL(sum_pieces)(float *sums, const float *x, uint64_t count, uint64_t pieces, uint32_t piece) {
+    uint64_t p = row();
+    if (p >= pieces) return;
+    uint64_t first = p * piece, after = first + piece < count ? first + piece : count;
+    float sum = 0.f;
+    for (uint64_t i = first + LANE; i < after; i += WARP) sum += x[i];
+    sum = warp_sum(sum);
+    if (LANE == 0) sums[p] = sum;
+}

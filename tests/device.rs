@@ -1,0 +1,77 @@
+//! Where steps compute: what `--device` does, what is said of it, and that a card belongs to one run.
+
+use crate::support::{Project, program};
+use std::time::Duration;
+
+const WHERE: &str = "stages: {a: {kind: where, with: {}}}";
+
+#[test]
+fn a_gpu_that_cannot_be_used_is_refused_before_anything_runs() {
+    if cfg!(feature = "cuda") {
+        return;
+    }
+    let project = Project::of_toys(WHERE);
+    let ran = project.run(&["--device", "cuda"]);
+    ran.exits(3).says("error: --device asks for a GPU: this program was built without CUDA");
+    assert!(ran.computed().is_empty());
+    project.run(&["--device", "gpu"]).exits(2).says("give auto, cpu, cuda or cuda:N");
+}
+
+#[test]
+fn without_a_usable_gpu_auto_is_the_processor_and_says_why() {
+    if cfg!(feature = "cuda") {
+        return;
+    }
+    let project = Project::of_toys(WHERE);
+    project.run_well(&[]).says("computing on the processor: this program was built without CUDA");
+    assert_eq!(project.output("a", "text"), "Cpu []\n");
+    project
+        .cli(&["doctor"])
+        .says("every step computes on the processor: this program was built without CUDA");
+    // Nothing has a choice here, so nothing is said.
+    let ran = Project::of_toys("stages: {a: {kind: grow, with: {line: x}}}").run_well(&[]);
+    assert!(!ran.stderr.contains("computing on"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_device_that_is_asked_for_is_in_the_key() {
+    let project = Project::of_toys("stages: {a: {kind: where, resources: {gpus: 1}, with: {}}}");
+    project.run_well(&["--gpus", "5"]).says("but for 1 of 1 steps, which ask for a GPU");
+    assert_eq!(project.output("a", "text"), "Cuda(5) [5]\n");
+    project.run_well(&["--device", "cpu", "--gpus", "5"]).says("started a: device: cuda → cpu");
+    project.cli(&["plan", "p.yaml", "--device", "cuda"]).says("cached");
+    project.cli(&["why", "p.yaml", "a", "--device", "cpu"]).says("cached");
+}
+
+#[test]
+fn a_card_belongs_to_one_run_at_a_time() {
+    let stages = |millis: u32| {
+        format!("stages: {{a: {{kind: where, resources: {{gpus: 1}}, with: {{millis: {millis}}}}}}}")
+    };
+    let project = Project::of_toys(&stages(3_000));
+    let first = project.start(&["--gpus", "9", "--json"]);
+    let folder = project.path(&format!("pipeline-gpus-{}", rustix::process::getuid().as_raw()));
+    // The lock's file is there once the first run has the card.
+    while !folder.join("9").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    project.write("p.yaml", &stages(0));
+    let second = project.run_well(&["--gpus", "9", "--cache", "other"]);
+    second.says(&format!("a waits for a GPU: process {} has it", first.id()));
+    // One that has another card does not wait.
+    let third = project.run_well(&["--gpus", "9,8", "--cache", "third"]);
+    assert!(!third.stderr.contains("waits for a GPU"), "{}", third.stderr);
+    assert!(first.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn a_program_without_the_feature_holds_nothing_of_cuda() {
+    if cfg!(feature = "cuda") {
+        return;
+    }
+    let bytes = std::fs::read(program()).unwrap();
+    for name in ["cuInit", "cublas", "cudarc", "libcuda", "libloading", "nvrtc"] {
+        let found = bytes.windows(name.len()).any(|window| window == name.as_bytes());
+        assert!(!found, "the program holds `{name}`");
+    }
+}
