@@ -71,6 +71,31 @@ fn rows_are_means_over_seeds_with_what_differs_and_the_best() {
 }
 
 #[test]
+fn on_a_narrow_terminal_the_table_is_folded() {
+    let project = ablation();
+    let typed = format!("stty cols 60 rows 40; '{}' compare p.yaml", program().display());
+    let output = Command::new("script")
+        .args(["-qec", &typed, "/dev/null"])
+        .current_dir(project.path(""))
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    assert!(
+        shown.contains("\x1b[1mauroc\x1b[0m") && shown.contains(" *\x1b[0m"),
+        "headings and marks stand out: {shown}"
+    );
+    let plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "");
+    for line in plain.lines() {
+        assert!(line.chars().count() <= 60, "{line:?} in\n{plain}");
+    }
+    assert!(plain.contains("\nvariant    differs in\n"), "{plain}");
+    let piped = project.cli(&["compare", "p.yaml"]).stdout;
+    assert!(!piped.contains('\x1b') && piped.lines().any(|line| line.chars().count() > 60), "{piped}");
+}
+
+#[test]
 fn a_difference_within_its_error_is_not_called_best() {
     let project = ablation();
     // plain and shuffled differ by 0.1 p²: steady, and yet the loss is the same in every seed.
