@@ -20,10 +20,10 @@ mod verify;
 mod why;
 
 use crate::complaint;
-use crate::console::may_colour;
 use crate::device::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::output::may_colour;
 use crate::plan::Selection;
 use crate::store::Store;
 use clap::{Args, CommandFactory, Parser, Subcommand};

@@ -6,25 +6,29 @@
 //! missing is made up.
 
 mod against;
+mod axes;
 mod differing;
 mod ground;
+mod json;
 mod judging;
 mod table;
+mod telling;
+mod weighing;
 
 pub use against::against;
 pub use judging::{Judged, Missing};
 pub use table::Layout;
+pub use weighing::advantage;
 
 use crate::complaint::{known, word};
 use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph};
 use crate::statistics::{self, Difference};
-use crate::store::Store;
 use crate::survey::Survey;
+use axes::{Axes, Use};
 use indexmap::{IndexMap, IndexSet};
 use judging::Judging;
 use petgraph::graph::NodeIndex;
-use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -183,9 +187,9 @@ impl Cell {
 }
 
 /// Reads and compares what is cached.
-pub fn compare(survey: &Survey<'_>, store: &Store, request: &Request) -> Result<Comparison> {
+pub fn compare(survey: &Survey<'_>, request: &Request) -> Result<Comparison> {
     let graph = survey.plan.graph();
-    let judging = Judging::read(survey, store)?;
+    let judging = Judging::read(survey)?;
     Comparison::of(graph, judging, request)
 }
 
@@ -261,15 +265,11 @@ impl Comparison {
             return Err(nothing(graph, &missing));
         }
         for (why, titles) in empty {
-            let (what, are) = (axes.block.join(" "), if titles.len() == 1 { "is" } else { "are" });
-            let told = format!(
-                "{what} {} {are} left out, since nothing of it is there: it {why}",
-                titles.join(", ")
-            );
-            comparison.notes.push(told);
+            let what = axes.block.join(" ");
+            comparison.notes.push(format!("no table for {what} {}: all of it {why}", titles.join(", ")));
         }
         comparison.missing = missing.into_iter().filter(|missing| shown.contains(&missing.node)).collect();
-        correct(&mut comparison.blocks);
+        weighing::correct(&mut comparison.blocks);
         comparison.note();
         Ok(comparison)
     }
@@ -297,17 +297,19 @@ impl Comparison {
         let reference = baseline.as_deref().or(rows.keys().next().map(String::as_str)).unwrap_or_default();
         let reference_uses = rows[reference].clone();
         let nodes = |uses: &[Use<'_>]| -> Vec<NodeIndex> { uses.iter().map(|used| used.node).collect() };
-        let facts = differing::facts(graph, &nodes(&reference_uses));
+        let facts: Vec<_> = rows.values().map(|uses| differing::facts(graph, &nodes(uses))).collect();
+        let reference_facts = &facts[rows.get_index_of(reference).unwrap_or_default()];
+        let beyond = differing::beyond(reference_facts, &facts);
         let mut made = Vec::with_capacity(rows.len());
-        for (name, uses) in rows {
+        for ((name, uses), own) in rows.into_iter().zip(&facts) {
             let steps = nodes(&uses);
-            let own = differing::facts(graph, &steps);
-            let cells = self.metrics.iter().map(|column| cell(&uses, &column.name)).collect();
+            let cells = self.metrics.iter().map(|column| weighing::cell(&uses, &column.name)).collect();
             made.push(Row {
                 control: self.rows_by == VARIANT && settings.controls.contains(&name),
                 differs: differing::differences(
-                    &facts,
-                    &own,
+                    reference_facts,
+                    own,
+                    &beyond,
                     Some(name.as_str()).filter(|_| self.rows_by != VARIANT),
                 ),
                 cells,
@@ -318,9 +320,9 @@ impl Comparison {
             });
         }
         for (index, column) in self.metrics.iter().enumerate() {
-            mark_best(&mut made, index, column);
+            weighing::mark_best(&mut made, index, column);
             if let Some(baseline) = &baseline {
-                differences_from(&mut made, baseline, index);
+                weighing::differences_from(&mut made, baseline, index);
             }
         }
         if let Some(metric) = &request.sort {
@@ -336,267 +338,8 @@ impl Comparison {
             let rank = |row: &Row| row.cells[index].mean().map_or(f64::INFINITY, |mean| sign * mean);
             made.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
         }
-        let controls = findings(&made, &self.metrics);
+        let controls = weighing::findings(&made, &self.metrics);
         Ok(Block { axes, rows: made, baseline, controls })
-    }
-
-    /// Says what the table alone would not.
-    fn note(&mut self) {
-        let rows = || self.blocks.iter().flat_map(|block| &block.rows);
-        let most = rows().flat_map(|row| &row.cells).map(|cell| cell.readings.len()).max().unwrap_or(0);
-        let several = rows().count() > self.blocks.len();
-        if most == 1 && several {
-            let how = match self.over.is_empty() {
-                true => "; say what to average over in the pipeline file: `compare: {over: [seed]}`",
-                false => "",
-            };
-            self.notes.push(format!("one value each has no spread, so no row is called best{how}"));
-        }
-        let with_p = rows().flat_map(|row| &row.cells).filter_map(|cell| cell.difference.as_ref());
-        if let Some(pairs) =
-            with_p.map(|difference| difference.pairs).max().filter(|pairs| (2..6).contains(pairs))
-        {
-            let least = 2.0 / f64::from(1u32 << pairs);
-            self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
-        }
-        let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
-        for row in rows() {
-            if let Some(why) = &row.apart {
-                apart.entry(why).or_default().insert(&row.name);
-            }
-        }
-        let apart: Vec<String> = apart
-            .iter()
-            .map(|(why, names)| {
-                let verb = if names.len() == 1 { "is" } else { "are" };
-                let names: Vec<&str> = names.iter().copied().collect();
-                format!("{} {verb} not held against the others: {why}", names.join(", "))
-            })
-            .collect();
-        let steady = rows().filter(|row| row.cells.iter().all(Cell::is_steady)).map(|row| row.name.as_str());
-        let steady: IndexSet<&str> = steady.collect();
-        if !steady.is_empty() {
-            let names: Vec<&str> = steady.into_iter().collect();
-            self.notes.push(format!(
-                "{} gives the same values for every {}, which between rows like that count as one",
-                names.join(", "),
-                self.over.join(" and ")
-            ));
-        }
-        let mut explained: IndexMap<&str, IndexMap<&str, IndexSet<&str>>> = IndexMap::new();
-        let findings =
-            self.blocks.iter().flat_map(|block| block.controls.iter().map(move |finding| (block, finding)));
-        for (block, finding) in findings {
-            // What is asked about is the baseline, where there is one.
-            if finding.explained && block.baseline.as_ref().is_none_or(|baseline| *baseline == finding.row) {
-                let rows = explained.entry(&finding.control).or_default();
-                rows.entry(&finding.row).or_default().insert(&finding.metric);
-            }
-        }
-        let warnings: Vec<String> = explained
-            .iter()
-            .map(|(control, rows)| {
-                let row = |(row, metrics): (&&str, &IndexSet<&str>)| {
-                    let metrics: Vec<&str> = metrics.iter().copied().collect();
-                    format!("{row} in {}", metrics.join(", "))
-                };
-                let rows: Vec<String> = rows.iter().map(row).collect();
-                format!(
-                    "the control {control} explains {}: the difference is within its error, so the score does not show the worth of what the control lacks",
-                    rows.join("; ")
-                )
-            })
-            .collect();
-        self.notes.extend(apart);
-        self.warnings = warnings;
-    }
-
-    /// All that was found, for programs.
-    pub fn to_json(&self, graph: &Graph) -> Value {
-        let step = |node: NodeIndex| graph.steps[node].name.as_str();
-        let difference = |difference: &Difference, holm: Option<f64>| {
-            let Difference { pairs, mean, interval, p } = difference;
-            json!({"pairs": pairs, "mean": mean, "low": interval.map(|(low, _)| low), "high": interval.map(|(_, high)| high),
-                "p": p, "p_holm": holm})
-        };
-        let cell = |(column, cell): (&Column, &Cell)| {
-            let readings: Vec<Value> = cell
-                .readings
-                .iter()
-                .map(|Reading { point, step: node, value, interval, count }| {
-                    let point: serde_json::Map<String, Value> =
-                        self.over.iter().cloned().zip(point.iter().map(|value| json!(value))).collect();
-                    json!({"point": point, "step": step(*node), "value": value, "low": interval.map(|(low, _)| low),
-                        "high": interval.map(|(_, high)| high), "n": count})
-                })
-                .collect();
-            let value = json!({
-                "mean": cell.mean(), "sd": cell.deviation(), "n": cell.readings.len(), "best": cell.best,
-                "difference": cell.difference.as_ref().map(|found| difference(found, cell.holm)), "readings": readings,
-            });
-            (column.name.clone(), value)
-        };
-        let row = |row: &Row| {
-            let Row { name, control, differs, cells, steps, missing, apart } = row;
-            let cells: serde_json::Map<String, Value> = self.metrics.iter().zip(cells).map(cell).collect();
-            let differs: serde_json::Map<String, Value> =
-                differs.iter().map(|(what, value)| (what.clone(), json!(value))).collect();
-            json!({"name": name, "control": control, "differs": differs, "metrics": cells,
-                "steps": steps.iter().map(|node| step(*node)).collect::<Vec<_>>(), "missing": missing, "apart": apart})
-        };
-        let block = |block: &Block| {
-            let Block { axes, rows, baseline, controls } = block;
-            let axes: serde_json::Map<String, Value> =
-                axes.iter().map(|(axis, value)| (axis.clone(), json!(value))).collect();
-            let controls: Vec<Value> = controls
-                .iter()
-                .map(|Finding { control, row, metric, difference: found, explained }| {
-                    json!({"control": control, "row": row, "metric": metric, "explained": explained,
-                        "difference": difference(found, None)})
-                })
-                .collect();
-            json!({"axes": axes, "baseline": baseline, "rows": rows.iter().map(row).collect::<Vec<_>>(), "controls": controls})
-        };
-        let metrics: Vec<Value> = self
-            .metrics
-            .iter()
-            .map(|Column { name, lower_is_better }| json!({"name": name, "lower_is_better": lower_is_better}))
-            .collect();
-        let missing: Vec<Value> = self
-            .missing
-            .iter()
-            .map(|Missing { node, why }| json!({"step": step(*node), "why": why}))
-            .collect();
-        json!({
-            "pipeline": graph.name, "rows": self.rows_by, "over": self.over, "metrics": metrics,
-            "blocks": self.blocks.iter().map(block).collect::<Vec<_>>(), "missing": missing, "notes": self.notes, "warnings": self.warnings,
-        })
-    }
-}
-
-/// A step within a row.
-#[derive(Clone)]
-struct Use<'j> {
-    node: NodeIndex,
-    judged: Option<&'j Judged>,
-    point: Point,
-}
-
-/// Which axis is what.
-struct Axes {
-    rows: String,
-    over: Vec<String>,
-    block: Vec<String>,
-    filters: Vec<(String, Vec<String>)>,
-}
-
-/// Where a step stands: the value of each axis that it has.
-type Place<'g> = HashMap<&'g str, &'g str>;
-
-impl Axes {
-    fn of(
-        graph: &Graph,
-        judged: &[Judged],
-        missing: &[Missing],
-        settings: &Compare,
-        request: &Request,
-    ) -> Result<Axes> {
-        let nodes =
-            || judged.iter().map(|judged| judged.node).chain(missing.iter().map(|missing| missing.node));
-        let stages: IndexSet<&str> = nodes().map(|node| graph.steps[node].stage.as_str()).collect();
-        let mut axes: IndexSet<&str> = IndexSet::new();
-        if stages.len() > 1 {
-            axes.insert(STAGE);
-        }
-        if !graph.variants.is_empty() {
-            axes.insert(VARIANT);
-        }
-        axes.extend(nodes().flat_map(|node| graph.steps[node].axes.iter().map(|(axis, _)| axis.as_str())));
-        let look_up = |flag: &str, name: &str| match axes.contains(name) {
-            true => Ok(()),
-            false => {
-                let hint = known(name, "axes", axes.iter().copied());
-                Err(Error::Usage(format!("{flag}: there is no axis {}; {hint}", word(name))))
-            }
-        };
-        for (axis, values) in &request.filters {
-            if axis == STAGE && stages.len() == 1 {
-                continue;
-            }
-            look_up("--where", axis)?;
-            let labels = |node: NodeIndex| -> Vec<&str> { Axes::values(graph, node, axis) };
-            let there: IndexSet<&str> = nodes().flat_map(labels).collect();
-            if let Some(unknown) = values.iter().find(|value| !there.contains(value.as_str())) {
-                let hint = known(unknown, &format!("values of `{axis}`"), there.iter().copied());
-                return Err(Error::Usage(format!(
-                    "--where: `{axis}` has no value {}; {hint}",
-                    word(unknown)
-                )));
-            }
-        }
-        let over: Vec<String> =
-            settings.over.iter().filter(|axis| axes.contains(axis.as_str())).cloned().collect();
-        let rows = match &request.rows {
-            Some(rows) => {
-                look_up("--rows", rows)?;
-                rows.clone()
-            }
-            None if !graph.variants.is_empty() => VARIANT.to_owned(),
-            None => {
-                let free = axes.iter().find(|axis| !over.iter().any(|over| over == *axis));
-                free.map_or_else(|| STAGE.to_owned(), |axis| (*axis).to_owned())
-            }
-        };
-        let over: Vec<String> = over.into_iter().filter(|axis| *axis != rows).collect();
-        let block = axes.iter().filter(|axis| **axis != rows && !over.iter().any(|over| over == *axis));
-        let block = block.map(|axis| (*axis).to_owned()).collect();
-        Ok(Axes { rows, over, block, filters: request.filters.clone() })
-    }
-
-    fn values<'g>(graph: &'g Graph, node: NodeIndex, axis: &str) -> Vec<&'g str> {
-        let step = &graph.steps[node];
-        match axis {
-            STAGE => vec![step.stage.as_str()],
-            VARIANT => step.variants.iter().map(String::as_str).collect(),
-            axis => {
-                step.axes.iter().filter(|(name, _)| name == axis).map(|(_, label)| label.as_str()).collect()
-            }
-        }
-    }
-
-    /// One place for each variant that uses the step.
-    fn places<'g>(&self, graph: &'g Graph, node: NodeIndex) -> Vec<Place<'g>> {
-        let step = &graph.steps[node];
-        let mut place: Place<'g> =
-            step.axes.iter().map(|(axis, label)| (axis.as_str(), label.as_str())).collect();
-        place.insert(STAGE, &step.stage);
-        if graph.variants.is_empty() {
-            return vec![place];
-        }
-        let with = |variant: &'g String| {
-            let mut place = place.clone();
-            place.insert(VARIANT, variant);
-            place
-        };
-        step.variants.iter().map(with).collect()
-    }
-
-    fn wanted(&self, place: &Place<'_>) -> bool {
-        self.filters.iter().all(|(axis, values)| {
-            place.get(axis.as_str()).is_some_and(|value| values.iter().any(|wanted| wanted == value))
-        })
-    }
-
-    fn block_of(&self, place: &Place<'_>) -> Vec<Option<String>> {
-        self.block.iter().map(|axis| place.get(axis.as_str()).map(|value| (*value).to_owned())).collect()
-    }
-
-    fn row_of(&self, place: &Place<'_>) -> String {
-        place.get(self.rows.as_str()).map_or_else(|| "–".to_owned(), |value| (*value).to_owned())
-    }
-
-    fn point_of(&self, place: &Place<'_>) -> Point {
-        self.over.iter().map(|axis| place.get(axis.as_str()).map(|value| (*value).to_owned())).collect()
     }
 }
 
@@ -640,116 +383,4 @@ fn columns(judged: &[Judged], settings: &Compare, request: &Request) -> Result<V
     }
     let column = |name: String| Column { lower_is_better: settings.lower_is_better.contains(&name), name };
     Ok(names.into_iter().map(column).collect())
-}
-
-fn cell(uses: &[Use<'_>], metric: &str) -> Cell {
-    let readings = uses.iter().filter_map(|used| {
-        let found = used.judged?.metrics.get(metric)?;
-        Some(Reading {
-            point: Rc::clone(&used.point),
-            step: used.node,
-            value: found.value?,
-            interval: found.interval,
-            count: found.count,
-        })
-    });
-    Cell { readings: readings.collect(), ..Cell::default() }
-}
-
-/// The differences of two rows at the points that both have; what does not depend on an axis stands for
-/// every value of it. Of two rows that never vary, one pair says it all.
-fn paired(one: &Cell, other: &Cell) -> Vec<f64> {
-    let mut differences = all_paired(one, other);
-    if one.is_steady() && other.is_steady() {
-        differences.truncate(1);
-    }
-    differences
-}
-
-fn all_paired(one: &Cell, other: &Cell) -> Vec<f64> {
-    let mut exact: HashMap<&[Option<String>], f64> = HashMap::with_capacity(other.readings.len());
-    exact.extend(other.readings.iter().map(|reading| (&*reading.point, reading.value)));
-    let meets =
-        |a: &Point, b: &Point| a.iter().zip(b.iter()).all(|(a, b)| a.is_none() || b.is_none() || a == b);
-    let depends =
-        |cell: &Cell| cell.readings.first().is_some_and(|reading| reading.point.iter().all(Option::is_some));
-    if depends(one) && depends(other) {
-        let met = one.readings.iter().filter_map(|a| Some(a.value - exact.get(&*a.point)?));
-        return met.collect();
-    }
-    let pairs = one.readings.iter().flat_map(|a| {
-        other.readings.iter().filter(move |b| meets(&a.point, &b.point)).map(move |b| a.value - b.value)
-    });
-    pairs.collect()
-}
-
-/// The paired difference of two rows, the better the larger.
-pub fn advantage(one: &Row, other: &Row, metric: usize, column: &Column) -> Option<Difference> {
-    let difference = Difference::of(&paired(&one.cells[metric], &other.cells[metric]))?;
-    Some(if column.lower_is_better { difference.reversed() } else { difference })
-}
-
-fn mark_best(rows: &mut [Row], metric: usize, column: &Column) {
-    let sign = if column.lower_is_better { -1.0 } else { 1.0 };
-    let mut ranked: Vec<(usize, f64)> = rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.apart.is_none())
-        .filter_map(|(i, row)| Some((i, sign * row.cells[metric].mean()?)))
-        .collect();
-    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    if let [(first, _), (second, _), ..] = ranked[..] {
-        let found = advantage(&rows[first], &rows[second], metric, column);
-        rows[first].cells[metric].best = found.is_some_and(|difference| difference.is_above_zero());
-    }
-}
-
-fn differences_from(rows: &mut [Row], baseline: &str, metric: usize) {
-    let Some(of) = rows.iter().position(|row| row.name == baseline) else { return };
-    for i in (0..rows.len()).filter(|i| *i != of) {
-        if rows[i].apart.is_none() {
-            let found = Difference::of(&paired(&rows[i].cells[metric], &rows[of].cells[metric]));
-            rows[i].cells[metric].difference = found;
-        }
-    }
-}
-
-/// Corrects all p-values that are shown together.
-fn correct(blocks: &mut [Block]) {
-    let cells = |blocks: &mut [Block], with: &mut dyn FnMut(&mut Cell, f64)| {
-        for cell in blocks.iter_mut().flat_map(|block| &mut block.rows).flat_map(|row| &mut row.cells) {
-            // A single pair is no test.
-            let p = cell.difference.as_ref().filter(|difference| difference.pairs > 1).map(|found| found.p);
-            if let Some(p) = p {
-                with(cell, p);
-            }
-        }
-    };
-    let mut p_values = Vec::new();
-    cells(blocks, &mut |_, p| p_values.push(p));
-    let mut corrected = statistics::holm(&p_values).into_iter();
-    cells(blocks, &mut |cell, _| cell.holm = corrected.next());
-}
-
-fn findings(rows: &[Row], metrics: &[Column]) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for control in rows.iter().filter(|row| row.control) {
-        for row in rows.iter().filter(|row| !row.control && row.apart.is_none() && control.apart.is_none()) {
-            for (index, column) in metrics.iter().enumerate() {
-                let Some(difference) = advantage(row, control, index, column) else { continue };
-                let explained = match difference.interval {
-                    Some((low, _)) => low <= 0.0,
-                    None => difference.mean <= 0.0,
-                };
-                found.push(Finding {
-                    control: control.name.clone(),
-                    row: row.name.clone(),
-                    metric: column.name.clone(),
-                    difference,
-                    explained,
-                });
-            }
-        }
-    }
-    found
 }

@@ -3,12 +3,14 @@
 //! Two lines are stable, for other programs to lean on: `computed STEP` when a step was really computed,
 //! and `stage STEP done` once its artifact is durable.
 
+use crate::absence::Absences;
 use crate::error::{Error, Result};
 use crate::event::{Begun, Event, Failed, Sink};
-use crate::{output, text};
+use crate::output::{self, may_colour};
+use crate::text;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stages::disk::fault;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -39,8 +41,7 @@ pub struct Console {
     why: HashMap<String, String>,
     /// What running steps last said, and when that was last told in a plain line.
     running: HashMap<String, (String, Instant)>,
-    /// By what is to be done about it, how many steps are absent.
-    absent: BTreeMap<String, usize>,
+    absent: Absences,
     /// Lines not yet written.
     pending: String,
 }
@@ -49,14 +50,6 @@ struct Bars {
     all: MultiProgress,
     overall: ProgressBar,
     steps: HashMap<String, ProgressBar>,
-}
-
-/// Steps that are absent for the same reason and told by name.
-const MOST_ABSENT: usize = 3;
-
-/// Whether a stream may be coloured: it is a terminal, and `NO_COLOR` is not set.
-pub fn may_colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl Console {
@@ -75,7 +68,7 @@ impl Console {
             due: 0,
             why: HashMap::new(),
             running: HashMap::new(),
-            absent: BTreeMap::new(),
+            absent: Absences::default(),
             pending: String::new(),
         }
     }
@@ -216,7 +209,8 @@ impl Sink for Console {
             Event::Computed { step, .. } => {
                 self.worked += 1;
                 self.settle(step);
-                self.normal(&format!("computed {step}\nstage {step} done"));
+                let word = self.paint("32", "computed");
+                self.normal(&format!("{word} {step}\nstage {step} done"));
             }
             Event::Failed(failed) => {
                 self.failed(failed);
@@ -231,9 +225,7 @@ impl Sink for Console {
             }
             Event::Absent { step, hint } => {
                 self.settle(step);
-                let count = self.absent.entry(hint.clone()).or_default();
-                *count += 1;
-                if *count <= MOST_ABSENT {
+                if self.absent.count(hint) {
                     self.normal(&format!("absent {step}: {hint}"));
                 }
             }
@@ -241,10 +233,8 @@ impl Sink for Console {
                 self.line("stopping: running steps are told to end; once more to end them at once");
             }
             Event::Ended(_) => {
-                for (hint, count) in std::mem::take(&mut self.absent) {
-                    if count > MOST_ABSENT {
-                        self.normal(&format!("absent: {} more steps: {hint}", count - MOST_ABSENT));
-                    }
+                for line in std::mem::take(&mut self.absent).rest() {
+                    self.normal(&line);
                 }
                 if let Some(bars) = self.bars.take() {
                     bars.overall.finish_and_clear();

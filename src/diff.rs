@@ -304,12 +304,11 @@ impl TableDifference {
             text.push_str(&format!("  {name}: differs in {}{largest}\n", count(*rows, "row")));
         }
         if !self.first.is_empty() {
-            let mut table = vec![
-                ["  row".to_owned(), String::new()].into_iter().chain(self.names.clone()).collect::<Vec<_>>(),
-            ];
+            let mut table =
+                vec![["    row".to_owned()].into_iter().chain(self.names.clone()).collect::<Vec<_>>()];
             for (row, one, other) in &self.first {
-                table.push([format!("  {row}"), "-".to_owned()].into_iter().chain(one.clone()).collect());
-                table.push([String::new(), "+".to_owned()].into_iter().chain(other.clone()).collect());
+                table.push([format!("  - {row}")].into_iter().chain(one.clone()).collect());
+                table.push(["  +".to_owned()].into_iter().chain(other.clone()).collect());
             }
             text.push_str(&crate::output::table(&table));
         }

@@ -4,6 +4,8 @@
 //! `spec`; `executor` → `worker` → `stages::stage`; `store` → `key`}.
 
 pub mod cli; // the command line: one file per command
+
+mod absence; // steps that are absent, told in few lines
 mod clock; // the calendar, for people
 mod compare; // variants side by side
 mod complaint; // what is wrong with a pipeline file, shown where it is wrong

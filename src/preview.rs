@@ -5,7 +5,7 @@ use crate::exhibit::{self, Exhibit, History, Layer};
 use crate::output;
 use crate::plot;
 use crate::text::number;
-use arrow::util::pretty::pretty_format_batches;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use stages::disk::{self, fault};
 use std::fmt::Write;
@@ -122,9 +122,31 @@ fn table(file: File, rows: usize) -> anyhow::Result<String> {
             .with_batch_size(rows)
             .build()?
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        writeln!(shown, "{}", pretty_format_batches(&batches)?).expect("a string takes all");
+        let mut table = vec![schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()];
+        for batch in &batches {
+            let columns: Vec<ArrayFormatter<'_>> = batch
+                .columns()
+                .iter()
+                .map(|column| ArrayFormatter::try_new(column, &FormatOptions::default()))
+                .collect::<std::result::Result<_, _>>()?;
+            let row =
+                |row: usize| columns.iter().map(|column| short(column.value(row).to_string())).collect();
+            table.extend((0..batch.num_rows()).map(row));
+        }
+        table.iter_mut().filter_map(|row| row.first_mut()).for_each(|cell| cell.insert_str(0, "  "));
+        shown.push('\n');
+        shown.push_str(&output::table(&table));
     }
     Ok(shown)
+}
+
+/// A cell as people read it: of long fractions six digits.
+fn short(cell: String) -> String {
+    match cell.parse::<f64>() {
+        Ok(value) if cell.contains('.') && cell.len() > 9 && value.abs() >= 1e-3 => format!("{value:.6}"),
+        Ok(value) if cell.contains('.') && cell.len() > 9 => format!("{value:.5e}"),
+        _ => cell,
+    }
 }
 
 fn text(file: File, path: &Path, rows: usize) -> Result<String> {

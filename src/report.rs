@@ -22,7 +22,7 @@ use crate::event::{Begun, Ended, Event};
 use crate::exhibit::{self, Exhibit, Sort};
 use crate::graph::Graph;
 use crate::runlog;
-use crate::store::{Manifest, Store};
+use crate::store::Manifest;
 use crate::survey::Survey;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
@@ -78,14 +78,9 @@ impl Exhibits {
 
 impl<'a> Report<'a> {
     /// Collects what is there.
-    pub fn gather(
-        survey: &'a Survey<'a>,
-        store: &Store,
-        request: &Request,
-        command: String,
-    ) -> Result<Report<'a>> {
+    pub fn gather(survey: &'a Survey<'a>, request: &Request, command: String) -> Result<Report<'a>> {
         let graph = survey.plan.graph();
-        let comparison = match compare::compare(survey, store, request) {
+        let comparison = match compare::compare(survey, request) {
             Ok(comparison) => Ok(comparison),
             Err(Error::Usage(why)) => Err(why),
             Err(other) => return Err(other),
@@ -93,13 +88,13 @@ impl<'a> Report<'a> {
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
         let manifest = |node: &NodeIndex| -> Result<Option<(NodeIndex, Manifest)>> {
             let Some(artifact) = survey.plan.state(*node).artifact() else { return Ok(None) };
-            Ok(store.manifest(artifact.key)?.map(|manifest| (*node, manifest)))
+            Ok(survey.store.manifest(artifact.key)?.map(|manifest| (*node, manifest)))
         };
         let manifests: Vec<Option<(NodeIndex, Manifest)>> =
             nodes.par_iter().map(manifest).collect::<Result<_>>()?;
         let manifests: HashMap<NodeIndex, Manifest> = manifests.into_iter().flatten().collect();
         let exhibits = look(survey, &manifests, comparison.as_ref().ok());
-        let last_run = last_run(store, graph)?;
+        let last_run = last_run(survey)?;
         Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
     }
 
@@ -224,12 +219,12 @@ fn look(
     exhibits
 }
 
-fn last_run(store: &Store, graph: &Graph) -> Result<Option<LastRun>> {
+fn last_run(survey: &Survey<'_>) -> Result<Option<LastRun>> {
     const SEARCHED: usize = 100;
-    for run in runlog::runs(store)?.iter().rev().take(SEARCHED) {
-        let events = runlog::read(store, run)?.unwrap_or_default();
+    for run in runlog::runs(survey.store)?.iter().rev().take(SEARCHED) {
+        let events = runlog::read(survey.store, run)?.unwrap_or_default();
         let Some((_, Event::Begun(begun))) = events.first() else { continue };
-        if begun.file != graph.file {
+        if begun.file != survey.plan.graph().file {
             continue;
         }
         let computed = events.iter().filter_map(|(_, event)| match event {

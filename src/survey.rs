@@ -21,7 +21,8 @@ pub struct Survey<'a> {
     pub examined: HashMap<NodeIndex, Examined>,
     /// What earlier runs made.
     pub history: History,
-    store: &'a Store,
+    /// Where artifacts are.
+    pub store: &'a Store,
 }
 
 impl<'a> Survey<'a> {

@@ -33,11 +33,12 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A measured number: `0.787`, `12.4`, `3510`, `2.1e-5`.
+/// A measured number: `0.787`, `0.0003`, `12.4`, `3510`, `2.1e-5`.
 pub fn number(value: f64) -> String {
     let shown = match value.abs() {
         0.0 => return "0".to_owned(),
-        size if size < 5e-4 => return format!("{value:.1e}"),
+        size if size < 5e-5 => return format!("{value:.1e}"),
+        size if size < 5e-4 => format!("{value:.4}"),
         size if size < 10.0 => format!("{value:.3}"),
         size if size < 1000.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
@@ -96,7 +97,7 @@ mod tests {
             [number(0.78712), number(12.44), number(-3510.2), number(0.0)],
             ["0.787", "12.4", "−3510", "0"]
         );
-        assert_eq!([signed(0.0211), signed(-0.5), number(2.1e-5)], ["+0.021", "−0.500", "2.1e-5"]);
+        assert_eq!([signed(0.0211), signed(-0.00028), number(2.1e-5)], ["+0.021", "−0.0003", "2.1e-5"]);
     }
 
     #[test]

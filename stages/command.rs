@@ -79,7 +79,7 @@ impl Stage for Command {
         if let Some(reason) = stopped {
             return Err(Stopped(reason).into());
         }
-        check_code(code)?;
+        self.check_code(code)?;
         self.check_outputs(io)
     }
 }
@@ -109,17 +109,6 @@ fn listen(io: &Io, warden: &mut Warden) -> std::io::Result<(Option<i32>, Option<
     }
 }
 
-fn check_code(code: Option<i32>) -> anyhow::Result<()> {
-    match code {
-        Some(0) => Ok(()),
-        Some(137) => {
-            bail!("the command was killed (exit code 137); often that is the machine running out of memory")
-        }
-        Some(code) => bail!("the command ended with exit code {code}"),
-        None => bail!("the command's warden was killed"),
-    }
-}
-
 impl Command {
     fn job(&self, io: &Io) -> anyhow::Result<Job> {
         let mut job = Job::new(&self.run, &io.work)?;
@@ -144,6 +133,30 @@ impl Command {
             job.set("CUDA_VISIBLE_DEVICES", ids.join(","))?;
         }
         Ok(job)
+    }
+
+    fn check_code(&self, code: Option<i32>) -> anyhow::Result<()> {
+        match code {
+            Some(0) => Ok(()),
+            Some(137) => {
+                bail!(
+                    "the command was killed (exit code 137); often that is the machine running out of memory"
+                )
+            }
+            Some(code) => {
+                // It does not run beside its scripts, which one may expect.
+                let misplaced = |script: &&String| {
+                    self.run.contains(script.as_str()) && !self.run.contains("PIPELINE_ROOT")
+                };
+                let hint = self.scripts.iter().find(misplaced).map_or_else(String::new, |script| {
+                    format!(
+                        "; it runs in a folder of its own, from where {script} is \"$PIPELINE_ROOT/{script}\""
+                    )
+                });
+                bail!("the command ended with exit code {code}{hint}")
+            }
+            None => bail!("the command's warden was killed"),
+        }
     }
 
     /// What `outputs` names must be there, and nothing else.

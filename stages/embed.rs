@@ -27,10 +27,6 @@ pub const KIND: Kind = Kind::of::<Embed>(
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;
-/// Genes that are computed together where no batch is given: enough for every thread; and on a GPU, for all of it.
-const GENES_AT_ONCE: usize = 1 << 13;
-const GENES_AT_ONCE_ON_GPU: usize = 1 << 19;
-
 /// Encodings of cells; memory does not grow with their number.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -102,9 +98,8 @@ impl Embed {
             Pool::Genes => Sink::Cells(Writer::create(&path, width)?),
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
-        let genes_at_once = if device.card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
         let batch = match saved.card.performer.stabiliser {
-            Stabiliser::Row => self.batch.unwrap_or((genes_at_once / (about.genes + 1)).clamp(1, 64)),
+            Stabiliser::Row => self.batch.unwrap_or(saved.model.cells_at_once()),
             // There a cell's vectors depend on its batch mates, and a batch may change no result.
             Stabiliser::Batch => 1,
         };

@@ -5,10 +5,12 @@
 //! settings of the same kind.
 
 mod beside;
+mod embedded;
 mod inputs;
 mod learner;
 mod model;
 mod training;
+mod transformer;
 
 use crate::code;
 use crate::disk;
@@ -17,18 +19,20 @@ use crate::kit::model::draws::Draws;
 use crate::kit::model::{gnn, scorer, weights};
 use crate::kit::scores;
 use crate::kit::table;
-use crate::kit::tensor::{Tensor, Untaped, device, shape, values};
+use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
 use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
+use embedded::Embedded;
 use inputs::{Genes, Labels};
 use learner::Network;
 use model::Model;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use transformer::Transformer;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Joint>(
@@ -42,6 +46,12 @@ pub const KIND: Kind = Kind::of::<Joint>(
             about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
             required: false,
         },
+        Slot {
+            name: "model",
+            about: "a transformer, instead of its embeddings: to train its last blocks too",
+            required: false,
+        },
+        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
     ]),
     code::JOINT,
 );
@@ -65,6 +75,8 @@ struct Joint {
     gnn: gnn::Config,
     /// How a gene's embeddings in single cells become one.
     pooling: Pooling,
+    /// How much of a transformer is trained, where the model itself is wired.
+    transformer: transformer::Config,
     /// How embeddings and graph network come together.
     fusion: Fusion,
     /// How a pair is scored.
@@ -73,7 +85,9 @@ struct Joint {
     beside: beside::Config,
     /// Leaves the edges of a batch out of the graph while the batch is learned: the model may not look up its answers.
     hide: bool,
-    /// How much more an edge counts than another pair; null makes both classes count alike.
+    /// What is made small.
+    loss: Loss,
+    /// How much more an edge counts in the cross-entropy than another pair; null makes both classes count alike.
     positive_weight: Option<f64>,
     /// What the best epoch is best in, on the validation pairs.
     select: Select,
@@ -140,6 +154,16 @@ enum FusionForm {
     Gated,
 }
 
+/// What is made small over the training pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Loss {
+    /// Of the logits.
+    CrossEntropy,
+    /// The squared distance of the scores, those below 0 taken as 0, from 1 for an edge and from 0 for another pair.
+    Squared,
+}
+
 /// What the best epoch is best in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -171,10 +195,12 @@ impl Default for Joint {
             most_cells: 1024,
             gnn: gnn::Config::default(),
             pooling: Pooling::default(),
+            transformer: transformer::Config::default(),
             fusion: Fusion::default(),
             scorer: scorer::Config::default(),
             beside: beside::Config::default(),
             hide: true,
+            loss: Loss::CrossEntropy,
             positive_weight: Some(1.0),
             select: Select::AveragePrecision,
             shuffle_labels: false,
@@ -187,12 +213,14 @@ impl Default for Joint {
 impl Stage for Joint {
     fn run(&self, io: &Io) -> Result<()> {
         self.check()?;
-        let device = device();
+        self.transformer.check(io)?;
+        let device = Device::cpu();
         let labels = Labels::read(self, io)?;
-        let genes = Genes::read(self, &device, io)?;
-        let model = Model::new(self, &device, &genes, &labels);
-        let known = Known::new(&labels, self.seed);
-        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known);
+        let (embedded, transformer) = self.embedded(&labels, &device, io)?;
+        let genes = Genes::read(self, &device, embedded, io)?;
+        let model = Model::new(self, &device, &genes, &labels, transformer);
+        let known = Known::new(&labels);
+        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known, self.seed);
         let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
         let trained = self.training.run(&mut network, self.seed, io)?;
         match trained.validation_loss {
@@ -204,11 +232,14 @@ impl Stage for Joint {
         history::write(&io.out(history::FILE), &trained.history)?;
         let messages = network.messages().clone();
         let mut model = network.into_model();
-        let encoded: Tensor = model.encode(&genes, &messages, &mut Draws::none(), Untaped);
+        let encoded: Tensor = model.encode(&genes, None, &messages, &mut Draws::none(), Untaped);
         write_embeddings(&labels.names, &encoded, io)?;
         write_scores(self, &model, encoded, &labels, beside.as_ref(), io)?;
-        if let (Some(shares), Some(cells)) = (model.attention(&genes), genes.cells()) {
+        if let Some((cells, shares)) = model.attention(&genes) {
             write_attention(&labels.names, cells, &shares, io)?;
+        }
+        if let Some(transformer) = model.take_transformer() {
+            transformer.write(io)?;
         }
         weights::write(&io.out(weights::FILE), &weights::of_tensors(model.tensors()))?;
         disk::write(&io.out(CONFIG), &serde_json::to_vec_pretty(self)?)?;
@@ -228,13 +259,32 @@ impl Select {
 }
 
 impl Joint {
+    /// The vectors that stay as they are, or the transformer whose vectors do not.
+    fn embedded(&self, labels: &Labels, device: &Device, io: &Io) -> Result<(Embedded, Option<Transformer>)> {
+        if let Some(folder) = io.optional_input("embeddings") {
+            return Ok((Embedded::read(folder, &labels.names, self, device, io)?, None));
+        }
+        if io.optional_input("model").is_none() {
+            return Ok((Embedded::Nothing, None));
+        }
+        let transformer = Transformer::read(self, &labels.names, device, io)?;
+        Ok(match transformer.is_trained() {
+            true => (Embedded::Nothing, Some(transformer)),
+            false => (transformer.embedded(), None),
+        })
+    }
+
     fn check(&self) -> Result<()> {
-        let widths = self.gnn.widths.iter().chain(&self.scorer.widths);
-        if self.gnn.widths.is_empty()
-            || self.scorer.widths.is_empty()
-            || widths.clone().any(|width| *width == 0)
-        {
-            bail!("`gnn.widths` and `scorer.widths` need at least one layer each, and no width of 0");
+        let mut widths = self.gnn.widths.iter().chain(&self.scorer.widths);
+        if self.gnn.widths.is_empty() || widths.any(|width| *width == 0) {
+            bail!(
+                "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
+            );
+        }
+        if self.scorer.widths.is_empty() && self.scorer.form == scorer::Form::Mlp {
+            bail!(
+                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
+            );
         }
         for (name, value) in [
             ("gnn.heads", self.gnn.heads),

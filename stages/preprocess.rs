@@ -1,15 +1,18 @@
 //! `preprocess`: quality filters, normalisation, selection of genes.
 
+mod normalised;
 mod selection;
 
 use crate::code;
 use crate::disk;
-use crate::kit::cells::{self, CellBatch, CellFile, CellWriter};
+use crate::kit::cells::passes::CellFile;
+use crate::kit::cells::{self, CellWriter, Cells};
 use crate::kit::network::{self, Network};
 use crate::kit::statistics::Moments;
 use crate::kit::{genes, pseudotime, types};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use normalised::{LEFT_OUT, Normalised, Summary, sum};
 use schemars::JsonSchema;
 use selection::Selection;
 use serde::{Deserialize, Serialize};
@@ -110,12 +113,23 @@ struct Kept {
     /// Nothing where every cell passes.
     cells: Option<Vec<bool>>,
     genes: Vec<bool>,
+    /// Whether every gene passes.
+    all_genes: bool,
     target_sum: Option<f64>,
 }
 
 impl Kept {
     fn keeps(&self, cell: usize) -> bool {
         self.cells.as_ref().is_none_or(|cells| cells[cell])
+    }
+
+    /// What a cell has in all.
+    fn total(&self, genes: &[u32], values: &[f32]) -> f64 {
+        if self.all_genes {
+            return sum(values);
+        }
+        let pairs = genes.iter().zip(values).filter(|(gene, _)| self.genes[**gene as usize]);
+        pairs.map(|(_, value)| f64::from(*value)).sum()
     }
 }
 
@@ -129,18 +143,15 @@ impl Stage for Preprocess {
         let names = genes::read(&data.join(genes::FILE))?;
         let held_values = if self.select.is_some() || self.scale { HELD_VALUES } else { 0 };
         let cells = CellFile::open(&data.join(cells::FILE), names.len(), held_values)?;
-        let source = Source { io, cells, genes: names.len() };
-        let kept = self.filter(&source)?;
+        let kept = self.filter(io, &cells, names.len())?;
+        let normalised = Normalised { io, preprocess: self, cells: &cells, kept: &kept };
         let selected = match &self.select {
-            Some(selection) => {
-                selection.select(&Normalised { preprocess: self, source: &source, kept: &kept }, &names)?
-            }
+            Some(selection) => selection.select(&normalised, &names)?,
             None => kept.genes.clone(),
         };
         if count(&selected) == 0 {
             bail!("no gene is left of {}: see `min_cells` and `select`", names.len());
         }
-        let normalised = Normalised { preprocess: self, source: &source, kept: &kept };
         let ids = self.write_cells(&normalised, &selected)?;
         let left: Vec<&str> =
             names.iter().zip(&selected).filter(|(_, kept)| **kept).map(|(name, _)| name.as_str()).collect();
@@ -158,43 +169,54 @@ impl Stage for Preprocess {
 }
 
 impl Preprocess {
-    fn filter(&self, source: &Source) -> Result<Kept> {
-        let (cells, genes) = if self.min_genes == 0 && self.min_counts == 0.0 && self.min_cells == 0 {
-            (None, vec![true; source.genes])
-        } else {
-            let (cells, genes) = self.pass_filters(source)?;
-            (Some(cells), genes)
-        };
-        let mut kept = Kept { cells, genes, target_sum: None };
+    fn filter(&self, io: &Io, cells: &CellFile, genes: usize) -> Result<Kept> {
+        let mut kept = Kept { cells: None, genes: vec![true; genes], all_genes: true, target_sum: None };
+        if self.min_genes > 0 || self.min_counts != 0.0 || self.min_cells > 0 {
+            let (cells, genes) = self.pass_filters(io, cells, genes)?;
+            let all_genes = count(&genes) == genes.len();
+            kept = Kept { cells: Some(cells), genes, all_genes, ..kept };
+        }
         kept.target_sum = match self.target_sum {
             None => None,
             Some(TargetSum::Number(sum)) if sum > 0.0 && sum.is_finite() => Some(sum),
             Some(TargetSum::Number(sum)) => bail!("`target_sum` is {sum}; give a number above 0"),
-            Some(TargetSum::Of(Median::Median)) => Some(median_total(source, &kept)?),
+            Some(TargetSum::Of(Median::Median)) => Some(median_total(io, cells, &kept)?),
         };
         Ok(kept)
     }
 
     /// Says of each cell and each gene whether it passes.
-    fn pass_filters(&self, source: &Source) -> Result<(Vec<bool>, Vec<bool>)> {
-        let mut cells = Vec::new();
-        let mut in_cells = vec![0; source.genes];
-        source.each_cell(|_, genes, values| {
-            let total: f64 = values.iter().copied().map(f64::from).sum();
-            // A limit of 0 is none: scaled data may add up to less.
-            let enough = self.min_counts == 0.0 || total >= self.min_counts;
-            let keep = genes.len() >= self.min_genes && enough;
-            if keep {
-                genes.iter().for_each(|gene| in_cells[*gene as usize] += 1);
+    fn pass_filters(&self, io: &Io, cells: &CellFile, genes: usize) -> Result<(Vec<bool>, Vec<bool>)> {
+        #[derive(Default)]
+        struct Passed {
+            cells: Vec<bool>,
+            /// In how many of these cells each gene is not zero.
+            in_cells: Vec<usize>,
+        }
+        let add = |_, cells: Cells, passed: &mut Passed| {
+            passed.in_cells.resize(genes, 0);
+            for (_, genes, values) in cells.each() {
+                // A limit of 0 is none: scaled data may add up to less.
+                let enough = self.min_counts == 0.0 || sum(values) >= self.min_counts;
+                let keep = genes.len() >= self.min_genes && enough;
+                if keep {
+                    genes.iter().for_each(|gene| passed.in_cells[*gene as usize] += 1);
+                }
+                passed.cells.push(keep);
             }
-            cells.push(keep);
+            Ok(())
+        };
+        let mut all = Passed { cells: Vec::new(), in_cells: vec![0; genes] };
+        cells.fold_groups(add, |passed: Passed| {
+            io.check_stop()?;
+            all.cells.extend(passed.cells);
+            all.in_cells.iter_mut().zip(passed.in_cells).for_each(|(all, more)| *all += more);
             Ok(())
         })?;
-        if count(&cells) == 0 {
-            bail!("no cell is left of {}: see `min_genes` and `min_counts`", cells.len());
+        if count(&all.cells) == 0 {
+            bail!("no cell is left of {}: see `min_genes` and `min_counts`", all.cells.len());
         }
-        let genes = in_cells.iter().map(|count| *count >= self.min_cells).collect();
-        Ok((cells, genes))
+        Ok((all.cells, all.in_cells.iter().map(|count| *count >= self.min_cells).collect()))
     }
 
     /// Writes the cells that are left; returns their ids.
@@ -202,23 +224,18 @@ impl Preprocess {
         let scaling =
             if self.scale { Some(Scaling::new(normalised, selected, self.max_value)?) } else { None };
         let mut next = 0..;
-        let new_index: Vec<Option<u32>> =
-            selected.iter().map(|kept| if *kept { next.next() } else { None }).collect();
+        let new_index: Vec<u32> = selected
+            .iter()
+            .map(|kept| if *kept { next.next().unwrap_or(LEFT_OUT) } else { LEFT_OUT })
+            .collect();
         let all: Vec<u32> = (0..count(selected) as u32).collect();
         let mut ids = HashSet::new();
-        let mut writer = CellWriter::create(&normalised.source.io.out(cells::FILE))?;
-        let (mut genes_left, mut values_left) = (Vec::new(), Vec::new());
-        normalised.each_cell(selected, |id, genes, values| {
-            genes_left.clear();
-            values_left.clear();
-            for (gene, value) in genes.iter().zip(values) {
-                genes_left.extend(new_index[*gene as usize]);
-                values_left.push(*value as f32);
-            }
+        let mut writer = CellWriter::create(&normalised.io.out(cells::FILE))?;
+        normalised.each_cell(&new_index, |id, genes, values| {
             ids.insert(id.to_owned());
             match &scaling {
-                Some(scaling) => writer.push(id, &all, &scaling.apply(&genes_left, &values_left)),
-                None => writer.push(id, &genes_left, &values_left),
+                Some(scaling) => writer.push(id, &all, &scaling.apply(genes, values)),
+                None => writer.push(id, genes, values),
             }
         })?;
         writer.finish()?;
@@ -226,147 +243,16 @@ impl Preprocess {
     }
 }
 
-/// The cells as they came.
-struct Source<'a> {
-    io: &'a Io,
-    cells: CellFile,
-    genes: usize,
-}
-
-impl Source<'_> {
-    fn each_cell(&self, mut cell_is: impl FnMut(&str, &[u32], &[f32]) -> Result<()>) -> Result<()> {
-        let take = |batch: &Option<CellBatch>| {
-            self.io.check_stop()?;
-            batch
-                .iter()
-                .flat_map(CellBatch::cells)
-                .try_for_each(|(id, genes, values)| cell_is(id, genes, values))
-        };
-        let make = |_, batch: &CellBatch, made: &mut Option<CellBatch>| {
-            *made = Some(batch.clone());
-            Ok(())
-        };
-        self.cells.each_batch(make, take)
-    }
-}
-
-/// The cells that are left, normalised and on a logarithmic scale.
-struct Normalised<'a> {
-    preprocess: &'a Preprocess,
-    source: &'a Source<'a>,
-    kept: &'a Kept,
-}
-
-impl Normalised<'_> {
-    /// Gives each cell with its wanted genes. Prereq: these passed the filters.
-    fn each_cell(
-        &self,
-        wanted: &[bool],
-        mut cell_is: impl FnMut(&str, &[u32], &[f64]) -> Result<()>,
-    ) -> Result<()> {
-        let Normalised { preprocess, source, kept } = *self;
-        source.cells.each_batch(
-            |first, batch, left: &mut Left| preprocess.normalise(kept, wanted, first, batch, left),
-            |left| {
-                source.io.check_stop()?;
-                let mut start = 0;
-                for (id, end) in &left.ends {
-                    cell_is(id, &left.genes[start..*end], &left.values[start..*end])?;
-                    start = *end;
-                }
-                Ok(())
-            },
-        )
-    }
-}
-
-/// What is left of a batch of cells.
-#[derive(Default)]
-struct Left {
-    /// Ids, and where each cell ends.
-    ends: Vec<(String, usize)>,
-    genes: Vec<u32>,
-    values: Vec<f64>,
-}
-
-impl Preprocess {
-    /// Prereq: `first` is the index of the batch's first cell.
-    fn normalise(
-        &self,
-        kept: &Kept,
-        wanted: &[bool],
-        first: usize,
-        batch: &CellBatch,
-        left: &mut Left,
-    ) -> Result<()> {
-        left.ends.clear();
-        left.genes.clear();
-        left.values.clear();
-        let cells = batch.cells().enumerate().filter(|(index, _)| kept.keeps(first + index));
-        for (_, (id, genes, values)) in cells {
-            let start = left.genes.len();
-            left.genes.resize(start + genes.len(), 0);
-            left.values.resize(start + genes.len(), 0.0);
-            let (mut end, mut total) = (start, 0.0);
-            // Each is put down, and the next one over it if it is not wanted: which are, no processor foresees.
-            for (gene, value) in genes.iter().zip(values) {
-                let value = f64::from(*value);
-                total += if kept.genes[*gene as usize] { value } else { 0.0 };
-                left.genes[end] = *gene;
-                left.values[end] = value;
-                end += usize::from(wanted[*gene as usize]);
-            }
-            left.genes.truncate(end);
-            left.values.truncate(end);
-            let factor = match kept.target_sum {
-                // As scanpy has it: a cell without anything stays as it is.
-                Some(target) if total != 0.0 => target / total,
-                _ => 1.0,
-            };
-            self.transform(id, factor, &mut left.values[start..])?;
-            left.ends.push((id.to_owned(), end));
-        }
-        Ok(())
-    }
-
-    fn transform(&self, id: &str, factor: f64, values: &mut [f64]) -> Result<()> {
-        if self.log1p == Base::None {
-            values.iter_mut().for_each(|value| *value *= factor);
-            return Ok(());
-        }
-        let per_unit = if self.log1p == Base::Base2 { std::f64::consts::LOG2_E } else { 1.0 };
-        // Most values are small counts: each is computed once for a cell, which saves nine logarithms in ten.
-        let mut of_counts = [f64::NAN; 32];
-        for value in values {
-            if *value * factor <= -1.0 {
-                bail!("cell `{id}` holds {value}, which has no logarithm; is the data scaled already?");
-            }
-            let logarithm = |value: f64| libm::log1p(value * factor) * per_unit;
-            let count = *value as usize;
-            *value = match of_counts.get_mut(count) {
-                Some(known) if count as f64 == *value => {
-                    if known.is_nan() {
-                        *known = logarithm(*value);
-                    }
-                    *known
-                }
-                _ => logarithm(*value),
-            };
-        }
-        Ok(())
-    }
-}
-
-fn median_total(source: &Source, kept: &Kept) -> Result<f64> {
+fn median_total(io: &Io, cells: &CellFile, kept: &Kept) -> Result<f64> {
     let mut totals = Vec::new();
-    let mut cell = 0;
-    source.each_cell(|_, genes, values| {
-        cell += 1;
-        if kept.keeps(cell - 1) {
-            let pairs = genes.iter().zip(values).filter(|(gene, _)| kept.genes[**gene as usize]);
-            totals.push(pairs.map(|(_, value)| f64::from(*value)).sum::<f64>());
-        }
+    let add = |first, cells: Cells, totals: &mut Vec<f64>| {
+        let kept_cells = cells.each().enumerate().filter(|(index, _)| kept.keeps(first + index));
+        totals.extend(kept_cells.map(|(_, (_, genes, values))| kept.total(genes, values)));
         Ok(())
+    };
+    cells.fold_groups(add, |more: Vec<f64>| {
+        totals.extend(more);
+        Ok(io.check_stop()?)
     })?;
     totals.retain(|total| *total > 0.0);
     totals.sort_unstable_by(f64::total_cmp);
@@ -386,16 +272,10 @@ struct Scaling {
 
 impl Scaling {
     fn new(normalised: &Normalised, selected: &[bool], max_value: Option<f64>) -> Result<Scaling> {
-        let mut moments = vec![Moments::default(); selected.len()];
-        let mut cells = 0;
-        normalised.each_cell(selected, |_, genes, values| {
-            cells += 1;
-            genes.iter().zip(values).for_each(|(gene, value)| moments[*gene as usize].add(*value));
-            Ok(())
-        })?;
+        let Summary { ids, moments, .. } = normalised.summary(&[])?;
         let of = |moments: &Moments| {
-            let deviation = libm::sqrt(moments.variance(cells));
-            (moments.mean(cells), if deviation == 0.0 { 1.0 } else { deviation })
+            let deviation = libm::sqrt(moments.variance(ids.len()));
+            (moments.mean(ids.len()), if deviation == 0.0 { 1.0 } else { deviation })
         };
         let genes =
             moments.iter().zip(selected).filter(|(_, kept)| **kept).map(|(moments, _)| of(moments)).collect();

@@ -41,7 +41,7 @@ struct Split {
     protocol: Protocol,
     /// Which pairs stand against the known edges.
     negatives: Negatives,
-    /// How many folds there are, where whole TFs or genes are held out.
+    /// How many folds there are, where pairs, TFs or genes are held out.
     folds: usize,
     /// Which of them is for test; the next one is for validation.
     fold: usize,
@@ -57,6 +57,8 @@ enum Protocol {
     Published,
     /// Each TF's edges and non-edges are divided 67 : 10 : 23, so that every TF is in all parts.
     Genelink,
+    /// Any pair may be in any part; edges and other pairs are divided alike into folds.
+    PairHeldOut,
     /// No TF of one part regulates in another.
     TfHeldOut,
     /// No target of one part is a target in another.
@@ -102,6 +104,7 @@ impl Stage for Split {
                 published::read(folder, &names, &network, io)?
             }
             Protocol::Genelink => self.per_tf(&names, &network),
+            Protocol::PairHeldOut => self.pairs_held_out(&names, &network)?,
             Protocol::TfHeldOut => self.held_out(&names, &network, |pair| &pair.tf)?,
             Protocol::GeneHeldOut => self.held_out(&names, &network, |pair| &pair.target)?,
         };
@@ -153,39 +156,53 @@ impl Split {
         pairs
     }
 
+    /// Divides edges, and other pairs, into folds.
+    fn pairs_held_out(&self, names: &[String], network: &Network) -> Result<Vec<Pair>> {
+        let mut pairs = universe(names, network);
+        let (mut edges, mut others): (Vec<&mut Pair>, Vec<&mut Pair>) =
+            pairs.iter_mut().partition(|pair| pair.label);
+        for (stream, group) in [(0, &mut edges), (1, &mut others)] {
+            self.check_folds(group.len())?;
+            Random::new(self.seed, stream).shuffle(group);
+            group.iter_mut().enumerate().for_each(|(place, pair)| pair.part = self.part(place));
+        }
+        Ok(pairs)
+    }
+
     /// Divides the TFs, or the targets, into folds.
     fn held_out(&self, names: &[String], network: &Network, side: fn(&Pair) -> &String) -> Result<Vec<Pair>> {
-        if self.folds < 3 || self.fold >= self.folds {
-            bail!(
-                "`fold` is {} of {} `folds`; give at least 3 folds, and a fold below that",
-                self.fold,
-                self.folds
-            );
-        }
         let mut pairs = universe(names, network);
         let units: BTreeSet<String> = pairs.iter().map(|pair| side(pair).clone()).collect();
-        if units.len() < self.folds {
-            bail!("there are {} of what is held out, fewer than the {} `folds`", units.len(), self.folds);
-        }
+        self.check_folds(units.len())?;
         let mut units: Vec<String> = units.into_iter().collect();
         Random::new(self.seed, 0).shuffle(&mut units);
-        let parts: BTreeMap<String, Part> = units
-            .into_iter()
-            .enumerate()
-            .map(|(place, unit)| {
-                // The distance from the test fold: 0 is that fold, 1 the next one.
-                let part = match (place + self.folds - self.fold) % self.folds {
-                    0 => Part::Test,
-                    1 => Part::Validation,
-                    _ => Part::Train,
-                };
-                (unit, part)
-            })
-            .collect();
+        let parts: BTreeMap<String, Part> =
+            units.into_iter().enumerate().map(|(place, unit)| (unit, self.part(place))).collect();
         for pair in &mut pairs {
             pair.part = parts[side(pair)];
         }
         Ok(pairs)
+    }
+
+    fn check_folds(&self, units: usize) -> Result<()> {
+        let (fold, folds) = (self.fold, self.folds);
+        if folds < 3 || fold >= folds {
+            bail!("`fold` is {fold} of {folds} `folds`; give at least 3 folds, and a fold below that");
+        }
+        if units < folds {
+            bail!("there are {units} of what is held out, fewer than the {folds} `folds`");
+        }
+        Ok(())
+    }
+
+    /// What a unit is for, by its place in a shuffled row.
+    fn part(&self, place: usize) -> Part {
+        // The distance from the test fold: 0 is that fold, 1 the next one.
+        match (place + self.folds - self.fold) % self.folds {
+            0 => Part::Test,
+            1 => Part::Validation,
+            _ => Part::Train,
+        }
     }
 
     /// What the protocol promises, whoever made the pairs. Prereq: they are sorted.
@@ -196,7 +213,7 @@ impl Split {
             bail!("the pair of `{}` and `{}` is there twice", twice[0].tf, twice[0].target);
         }
         let side: fn(&Pair) -> &String = match self.protocol {
-            Protocol::Published | Protocol::Genelink => return Ok(()),
+            Protocol::Published | Protocol::Genelink | Protocol::PairHeldOut => return Ok(()),
             Protocol::TfHeldOut => |pair| &pair.tf,
             Protocol::GeneHeldOut => |pair| &pair.target,
         };

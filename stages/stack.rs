@@ -55,7 +55,7 @@ struct Stack {
 
 impl Default for Stack {
     fn default() -> Stack {
-        Stack { trees: 300, leaf: 5, share: 0.3, seed: 0 }
+        Stack { trees: 300, leaf: 8, share: 0.3, seed: 0 }
     }
 }
 
@@ -102,7 +102,7 @@ struct Expression {
 
 impl Expression {
     /// How many numbers describe a pair.
-    const WIDTH: usize = 3;
+    const WIDTH: usize = 2;
 
     /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds, and what those
     /// of its neighbours say.
@@ -118,8 +118,7 @@ impl Expression {
                 others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
             }
         };
-        let neighbours = evidence.from_neighbours(pair.tf, surplus);
-        vec![own, own / evidence.deviation(pair.tf), neighbours]
+        vec![own, own / evidence.deviation(pair.tf)]
     }
 }
 
@@ -175,7 +174,7 @@ impl Stack {
         Ok(Some(Expression { rows, surplus, seen }))
     }
 
-    /// Each gene with labels by the forest that was grown without its fold; any other by all of them.
+    /// Each gene with labels by the forest that was grown without its fold; any other by one that was grown from all.
     fn surplus(&self, features: &Features, targets: &Targets, io: &Io) -> Result<Vec<f64>> {
         let (rows, tfs) = (features.samples(), targets.problem.tfs.len());
         let evidence = Evidence::of(targets.problem, targets.known);
@@ -183,25 +182,25 @@ impl Stack {
         let folds = targets.folds_of_rows(rows);
         let forest = Outputs { trees: self.trees, leaf: self.leaf, share: self.share };
         let mut found = vec![0.0; rows * tfs];
-        for fold in 0..FOLDS {
+        let left_out = (0..FOLDS).map(Some).chain([None]);
+        for (grown, fold) in left_out.enumerate() {
             io.check_stop()?;
-            let others: Vec<u32> = (0..rows as u32)
-                .filter(|row| folds[*row as usize].is_some_and(|of_row| of_row != fold))
-                .collect();
-            if !others.is_empty() {
-                let predicted = forest.predict(features, &others, &labels, tfs, self.seed + fold as u64);
-                for (row, of_row) in folds.iter().enumerate() {
-                    let share = match of_row {
-                        Some(of_row) if *of_row == fold => 1.0,
-                        Some(_) => continue,
-                        None => 1.0 / FOLDS as f64,
-                    };
-                    let values = &predicted[row * tfs..][..tfs];
-                    let sums = &mut found[row * tfs..][..tfs];
-                    sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += share * value);
+            let (mut asked, mut others) = (Vec::new(), Vec::new());
+            for (row, of_row) in (0..rows as u32).zip(&folds) {
+                if *of_row == fold {
+                    asked.push(row)
+                } else if of_row.is_some() {
+                    others.push(row)
                 }
             }
-            io.progress(fold as u64 + 1, FOLDS as u64);
+            if !asked.is_empty() && !others.is_empty() {
+                let predicted = forest.predict(features, &others, &labels, tfs, self.seed + grown as u64);
+                for row in asked {
+                    let values = row as usize * tfs..(row as usize + 1) * tfs;
+                    found[values.clone()].copy_from_slice(&predicted[values]);
+                }
+            }
+            io.progress(grown as u64 + 1, FOLDS as u64 + 1);
         }
         let deviations: Vec<f64> = (0..tfs).map(|tf| evidence.deviation(tf)).collect();
         found.chunks_exact_mut(tfs).for_each(|row| {

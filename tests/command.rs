@@ -29,6 +29,15 @@ fn an_error_in_any_line_is_an_error() {
 }
 
 #[test]
+fn a_script_that_is_not_where_the_command_runs_is_shown_where_it_is() {
+    let project = Project::new("stages: {a: {kind: command, with: {run: sh say.sh, scripts: [say.sh]}}}");
+    project.write("say.sh", "echo hello > \"$PIPELINE_OUT/x\"\n");
+    project.run(&[]).exits(1).says("from where say.sh is \"$PIPELINE_ROOT/say.sh\"");
+    project.edit("run: sh say.sh", "run: sh \"$PIPELINE_ROOT/say.sh\"");
+    project.run_well(&[]);
+}
+
+#[test]
 fn outputs_are_checked() {
     let yaml =
         |run: &str| format!("stages: {{a: {{kind: command, with: {{run: '{run}', outputs: [x, d/y]}}}}}}");

@@ -71,6 +71,31 @@ fn rows_are_means_over_seeds_with_what_differs_and_the_best() {
 }
 
 #[test]
+fn on_a_narrow_terminal_the_table_is_folded() {
+    let project = ablation();
+    let typed = format!("stty cols 60 rows 40; '{}' compare p.yaml", program().display());
+    let output = Command::new("script")
+        .args(["-qec", &typed, "/dev/null"])
+        .current_dir(project.path(""))
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    assert!(
+        shown.contains("\x1b[1mauroc\x1b[0m") && shown.contains(" *\x1b[0m"),
+        "headings and marks stand out: {shown}"
+    );
+    let plain = shown.replace("\x1b[1m", "").replace("\x1b[0m", "");
+    for line in plain.lines() {
+        assert!(line.chars().count() <= 60, "{line:?} in\n{plain}");
+    }
+    assert!(plain.contains("\nvariant    differs in\n"), "{plain}");
+    let piped = project.cli(&["compare", "p.yaml"]).stdout;
+    assert!(!piped.contains('\x1b') && piped.lines().any(|line| line.chars().count() > 60), "{piped}");
+}
+
+#[test]
 fn a_difference_within_its_error_is_not_called_best() {
     let project = ablation();
     // plain and shuffled differ by 0.1 p²: steady, and yet the loss is the same in every seed.
@@ -185,6 +210,34 @@ fn what_is_missing_or_damaged_is_named_and_never_made_up() {
 }
 
 #[test]
+fn rows_that_came_by_the_same_wire_are_told_apart() {
+    let write = "run: 'echo {level} > $PIPELINE_OUT/scores'";
+    let project = Project::new(&format!(
+        "params: {{level: 0.5}}
+stages:
+  first: {{kind: command, with: {{{write}}}}}
+  second: {{kind: command, with: {{{write}, env: [PATH]}}}}
+  judge:
+    kind: command
+    in: {{scores: first}}
+    with: {{run: 'echo \"{{{{\\\"auroc\\\": $(cat $PIPELINE_IN_SCORES/scores)}}}}\" > $PIPELINE_OUT/metrics.json'}}
+variants:
+  plain: {{}}
+  low: {{params: {{level: 0.4}}, stages: {{judge: {{in: {{scores: second}}}}}}}}
+  high: {{params: {{level: 0.6}}, stages: {{judge: {{in: {{scores: second}}}}}}}}
+"
+    ));
+    project.run_well(&[]);
+    let comparison = project.json(&["compare", "p.yaml"]);
+    for (name, level) in [("low", "0.4"), ("high", "0.6")] {
+        let differs = &row(&comparison, name)["differs"];
+        assert_eq!(differs["judge.in.scores"], "second");
+        assert_eq!(differs["second.run"], format!("echo {level} > $PIPELINE_OUT/scores"));
+        assert_eq!(differs.as_object().unwrap().len(), 2, "what both share is not told: {differs}");
+    }
+}
+
+#[test]
 fn a_table_without_a_number_is_one_line() {
     let project = ablation();
     project
@@ -199,10 +252,7 @@ fn a_table_without_a_number_is_one_line() {
     assert_eq!(comparison["blocks"].as_array().unwrap().len(), 1);
     assert_eq!(comparison["missing"], serde_json::json!([]));
     let notes = comparison["notes"].to_string();
-    assert!(
-        notes.contains("data there is left out, since nothing of it is there: it is absent: download it"),
-        "{notes}"
-    );
+    assert!(notes.contains("no table for data there: all of it is absent: download it"), "{notes}");
 }
 
 #[test]
@@ -253,6 +303,7 @@ compare: {over: [seed]}
     assert_eq!(row(&comparison, "two")["metrics"]["auroc"]["best"], false);
     let apart = row(&comparison, "two")["apart"].as_str().unwrap();
     assert!(apart.starts_with("judged with run = "), "{apart}");
+    assert!(apart.ends_with("; let a stage of its own judge, the same for every row"), "{apart}");
 }
 
 #[test]

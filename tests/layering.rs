@@ -78,7 +78,7 @@ fn imports_go_downward() {
         &["event", "exhibit", "memo", "metrics", "output", "yaml"],
         &["error", "hash", "locate", "template"],
         &["clock", "complaint", "key", "plot", "quantity", "worker"],
-        &["markup", "statistics", "text"],
+        &["absence", "markup", "statistics", "text"],
     ];
     let rank = |module: &str| layers.iter().position(|layer| layer.contains(&module));
     for (name, source) in sources("src") {

@@ -1,6 +1,6 @@
 //! The report: one page that needs nothing else, works in a browser, and the same for other programs.
 
-use crate::support::{Project, Ran, files_below, program, python_with, quickstart};
+use crate::support::{Project, Ran, files_below, left_out, program, python_with, quickstart};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -176,13 +176,15 @@ fn browser() -> Option<PathBuf> {
         std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
     });
     if found.is_none() {
-        eprintln!("left out: no Chromium on $PATH");
+        left_out("no Chromium on $PATH");
     }
     found
 }
 
+const PHONE: &str = "390,844";
+
 /// Opens a page, lets a script act in it, and returns what it then says, with what the console said.
-fn in_browser(browser: &Path, folder: &Path, page: &str, script: &str) -> (String, String) {
+fn in_browser(browser: &Path, folder: &Path, page: &str, size: &str, script: &str) -> (String, String) {
     let probe = format!(
         "<script>onload = () => {{ let said; try {{ said = String((() => {{ {script} }})()); }} catch (error) {{ said = 'failed: ' + error; }}
         const note = document.createElement('pre'); note.id = 'said'; note.textContent = said; document.body.append(note); }};</script></body>"
@@ -196,8 +198,8 @@ fn in_browser(browser: &Path, folder: &Path, page: &str, script: &str) -> (Strin
             "--disable-gpu",
             "--enable-logging=stderr",
             "--virtual-time-budget=4000",
-            "--window-size=390,844",
         ])
+        .arg(format!("--window-size={size}"))
         .arg(format!("--user-data-dir={}", folder.join("browser").display()))
         .arg("--dump-dom")
         .arg(format!("file://{}", file.display()))
@@ -230,7 +232,7 @@ fn the_page_works_in_a_browser() {
         const unnamed = [...document.querySelectorAll('svg[role=img]')].filter((svg) => !svg.querySelector('title').textContent).length;
         return [...said, 'wide ' + wide, 'unnamed ' + unnamed].join('|');
     ";
-    let (said, console) = in_browser(&browser, &project.path(""), &page, script);
+    let (said, console) = in_browser(&browser, &project.path(""), &page, PHONE, script);
     assert_eq!(console, "", "the console is silent");
     let said: Vec<&str> = said.split('|').collect();
     assert_eq!(said[0], "plain skilled idle shuffled");
@@ -239,6 +241,35 @@ fn the_page_works_in_a_browser() {
     assert_eq!((said[5], said[6]), ("ascending", "skilled plain idle shuffled"), "less loss is better");
     assert_eq!(said[7], "Sorted by loss, ascending.");
     assert_eq!((said[8], said[9]), ("wide false", "unnamed 0"), "nothing sticks out on a phone");
+}
+
+#[test]
+fn the_page_can_be_read_without_seeing_it() {
+    let Some(browser) = browser() else { return };
+    let project = showcase();
+    let script = "
+        const all = (what) => [...document.querySelectorAll(what)];
+        const levels = all('h1,h2,h3,h4').map((heading) => Number(heading.tagName[1]));
+        const name = (region) => region.getAttribute('aria-label') || document.getElementById(region.getAttribute('aria-labelledby')).textContent;
+        const names = all('section,[role=region]').map(name);
+        const scrolled = all('main *').filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX === 'auto');
+        return [
+            levels.filter((level, i) => i > 0 && level > levels[i - 1] + 1).length + ' headings skip a level',
+            (names.length - new Set(names).size) + ' regions share a name',
+            all('th:not([scope])').length + ' headings of tables are of nothing',
+            all('th').filter((heading) => !heading.textContent.trim()).length + ' are empty',
+            all('svg:not([role=img]):not([aria-hidden=true])').length + ' drawings are neither told nor hidden',
+            scrolled.filter((one) => one.tabIndex < 0).length + ' parts cannot be scrolled by keyboard',
+            (document.documentElement.scrollWidth > document.documentElement.clientWidth ? 1 : 0) + ' pages stick out',
+        ].join('|');
+    ";
+    for size in [PHONE, "1280,900"] {
+        let (said, console) = in_browser(&browser, &project.path(""), &page(&project), size, script);
+        assert_eq!(console, "");
+        for what in said.split('|') {
+            assert!(what.starts_with("0 "), "{what} at {size}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -147,6 +147,13 @@ fn of_many_steps_that_are_absent_for_one_reason_a_few_are_named() {
     let ran = project.run_well(&[]);
     ran.says("absent real[n=3]: give it").says("absent: 2 more steps: give it with --set data=DIR");
     assert!(!ran.stderr.contains("real[n=4]"), "{}", ran.stderr);
+    let plan = project.cli(&["plan", "p.yaml"]).stdout;
+    assert!(
+        plan.contains("absent  real[n=3]  give it with --set data=DIR\nabsent: 2 more steps: give it"),
+        "{plan}"
+    );
+    assert!(!plan.contains("real[n=4]"), "{plan}");
+    assert!(project.cli(&["plan", "p.yaml", "--all"]).stdout.contains("absent  real[n=5]  give it"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Compare {
         let run = self.against.as_ref().map(|run| known_run(&store, run)).transpose()?;
         let request = self.choice.request()?;
         let survey = Survey::new(&graph, &store, &Selection::default())?;
-        let comparison = compare::compare(&survey, &store, &request)?;
+        let comparison = compare::compare(&survey, &request)?;
         let layout = match (self.csv, self.latex, self.markdown) {
             (true, _, _) => Layout::Csv,
             (_, true, _) => Layout::Latex,
@@ -83,15 +83,15 @@ impl Compare {
             }
             return Ok(0);
         };
-        let against = compare::against(&comparison, &survey, &store, &run)?;
+        let against = compare::against(&comparison, &survey, &run)?;
         if self.json {
             output::write_json(&against.to_json(&comparison))?;
             return Ok(0);
         }
         let mut text = against.grid(&comparison).lay_out(layout);
         if matches!(layout, Layout::Text | Layout::Markdown) {
-            text.extend(against.notes.iter().map(|note| format!("\nnote: {note}")));
             text.push_str(if against.notes.is_empty() { "" } else { "\n" });
+            text.extend(against.notes.iter().map(|note| output::paragraph(&format!("note: {note}"))));
         }
         output::write(&text)?;
         Ok(0)

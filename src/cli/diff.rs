@@ -134,12 +134,8 @@ impl Diff {
         let mut text = match changes.is_empty() {
             true => format!("{first} and {second} have the same recipe\n"),
             false => {
-                let mut rows = vec![vec![String::new(), first, second]];
-                for change in &changes {
-                    let (was, is) = change.shown();
-                    rows.push(vec![format!("{} {}", change.component, change.name), was, is]);
-                }
-                table(&rows)
+                let of = |change: &Change| (format!("{} {}", change.component, change.name), change.shown());
+                output::was_and_is(changes.iter().map(of), [&first, &second])
             }
         };
         text.push('\n');

@@ -1,6 +1,7 @@
 //! `plan`: what would run, and why.
 
 use super::{Source, Steps};
+use crate::absence::Absences;
 use crate::error::Result;
 use crate::output;
 use crate::plan::State;
@@ -20,7 +21,7 @@ pub struct Plan {
     source: Source,
     #[command(flatten)]
     steps: Steps,
-    /// Show cached steps too
+    /// Show every step: cached ones, and each that is absent
     #[arg(long)]
     all: bool,
     /// End with exit code 10 when work is due
@@ -36,12 +37,13 @@ impl Plan {
         let (graph, store) = self.source.load(kinds)?;
         let survey = Survey::new(&graph, &store, &self.steps.select(&graph)?)?;
         let (mut due, mut waiting, mut cached, mut absent) = (0usize, 0usize, 0usize, 0usize);
+        let mut absences = Absences::default();
         let mut text = String::new();
         let mut rows = Vec::new();
         for node in survey.plan.steps() {
             let step = &graph.steps[node].name;
             let state = survey.plan.state(node);
-            let mut reason = None;
+            let (mut reason, mut named) = (None, true);
             let about = match state {
                 State::Due => {
                     due += 1;
@@ -57,6 +59,7 @@ impl Plan {
                 }
                 State::Absent(hint) => {
                     absent += 1;
+                    named = absences.count(hint);
                     hint.clone()
                 }
                 _ => {
@@ -69,7 +72,7 @@ impl Plan {
                 rows.push(
                     json!({"step": step, "state": word(state), "key": key, "reason": reason, "about": about}),
                 );
-            } else if self.all || state.artifact().is_none() {
+            } else if self.all || (named && state.artifact().is_none()) {
                 let line = format!("{:<7} {step}  {about}", word(state));
                 writeln!(text, "{}", line.trim_end()).expect("a string takes all");
             }
@@ -77,6 +80,9 @@ impl Plan {
         match self.json {
             true => output::write_json(&rows)?,
             false => {
+                for line in absences.rest().filter(|_| !self.all) {
+                    writeln!(text, "{line}").expect("a string takes all");
+                }
                 writeln!(text, "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent")
                     .expect("a string takes all");
                 output::write(&text)?;

@@ -43,7 +43,7 @@ impl Report {
         let Report { source, choice, output: page_path, plots, ro_crate, tensorboard, multiqc, json } = self;
         let (graph, store) = source.load(kinds)?;
         let survey = Survey::new(&graph, &store, &Selection::default())?;
-        let told = Told::gather(&survey, &store, &choice.request()?, again(&source))?;
+        let told = Told::gather(&survey, &choice.request()?, again(&source))?;
         let figures = report::figures(&told);
         let page = report::page(&told, &figures);
         let mut written: Vec<PathBuf> = Vec::new();
@@ -61,7 +61,7 @@ impl Report {
             }
         }
         if let Some(folder) = &ro_crate {
-            report::write_research_object(&told, &store, &page, folder)?;
+            report::write_research_object(&told, &page, folder)?;
             written.push(folder.join("ro-crate-metadata.json"));
         }
         if let Some(folder) = &tensorboard {

@@ -108,10 +108,10 @@ fn recipe(recipe: &Recipe) -> String {
         ]);
     }
     rows.extend(inputs.iter().map(|(slot, digest)| vec![format!("input {slot}"), digest.short()]));
-    rows.extend(code.iter().map(|(name, digest)| {
-        let digest =
-            crate::key::Digest::parse(digest).map_or_else(|| digest.clone(), |digest| digest.short());
-        vec![format!("code {name}"), digest]
-    }));
+    let crates = code.keys().filter(|name| name.starts_with("crate ")).count();
+    let files = code.len() - crates;
+    let parts = [(files, "file"), (crates, "crate")].into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, what)| text::count(count, what)).collect();
+    rows.push(vec!["code".to_owned(), format!("{}; by name with --json", parts.join(" and "))]);
     format!("\n{}", table(&rows))
 }

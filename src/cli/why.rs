@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::graph::{Graph, Source as Input};
 use crate::history::History;
 use crate::key::{Change, Reason};
-use crate::output::{self, table};
+use crate::output;
 use crate::plan::{Selection, State};
 use crate::store::Store;
 use crate::survey::{Survey, word};
@@ -34,13 +34,13 @@ impl Why {
         let node = graph.find(&self.step)?;
         let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
         let (report, value) = match survey.plan.state(node) {
-            State::Cached(_) => explain_cached(&graph, &store, &survey, node)?,
-            State::Due => explain_due(&graph, &store, &survey, node)?,
+            State::Cached(_) => explain_cached(&survey, node)?,
+            State::Due => explain_due(&survey, node)?,
             State::Waiting => {
                 let mut report = format!("{} waits for steps that are due\n", graph.steps[node].name);
                 let mut values = Vec::new();
                 for due in survey.waits_for(node) {
-                    let (text, value) = explain_due(&graph, &store, &survey, due)?;
+                    let (text, value) = explain_due(&survey, due)?;
                     report.push_str(&text);
                     values.push(value);
                 }
@@ -65,18 +65,14 @@ impl Why {
     }
 }
 
-fn explain_due(
-    graph: &Graph,
-    store: &Store,
-    survey: &Survey<'_>,
-    node: NodeIndex,
-) -> Result<(String, Value)> {
+fn explain_due(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> {
+    let graph = survey.plan.graph();
     let name = &graph.steps[node].name;
     let reason = survey.reason(node)?;
     let report = match &reason {
         Reason::New => format!("{name} is due: no run on this cache has computed it\n"),
         Reason::Changed { run, changes } => {
-            let made = made(store, survey.history.last(name).map(|(key, _)| key))?;
+            let made = made(survey.store, survey.history.last(name).map(|(key, _)| key))?;
             format!(
                 "{name} is due: it differs from the one of run {run}{made}\n{}",
                 changes_table(graph, node, changes)
@@ -88,12 +84,8 @@ fn explain_due(
 }
 
 /// A cached step is explained by what it was before the run that made it.
-fn explain_cached(
-    graph: &Graph,
-    store: &Store,
-    survey: &Survey<'_>,
-    node: NodeIndex,
-) -> Result<(String, Value)> {
+fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> {
+    let (graph, store) = (survey.plan.graph(), survey.store);
     let name = &graph.steps[node].name;
     let examined = &survey.examined[&node];
     let manifest = store.manifest(examined.key)?;
@@ -140,14 +132,12 @@ fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
 }
 
 fn changes_table(graph: &Graph, node: NodeIndex, changes: &[Change]) -> String {
-    let mut rows = vec![["", "was", "is"].map(str::to_owned).to_vec()];
-    for change in changes {
+    let of = |change: &Change| {
         let Change { component, name, old: _, new: _ } = change;
         let from = if component == "input" { source_of(graph, node, name) } else { String::new() };
-        let (was, is) = change.shown();
-        rows.push(vec![format!("  {component} {name}{from}"), was, is]);
-    }
-    table(&rows)
+        format!("{component} {name}{from}")
+    };
+    output::was_and_is(changes.iter().map(|change| (of(change), change.shown())), ["was", "is"])
 }
 
 /// Where an input comes from.

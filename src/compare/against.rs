@@ -4,13 +4,12 @@ use super::table::{Grid, difference};
 use super::{Column, Comparison};
 use crate::error::Result;
 use crate::event::Event;
-use crate::graph::Graph;
 use crate::key::Key;
 use crate::memo::Memo;
 use crate::metrics;
 use crate::runlog;
 use crate::statistics::{self, Difference};
-use crate::store::{Lookup, Store};
+use crate::store::Lookup;
 use crate::survey::Survey;
 use crate::text::number;
 use indexmap::{IndexMap, IndexSet};
@@ -40,17 +39,16 @@ pub struct Pair {
 type Past = HashMap<NodeIndex, IndexMap<String, f64>>;
 
 /// Holds a comparison against a run that was.
-pub fn against(comparison: &Comparison, survey: &Survey<'_>, store: &Store, run: &str) -> Result<Against> {
-    let graph = survey.plan.graph();
-    let events = runlog::read(store, run)?.unwrap_or_default();
+pub fn against(comparison: &Comparison, survey: &Survey<'_>, run: &str) -> Result<Against> {
+    let events = runlog::read(survey.store, run)?.unwrap_or_default();
     let keys: HashMap<&str, Key> = events
         .iter()
         .filter(|(_, event)| !matches!(event, Event::Due { .. }))
         .filter_map(|(_, event)| event.key())
         .collect();
     let mut notes = Vec::new();
-    let past = past(comparison, graph, store, run, &keys, &mut notes)?;
-    notes.extend(changes(comparison, survey, store, &keys)?);
+    let past = past(comparison, survey, run, &keys, &mut notes)?;
+    notes.extend(changes(comparison, survey, &keys)?);
     let mut rows = Vec::new();
     for block in &comparison.blocks {
         for row in &block.rows {
@@ -73,12 +71,12 @@ pub fn against(comparison: &Comparison, survey: &Survey<'_>, store: &Store, run:
 
 fn past(
     comparison: &Comparison,
-    graph: &Graph,
-    store: &Store,
+    survey: &Survey<'_>,
     run: &str,
     keys: &HashMap<&str, Key>,
     notes: &mut Vec<String>,
 ) -> Result<Past> {
+    let (graph, store) = (survey.plan.graph(), survey.store);
     let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
     let mut past = Past::new();
     let steps: IndexSet<NodeIndex> = comparison
@@ -119,12 +117,7 @@ fn past(
 }
 
 /// What of the judging steps' own recipes changed; what changed before them shows in their inputs.
-fn changes(
-    comparison: &Comparison,
-    survey: &Survey<'_>,
-    store: &Store,
-    keys: &HashMap<&str, Key>,
-) -> Result<Vec<String>> {
+fn changes(comparison: &Comparison, survey: &Survey<'_>, keys: &HashMap<&str, Key>) -> Result<Vec<String>> {
     let graph = survey.plan.graph();
     let mut counted: IndexMap<String, usize> = IndexMap::new();
     let rows = comparison.blocks.iter().flat_map(|block| &block.rows);
@@ -132,7 +125,7 @@ fn changes(
     let mut compared = 0;
     for node in steps {
         let Some(key) = keys.get(graph.steps[node].name.as_str()) else { continue };
-        let (Some(examined), Some(older)) = (survey.examined.get(&node), store.recipe(*key)?) else {
+        let (Some(examined), Some(older)) = (survey.examined.get(&node), survey.store.recipe(*key)?) else {
             continue;
         };
         compared += 1;

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use serde_json::Value;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Params and wires of all stages before a row, by stage: every value that they have in it.
 pub type Facts<'g> = IndexMap<&'g str, IndexMap<String, BTreeSet<String>>>;
@@ -54,10 +54,33 @@ fn flatten(path: String, value: &Value, learn: &mut impl FnMut(String, String)) 
     }
 }
 
-/// What differs from a reference. Of a stage that became another kind, that alone is told; a stage that
-/// only one of them has follows from a wire.
-pub fn differences(reference: &Facts<'_>, own: &Facts<'_>, label: Option<&str>) -> Vec<(String, String)> {
+/// What is not the same for all rows of the stages that the reference lacks: the params that tell rows apart which
+/// came by the same wire.
+pub fn beyond<'g>(reference: &Facts<'g>, rows: &[Facts<'g>]) -> HashSet<(&'g str, String)> {
+    let mut values: HashMap<(&'g str, &str), HashSet<&BTreeSet<String>>> = HashMap::new();
+    for (stage, facts) in rows.iter().flatten().filter(|(stage, _)| !reference.contains_key(*stage)) {
+        for (name, value) in facts {
+            values.entry((*stage, name)).or_default().insert(value);
+        }
+    }
+    let differing = values.into_iter().filter(|(_, values)| values.len() > 1);
+    differing.map(|((stage, name), _)| (stage, name.to_owned())).collect()
+}
+
+/// What differs from a reference, then what is beyond it. Of a stage that became another kind, that alone is told.
+pub fn differences<'g>(
+    reference: &Facts<'g>,
+    own: &Facts<'g>,
+    beyond: &HashSet<(&'g str, String)>,
+    label: Option<&str>,
+) -> Vec<(String, String)> {
     let mut found = Vec::new();
+    let mut tell = |stage: &str, name: &str, was: &str, is: &str| {
+        // The row may be called after it.
+        if label != Some(is) {
+            found.push((format!("{stage}.{name}"), text::difference(was, is).1));
+        }
+    };
     for (stage, theirs) in reference {
         let Some(ours) = own.get(stage) else { continue };
         let kinds_differ = theirs.get("kind") != ours.get("kind");
@@ -69,20 +92,21 @@ pub fn differences(reference: &Facts<'_>, own: &Facts<'_>, label: Option<&str>) 
                 continue;
             }
             let (was, is) = (theirs.get(name), ours.get(name));
-            if was == is {
-                continue;
-            }
-            // What varies within both, with the seed say, is told by the first value that the other lacks.
-            let first = |of: Option<&BTreeSet<String>>, not: Option<&BTreeSet<String>>| {
-                let own = of.into_iter().flatten().find(|value| not.is_none_or(|not| !not.contains(*value)));
-                own.or_else(|| of?.first()).cloned().unwrap_or_else(|| "none".to_owned())
-            };
-            let (was, is) = (first(was, is), first(is, was));
-            // The row is called after it.
-            if label != Some(is.as_str()) {
-                found.push((format!("{stage}.{name}"), text::difference(&was, &is).1));
+            if was != is {
+                tell(stage, name, first(was, is), first(is, was));
             }
         }
     }
+    for (stage, ours) in own {
+        for (name, values) in ours.iter().filter(|(name, _)| beyond.contains(&(*stage, (*name).clone()))) {
+            tell(stage, name, "", first(Some(values), None));
+        }
+    }
     found
+}
+
+/// What varies within a row, with the seed say, is told by the first value that the other row lacks.
+fn first<'v>(of: Option<&'v BTreeSet<String>>, not: Option<&BTreeSet<String>>) -> &'v str {
+    let own = of.into_iter().flatten().find(|value| not.is_none_or(|not| !not.contains(*value)));
+    own.or_else(|| of?.first()).map_or("none", String::as_str)
 }

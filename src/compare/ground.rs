@@ -1,9 +1,10 @@
 //! Which numbers may be held against each other, and which into one mean.
 
-use super::Use;
+use super::axes::Use;
 use crate::complaint::{known, word};
 use crate::error::{Error, Result};
 use crate::graph::{Compare, Graph};
+use crate::text;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -89,7 +90,10 @@ pub fn apart(
         if let Some((path, a, b)) =
             param_that_differs(&one.prepared.params, &two.prepared.params, &|_, _| false)
         {
-            return Ok(Some(format!("judged with {path} = {b} instead of {a}")));
+            let (a, b) = text::difference(&a, &b);
+            return Ok(Some(format!(
+                "judged with {path} = {b} instead of {a}; let a stage of its own judge, the same for every row"
+            )));
         }
         for slot in &settings.same {
             let digest = |inputs: &[(String, crate::key::Digest)]| {
@@ -124,7 +128,8 @@ fn param_that_differs(
 ) -> Option<(String, String, String)> {
     let (Some(a), Some(b)) = (one.as_object(), other.as_object()) else {
         let differs = one != other && !explained(one, other);
-        return differs.then(|| (String::new(), one.to_string(), other.to_string()));
+        let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        return differs.then(|| (String::new(), shown(one), shown(other)));
     };
     let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
     for name in names {

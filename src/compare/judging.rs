@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::metrics::{self, Metric};
 use crate::plan::State;
-use crate::store::{Lookup, Store};
+use crate::store::Lookup;
 use crate::survey::Survey;
 use indexmap::IndexMap;
 use petgraph::graph::NodeIndex;
@@ -42,7 +42,7 @@ pub struct Judging {
 impl Judging {
     /// Reads the metrics of every artifact that has any. A step judges where another one of its stage, or
     /// of its kind in another variant, does.
-    pub fn read(survey: &Survey<'_>, store: &Store) -> Result<Judging> {
+    pub fn read(survey: &Survey<'_>) -> Result<Judging> {
         let graph = survey.plan.graph();
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
         let found: Vec<Option<PathBuf>> = nodes
@@ -61,7 +61,7 @@ impl Judging {
             .filter(|(node, _)| stages.contains(graph.steps[*node].stage.as_str()))
             .collect();
         let read: Vec<Result<std::result::Result<Judged, Missing>>> =
-            judging.par_iter().map(|(node, path)| judge(survey, store, *node, path.as_ref())).collect();
+            judging.par_iter().map(|(node, path)| judge(survey, *node, path.as_ref())).collect();
         let mut result = Judging { judged: Vec::new(), missing: Vec::new() };
         for read in read {
             match read? {
@@ -75,7 +75,6 @@ impl Judging {
 
 fn judge(
     survey: &Survey<'_>,
-    store: &Store,
     node: NodeIndex,
     path: Option<&PathBuf>,
 ) -> Result<std::result::Result<Judged, Missing>> {
@@ -102,7 +101,7 @@ fn judge(
     };
     let recipe = &survey.examined[&node].recipe;
     // The recipe of an adopted artifact is not what made it.
-    let adopted = store.manifest(artifact.key)?.and_then(|manifest| manifest.adopted);
+    let adopted = survey.store.manifest(artifact.key)?.and_then(|manifest| manifest.adopted);
     let changes = adopted.iter().flat_map(|adopted| &adopted.changes);
     let older: Vec<String> =
         changes.filter(|change| change.component == "code").map(ToString::to_string).collect();

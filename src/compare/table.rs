@@ -33,7 +33,7 @@ impl Comparison {
     /// The whole comparison in a layout.
     pub fn lay_out(&self, graph: &Graph, layout: Layout) -> String {
         let mut text = match layout {
-            Layout::Text => format!("{}: {}\n", graph.name, self.caption()),
+            Layout::Text => output::paragraph(&format!("{}: {}", graph.name, self.caption())),
             Layout::Markdown => format!("**{}**: {}\n", markdown_escape(&graph.name), self.caption()),
             Layout::Latex => format!("% {}: {}\n", graph.name, self.caption()),
             Layout::Csv => return self.csv().lay_out(Layout::Csv),
@@ -55,6 +55,7 @@ impl Comparison {
         }
         for line in said {
             text.push_str(&match layout {
+                Layout::Text => output::paragraph(&line),
                 Layout::Markdown => format!("- {}\n", markdown_escape(&line)),
                 _ => format!("{comment}{line}\n"),
             });
@@ -247,12 +248,14 @@ impl Grid {
     }
 
     fn text(&self) -> String {
-        let mut rows = vec![self.heading.clone()];
-        let marked =
-            |(text, stands_out): &(String, bool)| format!("{text}{}", if *stands_out { " *" } else { "" });
+        let mut rows = vec![self.heading.iter().map(|name| output::strong(name)).collect::<Vec<_>>()];
+        let marked = |(text, stands_out): &(String, bool)| match stands_out {
+            true => output::strong(&format!("{text} *")),
+            false => text.clone(),
+        };
         rows.extend(self.rows.iter().map(|row| row.iter().map(marked).collect::<Vec<_>>()));
-        let title = if self.title.is_empty() { String::new() } else { format!("{}\n", self.title) };
-        format!("{title}{}", output::table(&rows))
+        let title = if self.title.is_empty() { String::new() } else { output::paragraph(&self.title) };
+        title + &output::table(&rows)
     }
 
     fn markdown(&self) -> String {

@@ -4,12 +4,11 @@ use super::{LastRun, Report};
 use crate::clock;
 use crate::graph::Source;
 use crate::key::Digest;
-use crate::markup::escape;
 use crate::plan::State;
+use crate::plot::{self, Look, Node};
 use crate::text;
 use indexmap::{IndexMap, IndexSet};
 use petgraph::graph::NodeIndex;
-use std::fmt::Write;
 use std::path::Path;
 
 /// One stage of the pipeline.
@@ -22,6 +21,8 @@ pub struct StageRow {
     pub steps: usize,
     /// Steps with an artifact.
     pub there: usize,
+    /// Steps that are left out, since an optional input is not there.
+    pub absent: usize,
     /// Steps that the newest run computed.
     pub computed: usize,
     /// The time that making them took.
@@ -47,6 +48,7 @@ pub fn stages(report: &Report<'_>) -> Vec<StageRow> {
                 kinds: IndexSet::new(),
                 steps: 0,
                 there: 0,
+                absent: 0,
                 computed: 0,
                 seconds: 0.0,
                 bytes: 0,
@@ -61,6 +63,7 @@ pub fn stages(report: &Report<'_>) -> Vec<StageRow> {
         let Some(row) = rows.get_mut(step.stage.as_str()) else { continue };
         row.kinds.insert(step.kind.name.to_owned());
         row.steps += 1;
+        row.absent += usize::from(matches!(report.survey.plan.state(node), State::Absent(_)));
         let computed = |run: &LastRun| run.computed.contains(&step.name);
         row.computed += usize::from(report.last_run.as_ref().is_some_and(computed));
         if let Some(manifest) = report.manifests.get(&node) {
@@ -106,97 +109,45 @@ pub fn file_name(report: &Report<'_>) -> String {
     short.unwrap_or(file.file_name().map_or(file.as_path(), Path::new)).display().to_string()
 }
 
-const HEIGHT: usize = 46;
-const ROW_GAP: usize = 18;
-const COLUMN_GAP: usize = 44;
-const MARGIN: usize = 6;
-
-/// The stages as a picture: one box each, by distance from the inputs.
+/// The stages as a picture: one box each, below what it takes its inputs from.
 pub fn drawing(report: &Report<'_>, rows: &[StageRow]) -> String {
     let graph = report.graph;
     let place = |node: NodeIndex| rows.iter().position(|row| row.name == graph.steps[node].stage);
     let mut links: IndexSet<(usize, usize)> = IndexSet::new();
     for edge in graph.steps.edge_indices() {
         let ends = graph.steps.edge_endpoints(edge).and_then(|(from, to)| place(from).zip(place(to)));
-        // A stage may feed itself in another variant.
-        links.extend(ends.filter(|(from, to)| from != to));
+        links.extend(ends);
     }
-    let mut depth = vec![0; rows.len()];
-    for _ in 0..rows.len() {
-        for &(from, to) in &links {
-            depth[to] = (depth[to].max(depth[from] + 1)).min(rows.len());
-        }
-    }
-    let mut taken: IndexMap<usize, usize> = IndexMap::new();
-    let width_of = |row: &StageRow| row.name.chars().count().max(about(row).chars().count()) * 7 + 24;
-    let deepest = depth.iter().copied().max().unwrap_or(0);
-    let widths: Vec<usize> = (0..=deepest)
-        .map(|column| {
-            rows.iter()
-                .zip(&depth)
-                .filter(|(_, at)| **at == column)
-                .map(|(row, _)| width_of(row))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let left =
-        |column: usize| MARGIN + widths[..column].iter().map(|width| width + COLUMN_GAP).sum::<usize>();
-    let places: Vec<(usize, usize)> = depth
-        .iter()
-        .map(|column| {
-            let row = taken.entry(*column).or_default();
-            *row += 1;
-            (left(*column), MARGIN + (*row - 1) * (HEIGHT + ROW_GAP))
-        })
-        .collect();
-    let width = left(deepest) + widths[deepest] + MARGIN;
-    let height = taken.values().max().unwrap_or(&0) * (HEIGHT + ROW_GAP) - ROW_GAP.min(HEIGHT) + 2 * MARGIN;
+    let nodes: Vec<Node> =
+        rows.iter().map(|row| Node { name: row.name.clone(), about: about(row), look: look(row) }).collect();
     let said: Vec<String> = rows.iter().map(|row| format!("{}: {}", row.name, about(row))).collect();
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" role=\"img\" font-size=\"12.5\" \
-         fill=\"var(--ink)\"><title>Stages of {}</title><desc>{}</desc>\n",
-        escape(&graph.name),
-        escape(&said.join("; "))
-    );
-    let mut put = |arguments: std::fmt::Arguments<'_>| svg.write_fmt(arguments).expect("a string takes all");
-    for (from, to) in links {
-        let ((x, y), (to_x, to_y)) = (places[from], places[to]);
-        let (x, y, to_y) = (x + widths[depth[from]], y + HEIGHT / 2, to_y + HEIGHT / 2);
-        let bend = (to_x.max(x) - x) / 2 + 6;
-        put(format_args!(
-            "<path d=\"M{x} {y}C{} {y} {} {to_y} {to_x} {to_y}\" fill=\"none\" stroke=\"var(--muted)\" opacity=\".7\"/>\n",
-            x + bend,
-            to_x.saturating_sub(bend)
-        ));
+    let links: Vec<(usize, usize)> = links.into_iter().collect();
+    plot::layers(&format!("Stages of {}", graph.name), &said.join("; "), &nodes, &links)
+}
+
+fn look(row: &StageRow) -> Look {
+    match row.steps - row.absent {
+        0 => Look::Absent,
+        steps if steps == row.there => Look::Whole,
+        _ => Look::Partial,
     }
-    for ((row, (x, y)), column) in rows.iter().zip(&places).zip(&depth) {
-        let whole = row.there == row.steps;
-        let (stroke, dashes) =
-            if whole { ("var(--c2)", "") } else { ("var(--c1)", " stroke-dasharray=\"5 3\"") };
-        put(format_args!(
-            "<g><rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{HEIGHT}\" rx=\"6\" fill=\"var(--canvas)\" stroke=\"{stroke}\"{dashes}/>\
-             <text x=\"{}\" y=\"{}\" font-weight=\"600\">{}</text><text x=\"{}\" y=\"{}\" font-size=\"11\" fill=\"var(--muted)\">{}</text></g>\n",
-            widths[*column],
-            x + 12,
-            y + 19,
-            escape(&row.name),
-            x + 12,
-            y + 36,
-            escape(&about(row))
-        ));
-    }
-    svg.push_str("</svg>");
-    svg
 }
 
 fn about(row: &StageRow) -> String {
-    let there = if row.there == row.steps {
-        text::count(row.steps, "step")
-    } else {
-        format!("{} of {} steps", row.there, row.steps)
-    };
-    format!("{there}, {}", text::seconds(row.seconds))
+    match look(row) {
+        Look::Absent => "absent".to_owned(),
+        _ => format!("{}, {}", row.stand(), text::seconds(row.seconds)),
+    }
+}
+
+impl StageRow {
+    /// How many steps there are, and how many of them have artifacts where not all do.
+    pub fn stand(&self) -> String {
+        match self.steps - self.absent {
+            steps if steps == self.there => text::count(steps, "step"),
+            steps => format!("{} of {}", self.there, text::count(steps, "step")),
+        }
+    }
 }
 
 /// One word for how a step stands, with what the newest run did about it.

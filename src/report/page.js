@@ -29,4 +29,4 @@ for (const button of document.querySelectorAll("th button")) {
   });
 }
 // On paper nothing can be opened.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));
+addEventListener("beforeprint", () => document.querySelectorAll("details:not(.long)").forEach((details) => { details.open = true; }));

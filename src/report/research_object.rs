@@ -8,17 +8,18 @@ use crate::clock;
 use crate::error::Result;
 use crate::graph::Source;
 use crate::output;
-use crate::store::{Manifest, Store};
+use crate::store::Manifest;
 use serde_json::{Value, json};
 use stages::disk;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.1";
+const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.5";
 const PROGRAM: &str = "#pipeline";
+const LICENSE: &str = "#license";
 
 /// Writes a crate into a folder; returns how many steps it tells of.
-pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> Result<usize> {
+pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     let mut entities: Vec<Value> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
     let mut add = |id: &str, name: &str, format: &str, bytes: &[u8]| -> Result<Value> {
@@ -42,7 +43,8 @@ pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> R
         };
         let key = manifest.key.to_string();
         let recipe = format!("recipes/{key}.json");
-        let canonical = store.recipe(manifest.key)?.map_or_else(String::new, |recipe| recipe.canonical());
+        let canonical =
+            report.survey.store.recipe(manifest.key)?.map_or_else(String::new, |recipe| recipe.canonical());
         entities.push(add(
             &recipe,
             &format!("Recipe of {}", step.name),
@@ -85,9 +87,9 @@ pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> R
             "instrument": {"@id": PROGRAM},
             "startTime": date(manifest.at.saturating_sub(manifest.seconds as u64)),
             "endTime": date(manifest.at),
-            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
-            "object": objects,
-            "result": results.iter().map(|id| json!({"@id": id})).collect::<Vec<_>>(),
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+            "object": one_or_more(objects),
+            "result": one_or_more(results.iter().map(|id| json!({"@id": id})).collect()),
         }));
     }
     let count = actions.len();
@@ -100,10 +102,12 @@ pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> R
             "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"}}),
         json!({"@id": "./", "@type": "Dataset", "name": name, "datePublished": date(published),
             "description": super::summary::sentences(report).join(" "), "conformsTo": {"@id": PROFILE},
-            "license": "No license is given: ask whoever gave you this crate.",
+            "license": {"@id": LICENSE},
             "hasPart": references(&mut parts.into_iter()),
             "mentions": actions.iter().map(|action| json!({"@id": action["@id"]})).collect::<Vec<_>>()}),
-        json!({"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.1"}),
+        json!({"@id": LICENSE, "@type": "CreativeWork", "name": "No license is given",
+            "description": "Ask whoever gave you this crate what you may do with it."}),
+        json!({"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}),
         json!({"@id": PROGRAM, "@type": "SoftwareApplication", "name": "pipeline", "softwareVersion": env!("CARGO_PKG_VERSION")}),
     ];
     let axes = report.survey.plan.steps().flat_map(|node| report.graph.steps[node].axes.iter());
@@ -116,6 +120,11 @@ pub fn write(report: &Report<'_>, store: &Store, page: &str, folder: &Path) -> R
     let text = serde_json::to_string_pretty(&metadata).expect("metadata is plain data with text keys");
     output::replace(&folder.join("ro-crate-metadata.json"), text.as_bytes())?;
     Ok(count)
+}
+
+/// A single value stands without brackets, as RO-Crate asks.
+fn one_or_more(mut values: Vec<Value>) -> Value {
+    if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
 }
 
 /// Steps that came out equal under other names share entities.
@@ -141,7 +150,7 @@ fn artifact(manifest: &Manifest) -> Value {
     })
 }
 
-/// `2026-11-21T15:45:02Z`.
+/// `2026-11-21T15:45:02+00:00`.
 fn date(unix_seconds: u64) -> String {
-    clock::date(unix_seconds).replacen(' ', "T", 1).replace(" UTC", "Z")
+    clock::date(unix_seconds).replacen(' ', "T", 1).replace(" UTC", "+00:00")
 }

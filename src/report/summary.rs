@@ -109,7 +109,9 @@ fn doubts(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) 
         format!(
             "The control {name} does as well ({reaches}), so this score does not show the worth of what the control lacks."
         )
-    } else if let Some((name, reaches)) = of_row().next().as_ref().map(control) {
+    } else if let Some((name, reaches)) =
+        of_row().min_by(|a, b| a.difference.mean.total_cmp(&b.difference.mean)).as_ref().map(control)
+    {
         format!("The control {name} reaches {reaches}, which does not explain it.")
     } else {
         "No control was run, so nothing here tells what the score is owed to.".to_owned()

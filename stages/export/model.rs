@@ -1,18 +1,18 @@
 //! A model as a repository of Hugging Face's hub.
 
 use crate::disk;
-use crate::kit::model::saved::{CONFIG, Card, Saved};
+use crate::kit::model::saved::{self, CONFIG, Card, Saved};
 use crate::kit::model::weights;
-use crate::kit::tensor::device;
+use crate::kit::tensor::Device;
 use crate::stage::Io;
 use anyhow::Result;
 use std::fmt::Write;
 
 /// The four files.
 pub fn huggingface(io: &Io) -> Result<()> {
-    let folder = io.input("model")?;
+    let folder = saved::locate(io.input("model")?);
     // Read whole, so that nothing damaged is handed on.
-    let saved = Saved::read(&device(), folder)?;
+    let saved = Saved::read(&Device::cpu(), &folder)?;
     for file in [CONFIG, weights::FILE] {
         disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
     }

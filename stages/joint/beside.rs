@@ -1,14 +1,17 @@
-//! What the scorer is told of a pair beside its two genes: how they vary together, and what the labels of other pairs say.
+//! What the scorer is told of a pair beside its two genes: how they vary together, what the known edges around them make of
+//! that, and what the labels of other pairs say.
 //!
 //! A pair's own label is never among them: training pairs are described by the labels of the other folds.
+
+mod around;
 
 use super::inputs::{Genes, Labels};
 use crate::kit::labels::{EVIDENCE, Evidence, FOLDS, Labelled, Problem};
 use crate::kit::logistic::logit;
 use crate::kit::pairs::{Pair, Part};
 use crate::kit::random::Random;
-use crate::kit::tensor::simd::dot;
 use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
+use around::{AROUND, Around, Profiles};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,9 @@ const CORRELATION: usize = 2;
 pub struct Config {
     /// How far TF and target go together over the cells.
     pub correlation: bool,
+    /// What known edges make of that: how far TF and target go together beyond what the target's known regulators
+    /// explain, how the target goes with the TF's known targets, and the TF with the target's known regulators.
+    pub network: bool,
     /// What the labels of the other training pairs say: how often the TF regulates and the target is regulated, the reverse
     /// pair, and TFs with similar targets.
     pub labels: bool,
@@ -34,14 +40,16 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { correlation: true, labels: false, width: 16 }
+        Config { correlation: true, network: true, labels: false, width: 64 }
     }
 }
 
 impl Config {
     /// How many numbers describe a pair.
     pub fn numbers(&self) -> usize {
-        usize::from(self.correlation) * CORRELATION + usize::from(self.labels) * EVIDENCE
+        usize::from(self.correlation) * CORRELATION
+            + usize::from(self.network) * AROUND
+            + usize::from(self.labels) * EVIDENCE
     }
 }
 
@@ -51,13 +59,13 @@ pub struct Known {
     /// Of each gene, among the problem's TFs and among its targets.
     tfs: Vec<Option<usize>>,
     targets: Vec<Option<usize>>,
-    /// The fold of each training pair.
-    folds: HashMap<(u32, u32), usize>,
+    /// Where each training pair stands.
+    places: HashMap<(u32, u32), usize>,
 }
 
 impl Known {
-    /// The training pairs with the labels that are trained on, in folds.
-    pub fn new(labels: &Labels, seed: u64) -> Known {
+    /// The training pairs with the labels that are trained on.
+    pub fn new(labels: &Labels) -> Known {
         let name = |gene: u32| labels.names[gene as usize].clone();
         let train = labels.train.pairs.iter().zip(&labels.train.labels);
         let named = train.map(|((tf, target), label)| Pair {
@@ -67,101 +75,147 @@ impl Known {
             part: Part::Train,
         });
         let problem = Problem::new(named.collect());
-        let mut folds: Vec<usize> = (0..labels.train.pairs.len()).map(|place| place % FOLDS).collect();
-        Random::new(seed, FOLDS_STREAM).shuffle(&mut folds);
         let number = |sorted: &[String]| -> Vec<Option<usize>> {
             labels.names.iter().map(|name| sorted.binary_search(name).ok()).collect()
         };
         let (tfs, targets) = (number(&problem.tfs), number(&problem.targets));
-        Known { tfs, targets, folds: labels.train.pairs.iter().copied().zip(folds).collect(), problem }
+        Known { tfs, targets, places: labels.train.pairs.iter().copied().zip(0..).collect(), problem }
     }
+}
 
-    /// The training pairs that are not in a fold; all of them without one.
-    fn outside(&self, labels: &Labels, fold: Option<usize>) -> Vec<Labelled> {
-        let train = labels.train.pairs.iter().zip(&labels.train.labels);
-        train
-            .filter(|(pair, _)| fold.is_none() || Some(self.folds[*pair]) != fold)
-            .filter_map(|((tf, target), label)| {
-                let (tf, target) = (self.tfs[*tf as usize]?, self.targets[*target as usize]?);
-                Some(Labelled { tf, target, label: *label, part: Part::Train })
-            })
-            .collect()
-    }
+/// What some of the training pairs tell.
+struct Told<'a> {
+    network: Option<Around<'a>>,
+    labels: Option<Evidence<'a>>,
 }
 
 /// Describes pairs.
 pub struct Beside<'a> {
     config: &'a Config,
     device: Device,
-    genes: &'a Genes,
-    /// What all training pairs tell, and what those outside of each fold tell.
-    labels: Option<(&'a Known, Evidence<'a>, Vec<Evidence<'a>>)>,
+    profiles: Profiles<'a>,
+    known: &'a Known,
+    /// What all training pairs tell.
+    told: Told<'a>,
     /// What brings each number to mean 0 and deviation 1 over the training pairs.
     scales: Vec<(f32, f32)>,
+    /// The training pairs' numbers, in their order.
+    train: Vec<f32>,
 }
 
 impl<'a> Beside<'a> {
-    /// Nothing, if nothing is wanted.
+    /// Nothing, if nothing is wanted. The seed draws folds of the training pairs.
     pub fn new(
         config: &'a Config,
         device: &Device,
         genes: &'a Genes,
         labels: &Labels,
         known: &'a Known,
+        seed: u64,
     ) -> Option<Beside<'a>> {
         if config.numbers() == 0 {
             return None;
         }
-        let told = config.labels.then(|| {
-            let evidence = |fold| Evidence::of(&known.problem, &known.outside(labels, fold));
-            (known, evidence(None), (0..FOLDS).into_par_iter().map(|fold| evidence(Some(fold))).collect())
-        });
-        let device = device.clone();
-        let mut beside = Beside { config, device, genes, labels: told, scales: Vec::new() };
-        let train = beside.numbers(&labels.train.pairs);
-        let rows = train.len() / config.numbers();
-        let scale = |column: usize| {
-            let of_column = || train.iter().skip(column).step_by(config.numbers()).map(|x| f64::from(*x));
-            let mean = of_column().sum::<f64>() / rows as f64;
-            let variance = of_column().map(|x| (x - mean) * (x - mean)).sum::<f64>() / rows as f64;
-            (mean as f32, if variance > 0.0 { (1.0 / variance.sqrt()) as f32 } else { 0.0 })
-        };
-        beside.scales = (0..config.numbers()).map(scale).collect();
+        let mut folds: Vec<usize> = (0..labels.train.pairs.len()).map(|place| place % FOLDS).collect();
+        Random::new(seed, FOLDS_STREAM).shuffle(&mut folds);
+        let profiles = Profiles::new(values(&genes.features), shape(&genes.features).1);
+        let told = Told::by(config, profiles, labels, known, |_| true);
+        let (device, scales) = (device.clone(), vec![(0.0, 1.0); config.numbers()]);
+        let mut beside = Beside { config, device, profiles, known, told, scales, train: Vec::new() };
+        beside.train = vec![0.0; labels.train.pairs.len() * config.numbers()];
+        for fold in 0..FOLDS {
+            let others = Told::by(config, profiles, labels, known, |place| folds[place] != fold);
+            let rows = beside.train.par_chunks_exact_mut(config.numbers());
+            rows.zip(&labels.train.pairs)
+                .zip(&folds)
+                .filter(|(_, of)| **of == fold)
+                .for_each(|((row, pair), _)| describe(config, profiles, known, &others, *pair, row));
+        }
+        beside.scales = (0..config.numbers()).map(|column| beside.scale(column)).collect();
+        let Beside { scales, train, .. } = &mut beside;
+        train.chunks_exact_mut(config.numbers()).for_each(|row| rescale(row, scales));
         Some(beside)
+    }
+
+    fn scale(&self, column: usize) -> (f32, f32) {
+        let of_column =
+            || self.train.iter().skip(column).step_by(self.config.numbers()).map(|x| f64::from(*x));
+        let rows = of_column().count() as f64;
+        let mean = of_column().sum::<f64>() / rows;
+        let variance = of_column().map(|x| (x - mean) * (x - mean)).sum::<f64>() / rows;
+        (mean as f32, if variance > 0.0 { (1.0 / variance.sqrt()) as f32 } else { 0.0 })
     }
 
     /// A row for each pair.
     pub fn describe(&self, pairs: &[(u32, u32)]) -> Tensor {
-        let mut numbers = self.numbers(pairs);
-        for row in numbers.chunks_exact_mut(self.config.numbers()) {
-            row.iter_mut().zip(&self.scales).for_each(|(x, (mean, scale))| *x = (*x - mean) * scale);
-        }
-        tensor(&self.device, numbers, pairs.len(), self.config.numbers())
-    }
-
-    fn numbers(&self, pairs: &[(u32, u32)]) -> Vec<f32> {
-        let cells = shape(&self.genes.features).1;
-        let features = values(&self.genes.features);
-        let z_scores = |gene: u32| &features[gene as usize * cells..][..cells];
-        let mut numbers = vec![0.0; pairs.len() * self.config.numbers()];
-        numbers.par_chunks_exact_mut(self.config.numbers()).zip(pairs).for_each(|(row, (tf, target))| {
-            let mut rest = row;
-            if self.config.correlation {
-                let correlation = dot(z_scores(*tf), z_scores(*target)) / cells as f32;
-                let (numbers, others) = rest.split_at_mut(CORRELATION);
-                numbers.copy_from_slice(&[correlation, correlation.abs()]);
-                rest = others;
-            }
-            if let Some((known, of_all, of_folds)) = &self.labels {
-                let evidence = known.folds.get(&(*tf, *target)).map_or(of_all, |fold| &of_folds[*fold]);
-                let told = match (known.tfs[*tf as usize], known.targets[*target as usize]) {
-                    (Some(tf), Some(target)) => evidence.describe(tf, target),
-                    (Some(tf), None) => [logit(evidence.rate(tf)), 0.0, 0.0, 0.0],
-                    _ => [0.0; EVIDENCE],
-                };
-                rest.iter_mut().zip(told).for_each(|(number, told)| *number = told as f32);
+        let width = self.config.numbers();
+        let mut numbers = vec![0.0; pairs.len() * width];
+        numbers.par_chunks_exact_mut(width).zip(pairs).for_each(|(row, pair)| {
+            if let Some(place) = self.known.places.get(pair) {
+                row.copy_from_slice(&self.train[place * width..][..width]);
+            } else {
+                describe(self.config, self.profiles, self.known, &self.told, *pair, row);
+                rescale(row, &self.scales);
             }
         });
-        numbers
+        tensor(&self.device, numbers, pairs.len(), width)
     }
+}
+
+impl<'a> Told<'a> {
+    /// By the training pairs at some places.
+    fn by(
+        config: &Config,
+        profiles: Profiles<'a>,
+        labels: &Labels,
+        known: &'a Known,
+        keep: impl Fn(usize) -> bool,
+    ) -> Told<'a> {
+        let train = labels.train.pairs.iter().copied().zip(labels.train.labels.iter().copied()).enumerate();
+        let kept: Vec<((u32, u32), bool)> =
+            train.filter(|(place, _)| keep(*place)).map(|(_, pair)| pair).collect();
+        let edges = || kept.iter().filter(|(_, label)| *label).map(|(pair, _)| *pair);
+        let network = config.network.then(|| Around::new(profiles, edges()));
+        let labels = config.labels.then(|| {
+            let labelled = kept.iter().filter_map(|((tf, target), label)| {
+                let (tf, target) = (known.tfs[*tf as usize]?, known.targets[*target as usize]?);
+                Some(Labelled { tf, target, label: *label, part: Part::Train })
+            });
+            Evidence::of(&known.problem, &labelled.collect::<Vec<_>>())
+        });
+        Told { network, labels }
+    }
+}
+
+/// Fills a pair's row.
+fn describe(
+    config: &Config,
+    profiles: Profiles,
+    known: &Known,
+    told: &Told,
+    (tf, target): (u32, u32),
+    row: &mut [f32],
+) {
+    let mut rest = row.iter_mut();
+    let mut put = |numbers: &[f64]| {
+        rest.by_ref().zip(numbers).for_each(|(place, number)| *place = *number as f32);
+    };
+    if config.correlation {
+        let correlation = profiles.correlation(tf, target);
+        put(&[correlation, correlation.abs()]);
+    }
+    if let Some(network) = &told.network {
+        put(&network.describe(tf, target));
+    }
+    if let Some(evidence) = &told.labels {
+        put(&match (known.tfs[tf as usize], known.targets[target as usize]) {
+            (Some(tf), Some(target)) => evidence.describe(tf, target),
+            (Some(tf), None) => [logit(evidence.rate(tf)), 0.0, 0.0, 0.0],
+            _ => [0.0; EVIDENCE],
+        });
+    }
+}
+
+fn rescale(row: &mut [f32], scales: &[(f32, f32)]) {
+    row.iter_mut().zip(scales).for_each(|(number, (mean, scale))| *number = (*number - mean) * scale);
 }

@@ -1,22 +1,20 @@
 //! What `joint` reads: genes with their features, and labelled pairs of them.
 
-use super::{Features, Joint, PoolBy};
+use super::embedded::Embedded;
+use super::{Features, Joint};
 use crate::kit::columns::{Column, Columns};
-use crate::kit::embeddings::{self, ByCell, Embeddings};
 use crate::kit::model::scorer::Biases;
 use crate::kit::pairs::{self, Part};
 use crate::kit::random::Random;
-use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
+use crate::kit::tensor::{Device, Tensor, shape, tensor};
 use crate::kit::{cells, genes};
 use crate::stage::Io;
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 
 /// Streams of the seed, apart from those of training.
 const CELLS_STREAM: u64 = 1 << 40;
-const EMBEDDED_CELLS_STREAM: u64 = (1 << 40) + 1;
 const LABELS_STREAM: u64 = (1 << 40) + 2;
 const FEATURES_STREAM: u64 = 1 << 41;
 /// How many pairs at the common rate stand beside the pairs of a gene when its own rate is taken.
@@ -30,24 +28,14 @@ pub struct Genes {
     pub embedded: Embedded,
 }
 
-/// The transformer's embeddings.
-pub enum Embedded {
-    /// None are wired.
-    Nothing,
-    /// A row for each gene.
-    ByGene(Tensor),
-    /// A row for each gene in each cell, gene after gene.
-    ByCell {
-        /// The rows.
-        vectors: Tensor,
-        /// The ids of the cells.
-        cells: Vec<String>,
-    },
-}
-
 impl Genes {
-    /// Reads expression and embeddings.
-    pub fn read(joint: &Joint, device: &Device, io: &Io) -> Result<Genes> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        shape(&self.features).0
+    }
+
+    /// Reads expression, to stand beside embeddings.
+    pub fn read(joint: &Joint, device: &Device, embedded: Embedded, io: &Io) -> Result<Genes> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
         let columns =
@@ -69,24 +57,12 @@ impl Genes {
             }
         });
         let features = tensor(device, values, names.len(), width);
-        let embedded = match io.optional_input("embeddings") {
-            Some(folder) => Embedded::read(folder, &names, joint, device, io)?,
-            None => Embedded::Nothing,
-        };
         Ok(Genes { features, embedded })
-    }
-
-    /// The cells over which embeddings are pooled by attention.
-    pub fn cells(&self) -> Option<&[String]> {
-        match &self.embedded {
-            Embedded::ByCell { cells, .. } => Some(cells),
-            Embedded::Nothing | Embedded::ByGene(_) => None,
-        }
     }
 }
 
 /// Some of so many, rising.
-fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
+pub fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..all).collect();
     if all > most {
         Random::new(seed, stream).shuffle(&mut order);
@@ -113,102 +89,6 @@ fn z_scores(row: &mut [f32], column: &Column, cells: usize, chosen: &[usize]) {
             row[place] = ((f64::from(*value) - mean) / deviation) as f32;
         }
     }
-}
-
-impl Embedded {
-    fn read(folder: &Path, names: &[String], joint: &Joint, device: &Device, io: &Io) -> Result<Embedded> {
-        let path = folder.join(embeddings::BY_CELL);
-        if !path.exists() {
-            let path = folder.join(embeddings::FILE);
-            let found = Embeddings::read(&path)?;
-            let places = places(names, &found.names, &path, io)?;
-            let values = take(&found.values, 1, found.names.len(), found.dimensions, &[0], &places);
-            return Ok(Embedded::ByGene(standardised(device, values, names.len(), found.dimensions)));
-        }
-        let found = ByCell::read(&path)?;
-        if found.cells.is_empty() {
-            bail!("{}: has no cells", path.display());
-        }
-        let places = places(names, &found.genes, &path, io)?;
-        let chosen = choose(found.cells.len(), joint.pooling.most_cells, joint.seed, EMBEDDED_CELLS_STREAM);
-        let values =
-            take(&found.values, found.cells.len(), found.genes.len(), found.dimensions, &chosen, &places);
-        let vectors = standardised(device, values, names.len() * chosen.len(), found.dimensions);
-        if joint.pooling.by == PoolBy::Mean {
-            return Ok(Embedded::ByGene(mean(device, &vectors, names.len(), chosen.len())));
-        }
-        let cells = chosen.iter().map(|cell| found.cells[*cell].clone()).collect();
-        Ok(Embedded::ByCell { vectors, cells })
-    }
-}
-
-/// Where each gene is among those that have vectors.
-fn places(names: &[String], found: &[String], path: &Path, io: &Io) -> Result<Vec<Option<usize>>> {
-    let index: HashMap<&str, usize> =
-        found.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
-    let places: Vec<Option<usize>> = names.iter().map(|name| index.get(name.as_str()).copied()).collect();
-    let missing = places.iter().filter(|place| place.is_none()).count();
-    if missing == names.len() {
-        bail!("{}: has no vector for any of the {missing} genes of the data", path.display());
-    }
-    if missing > 0 {
-        io.warn(format!("{missing} of {} genes have no embedding; theirs are zeros", names.len()));
-    }
-    Ok(places)
-}
-
-/// The vectors of each gene in the chosen cells, zeros for a gene without.
-fn take(
-    values: &[f32],
-    cells: usize,
-    genes: usize,
-    width: usize,
-    chosen: &[usize],
-    places: &[Option<usize>],
-) -> Vec<f32> {
-    assert_eq!(values.len(), cells * genes * width, "a vector for each gene in each cell");
-    let mut taken = vec![0.0; places.len() * chosen.len() * width];
-    let rows = taken.chunks_exact_mut(width.max(1));
-    let wanted = places.iter().flat_map(|place| chosen.iter().map(move |cell| (place, cell)));
-    for (row, (place, cell)) in rows.zip(wanted) {
-        if let Some(place) = place {
-            row.copy_from_slice(&values[(cell * genes + place) * width..][..width]);
-        }
-    }
-    taken
-}
-
-/// Each column with mean 0 and deviation 1.
-fn standardised(device: &Device, mut values: Vec<f32>, rows: usize, columns: usize) -> Tensor {
-    let moments: Vec<(f64, f64)> = (0..columns)
-        .into_par_iter()
-        .map(|column| {
-            let of_column = || values.iter().skip(column).step_by(columns).map(|value| f64::from(*value));
-            let mean = of_column().sum::<f64>() / rows as f64;
-            let variance =
-                of_column().map(|value| (value - mean) * (value - mean)).sum::<f64>() / rows as f64;
-            (mean, if variance > 0.0 { 1.0 / variance.sqrt() } else { 0.0 })
-        })
-        .collect();
-    values.par_chunks_mut(columns.max(1)).for_each(|row| {
-        for (value, (mean, scale)) in row.iter_mut().zip(&moments) {
-            *value = ((f64::from(*value) - mean) * scale) as f32;
-        }
-    });
-    tensor(device, values, rows, columns)
-}
-
-/// The mean over the cells of each gene.
-fn mean(device: &Device, vectors: &Tensor, genes: usize, cells: usize) -> Tensor {
-    let columns = shape(vectors).1;
-    let mut means = vec![0.0; genes * columns];
-    let of_genes = values(vectors).par_chunks((cells * columns).max(1));
-    means.par_chunks_mut(columns.max(1)).zip(of_genes).for_each(|(mean, vectors)| {
-        for vector in vectors.chunks_exact(columns) {
-            mean.iter_mut().zip(vector).for_each(|(mean, value)| *mean += value / cells as f32);
-        }
-    });
-    standardised(device, means, genes, columns)
 }
 
 /// Labelled pairs, genes by their index.

@@ -3,13 +3,16 @@
 use super::beside::Beside;
 use super::inputs::{Genes, Labels, Pairs};
 use super::model::Model;
-use super::{Joint, Select};
+use super::{Joint, Loss, Select};
 use crate::kit::metrics::{Ranking, Scored};
 use crate::kit::model::draws::Draws;
 use crate::kit::model::gnn::Messages;
 use crate::kit::model::parameters::Named;
+use crate::kit::tensor::ops::activation::{Activation, activate};
 use crate::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use crate::kit::tensor::{Scalar, Taped, Untaped, tensor};
+use crate::kit::tensor::ops::squared_error::squared_error;
+use crate::kit::tensor::tape::Tape;
+use crate::kit::tensor::{Scalar, Taped, Tensor, Untaped, tensor};
 use crate::kit::training::{Learner, Moment};
 use crate::stage::Io;
 use anyhow::Result;
@@ -62,17 +65,25 @@ impl<'a> Network<'a> {
         &self.messages
     }
 
+    /// The loss of logits.
+    fn of_logits<T: Tape>(&self, logits: Tensor<T>, labels: &[bool]) -> Scalar<T> {
+        match self.joint.loss {
+            Loss::CrossEntropy => binary_cross_entropy(logits, labels, self.positive_weight),
+            Loss::Squared => squared_error(activate(logits, Activation::Relu), labels),
+        }
+    }
+
     /// The model as it is now.
     pub fn into_model(self) -> Model {
         self.model
     }
 }
 
-/// Both ways along each training edge that is kept, given its place among the pairs.
+/// The training edges that are kept, given their places among the pairs.
 fn messages(joint: &Joint, labels: &Labels, keep: impl Fn(usize) -> bool) -> Messages {
     let Pairs { pairs, labels: edge } = &labels.train;
     let kept = (0..pairs.len()).filter(|place| edge[*place] && keep(*place)).map(|place| pairs[place]);
-    joint.gnn.messages(labels.names.len(), kept.flat_map(|(tf, target)| [(tf, target), (target, tf)]))
+    joint.gnn.messages_of_network(labels.names.len(), kept)
 }
 
 impl Learner for Network<'_> {
@@ -98,12 +109,13 @@ impl Learner for Network<'_> {
         } else {
             &self.messages
         };
-        let encoded = self.model.encode(self.genes, messages, &mut draws, Taped::default());
+        let cells = self.model.cells_of(moment.batch);
+        let encoded = self.model.encode(self.genes, cells.as_deref(), messages, &mut draws, Taped::default());
         let sides = self.model.sides(encoded, &mut draws);
         let pairs: Vec<(u32, u32)> = examples.iter().map(|example| train.pairs[*example]).collect();
         let labels: Vec<bool> = examples.iter().map(|example| train.labels[*example]).collect();
         let logits = self.model.logits_in_training(sides, &pairs, self.beside, &mut draws);
-        Ok(binary_cross_entropy(logits, &labels, self.positive_weight))
+        Ok(self.of_logits(logits, &labels))
     }
 
     fn validate(&mut self, _io: &Io) -> Result<Option<f64>> {
@@ -111,13 +123,13 @@ impl Learner for Network<'_> {
         if !self.labels.validation.has_both_classes() {
             return Ok(None);
         }
-        let encoded = self.model.encode(self.genes, &self.messages, &mut Draws::none(), Untaped);
+        let encoded = self.model.encode(self.genes, None, &self.messages, &mut Draws::none(), Untaped);
         let sides = self.model.sides(encoded, &mut self.joint.test_draws());
         let logits = self.model.logits(&sides, pairs, self.beside);
         if self.joint.select == Select::Loss {
             let count = logits.len();
             let logits = tensor(self.genes.features.device(), logits, count, 1);
-            return Ok(Some(f64::from(binary_cross_entropy(logits, labels, self.positive_weight)[[]])));
+            return Ok(Some(f64::from(self.of_logits(logits, labels)[[]])));
         }
         // A logit that is no number would have no place in a ranking; training then goes on to say what diverged.
         let scored = pairs.iter().zip(labels).zip(&logits).map(|(((tf, _), edge), logit)| Scored {

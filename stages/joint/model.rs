@@ -1,8 +1,10 @@
 //! Genes to encodings to logits: pooling, graph network, fusion and scorer.
 
 use super::beside::Beside;
-use super::inputs::{Embedded, Genes, Labels};
-use super::{FusionForm, Joint};
+use super::embedded::Embedded;
+use super::inputs::{Genes, Labels};
+use super::transformer::{Transformer, starts};
+use super::{FusionForm, Joint, PoolBy};
 use crate::kit::model::draws::Draws;
 use crate::kit::model::gnn::{Gnn, Messages};
 use crate::kit::model::layers::{Input, Linear, List};
@@ -13,10 +15,9 @@ use crate::kit::tensor::ops::activation::{Activation, activate};
 use crate::kit::tensor::ops::add::add;
 use crate::kit::tensor::ops::concatenate::concatenate;
 use crate::kit::tensor::ops::gate::gate;
-use crate::kit::tensor::ops::pool::{self, pool};
+use crate::kit::tensor::ops::pool::{self, pool, pool_of_constant};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
-use std::sync::Arc;
 
 /// The stream of the seed that the start is drawn from.
 const START_STREAM: u64 = 1 << 42;
@@ -24,6 +25,8 @@ const LEAKY: Activation = Activation::LeakyRelu(0.01);
 
 /// The model.
 pub struct Model {
+    /// Where its last blocks are trained.
+    transformer: Option<Transformer>,
     gnn: Gnn,
     pooling: Option<Attention>,
     fusion: Option<Fusion>,
@@ -36,8 +39,6 @@ pub struct Model {
 struct Attention {
     hidden: Linear,
     score: Linear,
-    /// Where the cells of each gene begin.
-    starts: Arc<Vec<usize>>,
 }
 
 struct Fusion {
@@ -50,24 +51,27 @@ struct Fusion {
 
 impl Model {
     /// A model that has learned nothing but how common edges are.
-    pub fn new(joint: &Joint, device: &Device, genes: &Genes, labels: &Labels) -> Model {
+    pub fn new(
+        joint: &Joint,
+        device: &Device,
+        genes: &Genes,
+        labels: &Labels,
+        transformer: Option<Transformer>,
+    ) -> Model {
         let mut random = Random::new(joint.seed, START_STREAM);
         let gnn = Gnn::new(device, joint.gnn.clone(), shape(&genes.features).1, &mut random);
         let heard = joint.gnn.outputs();
         let mut layer = |inputs, outputs| Linear::new(device, &mut random, inputs, outputs, true);
-        let (pooling, embedded) = match &genes.embedded {
-            Embedded::Nothing => (None, None),
-            Embedded::ByGene(vectors) => (None, Some(shape(vectors).1)),
-            Embedded::ByCell { vectors, cells } => {
-                let (count, inputs) = (labels.names.len(), shape(vectors).1);
-                let attention = Attention {
-                    hidden: layer(inputs, joint.pooling.width),
-                    score: layer(joint.pooling.width, 1),
-                    starts: Arc::new((0..=count).map(|gene| gene * cells.len()).collect()),
-                };
-                (Some(attention), Some(inputs))
-            }
+        let (attends, embedded) = match (&transformer, &genes.embedded) {
+            (Some(transformer), _) => (joint.pooling.by == PoolBy::Attention, Some(transformer.width())),
+            (None, Embedded::Nothing) => (false, None),
+            (None, Embedded::ByGene(vectors)) => (false, Some(shape(vectors).1)),
+            (None, Embedded::ByCell { vectors, .. }) => (true, Some(shape(vectors).1)),
         };
+        let pooling = embedded.filter(|_| attends).map(|inputs| Attention {
+            hidden: layer(inputs, joint.pooling.width),
+            score: layer(joint.pooling.width, 1),
+        });
         let (width, dropout) = (joint.fusion.width, joint.fusion.dropout as f32);
         let fusion = embedded.map(|embedded| match joint.fusion.form {
             FusionForm::Concatenate => Fusion { gated: None, layer: layer(embedded + heard, width), dropout },
@@ -84,26 +88,27 @@ impl Model {
         let mut layer = |inputs, outputs| Linear::new(device, &mut random, inputs, outputs, true);
         let beside =
             (numbers > 0).then(|| [layer(numbers, joint.beside.width), layer(joint.beside.width, 1)]);
-        Model { gnn, pooling, fusion, scorer, beside }
+        Model { transformer, gnn, pooling, fusion, scorer, beside }
     }
 
-    /// The encoding of each gene.
+    /// The cells that a batch of training looks at, where a transformer is trained.
+    pub fn cells_of(&self, batch: u64) -> Option<Vec<usize>> {
+        self.transformer.as_ref().map(|transformer| transformer.cells_of(batch))
+    }
+
+    /// The encoding of each gene. A transformer that is trained looks at these cells; at all where none are given, and
+    /// then it is on no tape.
     pub fn encode<T: Tape>(
         &self,
         genes: &Genes,
+        cells: Option<&[usize]>,
         messages: &Messages,
         draws: &mut Draws,
         tape: T,
     ) -> Tensor<T> {
         let heard = self.gnn.encode(&genes.features, messages, draws, tape);
         let Some(fusion) = &self.fusion else { return heard };
-        let embedded: Tensor<T> = match (&genes.embedded, &self.pooling) {
-            (Embedded::ByCell { vectors, .. }, Some(attention)) => {
-                pool(attention.scores(vectors, T::default()), vectors, &attention.starts)
-            }
-            (Embedded::ByGene(vectors), _) => vectors.clone().put_tape(T::default()),
-            _ => unreachable!("a fusion is made where there are embeddings"),
-        };
+        let embedded = self.embedded(genes, cells);
         let fused = match &fusion.gated {
             None => fusion.layer.forward(concatenate(embedded, heard)),
             Some([of_embedded, of_heard]) => {
@@ -114,6 +119,29 @@ impl Model {
             }
         };
         draws.drop(activate(fused, LEAKY), fusion.dropout)
+    }
+
+    /// The transformer's vector of each gene.
+    fn embedded<T: Tape>(&self, genes: &Genes, cells: Option<&[usize]>) -> Tensor<T> {
+        match (&self.transformer, &genes.embedded, &self.pooling) {
+            (Some(transformer), _, Some(attention)) => {
+                let (vectors, tape) = transformer.vectors::<T>(cells).split_tape();
+                let scores = attention.scores(Input::Computed(&vectors), tape);
+                let starts = starts(genes.count(), shape(&vectors).0 / genes.count());
+                pool(scores, vectors.retaped(), &starts)
+            }
+            (Some(transformer), _, None) => {
+                let vectors = transformer.vectors(cells);
+                let cells = shape(&vectors).0 / genes.count();
+                transformer.mean(vectors, cells)
+            }
+            (None, Embedded::ByCell { vectors, cells }, Some(attention)) => {
+                let scores = attention.scores(Input::Constant(vectors), T::default());
+                pool_of_constant(scores, vectors, &starts(genes.count(), cells.len()))
+            }
+            (None, Embedded::ByGene(vectors), _) => vectors.clone().put_tape(T::default()),
+            _ => unreachable!("a fusion is made where there are embeddings"),
+        }
     }
 
     /// Each gene in both roles.
@@ -142,21 +170,29 @@ impl Model {
         values(&self.logits_in_training(sides, pairs, told, &mut Draws::none())).to_vec()
     }
 
-    /// The part of each cell in the embedding of each gene, gene after gene.
-    pub fn attention(&self, genes: &Genes) -> Option<Vec<f32>> {
-        let (Some(attention), Embedded::ByCell { vectors, .. }) = (&self.pooling, &genes.embedded) else {
-            return None;
+    /// The cells, and the part of each in the embedding of each gene, gene after gene.
+    pub fn attention<'a>(&'a self, genes: &'a Genes) -> Option<(&'a [String], Vec<f32>)> {
+        let attention = self.pooling.as_ref()?;
+        let (vectors, cells) = match (&self.transformer, &genes.embedded) {
+            (Some(transformer), _) => (transformer.vectors(None), transformer.cells()),
+            (None, Embedded::ByCell { vectors, cells }) => (vectors.clone(), cells.as_slice()),
+            _ => return None,
         };
-        let scores: Tensor = attention.scores(vectors, Untaped);
-        Some(pool::attention(values(&scores), &attention.starts))
+        let scores: Tensor = attention.scores(Input::Constant(&vectors), Untaped);
+        Some((cells, pool::attention(values(&scores), &starts(genes.count(), cells.len()))))
+    }
+
+    /// Hands out the transformer that was trained.
+    pub fn take_transformer(&mut self) -> Option<Transformer> {
+        self.transformer.take()
     }
 
     /// Every tensor by name.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
-        let Model { gnn, pooling, fusion, scorer, beside } = self;
+        let Model { transformer, gnn, pooling, fusion, scorer, beside } = self;
         let mut list = List::new(Role::Trained);
         gnn.list("gnn", &mut list);
-        if let Some(Attention { hidden, score, starts: _ }) = pooling {
+        if let Some(Attention { hidden, score }) = pooling {
             list.linear("pooling.hidden", hidden);
             list.linear("pooling.score", score);
         }
@@ -172,13 +208,15 @@ impl Model {
             list.linear("beside.0", hidden);
             list.linear("beside.1", last);
         }
-        list.named()
+        let mut tensors = list.named();
+        tensors.extend(transformer.iter_mut().flat_map(Transformer::trained));
+        tensors
     }
 }
 
 impl Attention {
-    fn scores<T: Tape>(&self, vectors: &Tensor, tape: T) -> Tensor<T> {
-        let hidden = activate(self.hidden.apply(Input::Constant(vectors), tape), Activation::Tanh);
+    fn scores<T: Tape>(&self, vectors: Input, tape: T) -> Tensor<T> {
+        let hidden = activate(self.hidden.apply(vectors, tape), Activation::Tanh);
         self.score.forward(hidden)
     }
 }

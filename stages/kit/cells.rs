@@ -3,7 +3,9 @@
 //! Columns: `cell` (text, unique), `genes` (list of u32, rising), `values` (list of f32, as long as
 //! `genes`). A gene that is not listed has the value zero.
 
-use super::table::{Batches, Groups, Writer, column_as};
+pub mod passes;
+
+use super::table::{Batches, Writer, column_as};
 use anyhow::{Context, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array,
@@ -11,8 +13,8 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
@@ -20,13 +22,10 @@ pub const FILE: &str = "cells.parquet";
 
 /// Batches that may wait to be used.
 const BATCHES_AHEAD: usize = 2;
-const VALUES_PER_BATCH: usize = 1 << 16;
+/// As in `table.rs`: what is read and written at once stays in the cache of a core and in the allocator's hands.
+const VALUES_PER_BATCH: usize = 3 << 13;
 /// About 8 MB in memory: what a reader or a writer holds at least.
 const VALUES_PER_GROUP: usize = 1 << 20;
-/// Batches that may wait while another thread's row group is used: those of a row group of ours.
-const BATCHES_OF_GROUP: usize = VALUES_PER_GROUP / VALUES_PER_BATCH;
-/// Each thread may hold the batches of a row group.
-const MOST_THREADS: usize = 8;
 
 /// Writes cells one by one.
 pub struct CellWriter {
@@ -54,7 +53,7 @@ impl CellWriter {
 
     /// Appends a cell. Prereq: `genes` rise, and are as many as `values`. Zeros are left out.
     pub fn push(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
-        if values.contains(&0.0) {
+        if values.iter().fold(false, |zeros, value| zeros | (*value == 0.0)) {
             let pairs = genes.iter().zip(values).filter(|(_, value)| **value != 0.0);
             self.genes.extend(pairs.clone().map(|(gene, _)| gene));
             self.values.extend(pairs.map(|(_, value)| value));
@@ -105,12 +104,22 @@ fn list_of(item_type: DataType) -> DataType {
     DataType::List(item(item_type))
 }
 
-/// Some cells, in the file's order. A clone shares them.
-#[derive(Clone)]
+/// Some cells, in the file's order.
 pub struct CellBatch {
     ids: StringArray,
     genes: ListArray,
     values: ListArray,
+}
+
+/// Some cells, wherever they are kept.
+#[derive(Clone, Copy)]
+pub struct Cells<'a> {
+    ids: &'a StringArray,
+    /// Where each cell begins and ends among the genes, and among the values.
+    gene_ends: &'a [i32],
+    value_ends: &'a [i32],
+    genes: &'a [u32],
+    values: &'a [f32],
 }
 
 /// One cell: its id, the genes that are not zero and their values.
@@ -119,14 +128,32 @@ pub type Cell<'a> = (&'a str, &'a [u32], &'a [f32]);
 impl CellBatch {
     /// The cells of the batch.
     pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        let genes: &[u32] = self.genes.values().as_primitive::<UInt32Type>().values();
-        let values: &[f32] = self.values.values().as_primitive::<Float32Type>().values();
-        (0..self.ids.len()).map(move |row| {
-            let range = |list: &ListArray| {
-                let ends = list.value_offsets();
-                ends[row] as usize..ends[row + 1] as usize
-            };
-            (self.ids.value(row), &genes[range(&self.genes)], &values[range(&self.values)])
+        self.all().each()
+    }
+
+    /// All of them at once.
+    fn all(&self) -> Cells<'_> {
+        Cells {
+            ids: &self.ids,
+            gene_ends: self.genes.value_offsets(),
+            value_ends: self.values.value_offsets(),
+            genes: self.genes.values().as_primitive::<UInt32Type>().values(),
+            values: self.values.values().as_primitive::<Float32Type>().values(),
+        }
+    }
+}
+
+impl<'a> Cells<'a> {
+    /// How many there are.
+    pub fn count(self) -> usize {
+        self.ids.len()
+    }
+
+    /// One after the other.
+    pub fn each(self) -> impl Iterator<Item = Cell<'a>> {
+        (0..self.count()).map(move |row| {
+            let range = |ends: &[i32]| ends[row] as usize..ends[row + 1] as usize;
+            (self.ids.value(row), &self.genes[range(self.gene_ends)], &self.values[range(self.value_ends)])
         })
     }
 }
@@ -171,102 +198,6 @@ impl Iterator for CellReader {
     }
 }
 
-/// A file of cells that several threads read, each other row groups.
-pub struct CellFile {
-    groups: Groups,
-    checked: Checked,
-    /// How many cells come before each row group.
-    starts: Vec<usize>,
-    /// The first row groups, which stay in memory once they are unpacked.
-    held: Vec<OnceLock<Vec<CellBatch>>>,
-}
-
-impl CellFile {
-    /// Prereq: as for [`CellReader::open`]. Most of a pass is unpacking, so that `held_values` of the cells stay for
-    /// the next one.
-    pub fn open(path: &Path, genes: usize, held_values: usize) -> Result<CellFile> {
-        let groups = Groups::open(path)?;
-        let mut starts = Vec::with_capacity(groups.count());
-        let mut held = Vec::new();
-        let (mut cells, mut values) = (0_usize, 0_usize);
-        for group in 0..groups.count() {
-            starts.push(cells);
-            cells = cells.saturating_add(groups.rows(group));
-            values = values.saturating_add(groups.values(group));
-            if values <= held_values {
-                held.push(OnceLock::new());
-            }
-        }
-        Ok(CellFile { groups, checked: Checked { path: path.to_owned(), genes }, starts, held })
-    }
-
-    /// Gives what `make` makes of each batch, in the file's order, to `take`.
-    ///
-    /// `make` runs on several threads and is told how many cells come before the batch. What it makes, it makes of
-    /// something used, for fresh memory costs as much as what is done with it.
-    pub fn each_batch<T: Default + Send>(
-        &self,
-        make: impl Fn(usize, &CellBatch, &mut T) -> Result<()> + Sync,
-        mut take: impl FnMut(&T) -> Result<()>,
-    ) -> Result<()> {
-        let threads = rayon::current_num_threads().min(self.groups.count()).clamp(1, MOST_THREADS);
-        // Nothing follows the batches of each row group; false once nobody listens.
-        let send_group = |group: usize, sender: &SyncSender<Option<Result<T>>>, used: &Receiver<T>| {
-            let mut cells = self.starts[group];
-            let mut make_next = |batch: CellBatch| {
-                let mut made = used.try_recv().unwrap_or_default();
-                make(cells, &batch, &mut made)?;
-                cells += batch.ids.len();
-                Ok(made)
-            };
-            let sent = match self.batches(group) {
-                Ok(mut batches) => {
-                    batches.all(|batch| sender.send(Some(batch.and_then(&mut make_next))).is_ok())
-                }
-                Err(error) => sender.send(Some(Err(error))).is_ok(),
-            };
-            sent && sender.send(None).is_ok()
-        };
-        std::thread::scope(|scope| {
-            let start_thread = |thread: usize| {
-                let (sender, receiver) = mpsc::sync_channel(BATCHES_OF_GROUP);
-                let (give_back, used) = mpsc::channel();
-                let (send_group, mut own_groups) =
-                    (&send_group, (thread..self.groups.count()).step_by(threads));
-                scope.spawn(move || own_groups.all(|group| send_group(group, &sender, &used)));
-                (receiver, give_back)
-            };
-            let ends: Vec<_> = (0..threads).map(start_thread).collect();
-            for group in 0..self.groups.count() {
-                let (receiver, give_back) = &ends[group % threads];
-                // A thread that panicked sends no more, and the scope panics in its turn.
-                while let Ok(Some(made)) = receiver.recv() {
-                    let made = made?;
-                    take(&made)?;
-                    // Nobody takes it back after the last row group.
-                    let _ = give_back.send(made);
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn batches(&self, group: usize) -> Result<Box<dyn Iterator<Item = Result<CellBatch>> + '_>> {
-        let read = || -> Result<_> {
-            Ok(self.groups.read(group)?.map(|batch| batch.and_then(|batch| self.checked.check(&batch))))
-        };
-        let Some(held) = self.held.get(group) else { return Ok(Box::new(read()?)) };
-        let batches = match held.get() {
-            Some(batches) => batches,
-            None => {
-                let batches = read()?.collect::<Result<Vec<_>>>()?;
-                held.get_or_init(|| batches)
-            }
-        };
-        Ok(Box::new(batches.iter().cloned().map(Ok)))
-    }
-}
-
 /// What a batch is held against.
 struct Checked {
     path: PathBuf,
@@ -288,7 +219,7 @@ impl Checked {
                 let (genes, values) = (genes.len(), values.len());
                 bail!("{}: cell `{id}` has {genes} genes and {values} values", self.path.display());
             }
-            if !genes.is_sorted_by(|a, b| a < b) {
+            if !rise(genes) {
                 bail!("{}: the gene indices of cell `{id}` do not rise", self.path.display());
             }
             if let Some(last) = genes.last().filter(|last| **last as usize >= self.genes) {
@@ -301,6 +232,11 @@ impl Checked {
         }
         Ok(batch)
     }
+}
+
+/// Whether each index is above the one before; without branches, for it is asked of every value.
+pub fn rise(indices: &[u32]) -> bool {
+    indices.windows(2).fold(true, |rise, pair| rise & (pair[0] < pair[1]))
 }
 
 #[cfg(test)]

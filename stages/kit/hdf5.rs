@@ -1,7 +1,11 @@
 //! HDF5 files; the only place that knows which library reads them.
 
+mod packed;
+
 use anyhow::{Context, Result, anyhow, bail};
-use hdf5_pure::{AttrValue, DType, Datatype, Error, VlenStringReadOptions};
+use hdf5_pure::{AttrValue, DType, Datatype, DatatypeByteOrder, Error, VlenStringReadOptions};
+use packed::{Chunk, Number, Packed};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// More text than any table of names holds; a damaged length must not fill the memory.
@@ -54,7 +58,7 @@ impl Hdf5 {
         let shape = dataset.shape().map_err(|error| damaged(&place, &error))?;
         check_filters(&dataset.filters(), &self.path)?;
         let most_bytes = self.file.file_size().saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED);
-        let array = Array { dataset, shape, place, most_bytes };
+        let mut array = Array { dataset, shape, place, most_bytes, packed: None };
         // One chunk is unpacked whole, whatever part of it is wanted.
         let chunk = array.dataset.chunk_shape().map_err(|error| damaged(&array.place, &error))?;
         array.check_bytes(chunk.as_deref().unwrap_or(&[]))?;
@@ -64,6 +68,8 @@ impl Hdf5 {
             if chunks.iter().any(|chunk| chunk.storage_size > bytes) {
                 bail!("{} has a chunk larger than the file, which may be damaged or cut off", array.place);
             }
+            array.packed =
+                array.number().and_then(|number| packed_by_deflate(&self.path, chunks, chunk?, number));
         }
         Ok(array)
     }
@@ -114,6 +120,27 @@ fn damaged(place: &str, error: &Error) -> anyhow::Error {
     anyhow!("{place} cannot be read, the file may be damaged or cut off: {error}")
 }
 
+/// The array, if it has one dimension and its chunks follow each other without gaps.
+fn packed_by_deflate(
+    path: &Path,
+    mut chunks: Vec<hdf5_pure::Chunk>,
+    shape: Vec<u64>,
+    number: Number,
+) -> Option<Packed> {
+    let [rows_per_chunk] = shape[..] else { return None };
+    chunks.sort_by(|a, b| a.offset.cmp(&b.offset));
+    let mut starts = (0..).map(|index: u64| index.checked_mul(rows_per_chunk));
+    let usual = |chunk: &hdf5_pure::Chunk| {
+        let start = starts.next().flatten();
+        chunk.filter_mask == 0 && matches!(chunk.offset[..], [offset] if Some(offset) == start)
+    };
+    if rows_per_chunk == 0 || !chunks.iter().all(usual) {
+        return None;
+    }
+    let chunks = chunks.iter().map(|chunk| Chunk { address: chunk.address, bytes: chunk.storage_size });
+    Some(Packed::new(File::open(path).ok()?, chunks.collect(), rows_per_chunk, number))
+}
+
 /// Filters by their registered numbers: those that can be undone here, and a hint for those that cannot.
 fn check_filters(filters: &[u16], path: &Path) -> Result<()> {
     const READABLE: [u16; 6] = [1, 2, 3, 5, 6, 32000];
@@ -138,6 +165,7 @@ pub struct Array {
     shape: Vec<u64>,
     place: String,
     most_bytes: u64,
+    packed: Option<Packed>,
 }
 
 impl Array {
@@ -164,6 +192,9 @@ impl Array {
     /// Rows as numbers, one row after the other.
     pub fn floats(&self, start: u64, count: u64) -> Result<Vec<f32>> {
         self.check_numbers(count)?;
+        if let Some(floats) = self.packed.as_ref().and_then(|packed| packed.floats(start, count)) {
+            return Ok(floats);
+        }
         self.dataset.read_f32_rows(start, count).map_err(|error| damaged(&self.place, &error))
     }
 
@@ -175,9 +206,12 @@ impl Array {
 
     /// Rows as indices below 2^32; a negative one comes out larger than any count of genes.
     pub fn indices(&self, start: u64, count: u64) -> Result<Vec<u32>> {
+        self.check_numbers(count)?;
+        if let Some(indices) = self.packed.as_ref().and_then(|packed| packed.indices(start, count)) {
+            return Ok(indices);
+        }
         let narrow = matches!(self.dataset.dtype(), Ok(DType::I32 | DType::U32));
         if narrow {
-            self.check_size(count)?;
             return self.dataset.read_u32_rows(start, count).map_err(|error| damaged(&self.place, &error));
         }
         let wide = self.integers(start, count)?;
@@ -217,6 +251,25 @@ impl Array {
         };
         let texts: Option<Vec<String>> = raw.chunks_exact((size as usize).max(1)).map(text).collect();
         texts.with_context(|| format!("{}: the member `{member}` is not UTF-8 text", self.place))
+    }
+
+    /// What its numbers are, if they are packed by deflate and nothing else.
+    fn number(&self) -> Option<Number> {
+        const DEFLATE: u16 = 1;
+        use DatatypeByteOrder::LittleEndian;
+        let (Datatype::FixedPoint { byte_order: LittleEndian, .. }
+        | Datatype::FloatingPoint { byte_order: LittleEndian, .. }) = self.dataset.datatype().ok()?
+        else {
+            return None;
+        };
+        match self.dataset.dtype().ok()? {
+            _ if self.dataset.filters() != [DEFLATE] => None,
+            DType::F32 => Some(Number::F32),
+            DType::F64 => Some(Number::F64),
+            DType::I32 | DType::U32 => Some(Number::I32),
+            DType::I64 | DType::U64 => Some(Number::I64),
+            _ => None,
+        }
     }
 
     fn rows(&self) -> u64 {

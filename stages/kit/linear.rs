@@ -24,8 +24,8 @@ pub fn inverse(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
     Some(inverse)
 }
 
-/// A = L Lᵀ; L takes the lower half of A.
-fn factor(matrix: &mut [f64], size: usize) -> Option<()> {
+/// A = L Lᵀ, for a symmetric positive definite A; L takes its lower half. Nothing where A is not positive definite.
+pub fn factor(matrix: &mut [f64], size: usize) -> Option<()> {
     for row in 0..size {
         let (above, this) = matrix.split_at_mut(row * size);
         for column in 0..=row {
@@ -45,20 +45,27 @@ fn factor(matrix: &mut [f64], size: usize) -> Option<()> {
     Some(())
 }
 
-/// Solves L Lᵀ x = b in place.
-fn substitute(factor: &[f64], values: &mut [f64]) {
+/// Solves L x = b in place.
+pub fn substitute_forward(factor: &[f64], values: &mut [f64]) {
     let size = values.len();
     for row in 0..size {
         let known = dot(&factor[row * size..][..row], &values[..row]);
         values[row] = (values[row] - known) / factor[row * size + row];
     }
+}
+
+/// Solves L Lᵀ x = b in place.
+fn substitute(factor: &[f64], values: &mut [f64]) {
+    let size = values.len();
+    substitute_forward(factor, values);
     for row in (0..size).rev() {
         let known: f64 = (row + 1..size).map(|below| factor[below * size + row] * values[below]).sum();
         values[row] = (values[row] - known) / factor[row * size + row];
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// a · b.
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

@@ -14,6 +14,12 @@ impl Moments {
         self.squares += value * value;
     }
 
+    /// Adds what others have seen.
+    pub fn join(&mut self, others: &Moments) {
+        self.sum += others.sum;
+        self.squares += others.squares;
+    }
+
     /// The mean of `count` values.
     pub fn mean(&self, count: usize) -> f64 {
         self.sum / count as f64

@@ -3,16 +3,17 @@
 //! A consumer's key holds the digest of these bytes, so a step that runs again must write the same
 //! ones: one writer, fixed properties, no time, no version of a library, rows in the caller's order.
 
+mod packer;
+
 use crate::disk;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema};
-use parquet::arrow::ArrowWriter;
+use packer::Packer;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -22,104 +23,78 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, SyncSender};
-use std::thread::JoinHandle;
 
 /// Bounds what a reader holds of a table with long lists, and keeps it in the cache of a core.
-const VALUES_PER_BATCH: i64 = 1 << 16;
+const VALUES_PER_BATCH: i64 = 3 << 13;
 /// Short rows, where each batch would cost more than its rows.
 const MOST_ROWS_PER_BATCH: i64 = 1 << 12;
 /// Tables that fit in memory are read in large pieces.
 const ROWS_OF_SMALL_TABLES: usize = 1 << 16;
 
-/// Batches that may wait to be packed.
-const BATCHES_AHEAD: usize = 2;
+/// Small enough that what a page is packed in is used again by the allocator and not taken fresh from the system, where
+/// each byte costs more than packing it.
+const BYTES_PER_PAGE: usize = 1 << 16;
+/// Rows of a row group at most.
+const ROWS_PER_GROUP: usize = 1 << 20;
 
 /// Writes one Parquet file, batch by batch.
-///
-/// A thread of its own packs them, since that takes about as long as it takes to make them. It changes
-/// no byte: the batches arrive in their order.
 pub struct Writer {
-    /// Nothing once the thread has ended.
-    running: Option<(SyncSender<Step>, JoinHandle<Result<()>>)>,
-}
-
-/// What the thread is told.
-enum Step {
-    Rows(RecordBatch),
-    EndOfGroup,
+    /// Nothing once there are rows.
+    file: Option<File>,
+    /// Nothing before the first rows, which choose some of the settings.
+    packer: Option<Packer>,
+    schema: Arc<Schema>,
+    path: PathBuf,
+    rows_in_group: usize,
 }
 
 impl Writer {
     /// Prereq: nothing is at `path`.
     pub fn create(path: &Path, schema: Arc<Schema>) -> Result<Writer> {
         let file = File::create_new(path).map_err(|error| disk::fault("creating", path, error))?;
-        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
-        let path = path.to_owned();
-        let thread = std::thread::spawn(move || {
-            let first = receiver.recv().ok();
-            let rows = match &first {
-                Some(Step::Rows(batch)) => Some(batch),
-                _ => None,
-            };
-            let options = ArrowWriterOptions::new()
-                .with_properties(properties(&schema, rows))
-                .with_skip_arrow_metadata(true);
-            let mut inner =
-                ArrowWriter::try_new_with_options(file, schema, options).with_context(|| writing(&path))?;
-            for step in first.into_iter().chain(receiver) {
-                match step {
-                    Step::Rows(batch) => inner.write(&batch),
-                    Step::EndOfGroup => inner.flush(),
-                }
-                .with_context(|| writing(&path))?;
-            }
-            let file = inner.into_inner().with_context(|| writing(&path))?;
-            Ok(disk::close(file, &path)?)
-        });
-        Ok(Writer { running: Some((sender, thread)) })
+        Ok(Writer { file: Some(file), packer: None, schema, path: path.to_owned(), rows_in_group: 0 })
     }
 
-    /// Appends rows. An error of the disk may be told by a later call.
+    /// Appends rows.
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        self.tell(Step::Rows(batch))
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = (batch.num_rows() - start).min(ROWS_PER_GROUP - self.rows_in_group);
+            let part = batch.slice(start, rows);
+            self.begin(Some(&part))?;
+            self.packed(|packer| packer.write(&part))?;
+            self.rows_in_group += rows;
+            start += rows;
+            if self.rows_in_group == ROWS_PER_GROUP {
+                self.end_group()?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends a row group, which bounds what the writer holds.
     pub fn end_group(&mut self) -> Result<()> {
-        self.tell(Step::EndOfGroup)
+        self.rows_in_group = 0;
+        self.packed(Packer::end_group)
+    }
+
+    fn packed(&mut self, pack: impl FnOnce(&mut Packer) -> Result<()>) -> Result<()> {
+        self.packer.as_mut().map_or(Ok(()), pack).with_context(|| writing(&self.path))
     }
 
     /// Writes the footer and closes the file.
     pub fn finish(mut self) -> Result<()> {
-        self.join()
+        self.begin(None)?;
+        let Some(packer) = self.packer else { return Ok(()) };
+        let file = packer.finish().with_context(|| writing(&self.path))?;
+        Ok(disk::close(file, &self.path)?)
     }
 
-    fn tell(&mut self, step: Step) -> Result<()> {
-        match &self.running {
-            Some((sender, _)) if sender.send(step).is_ok() => Ok(()),
-            // The thread listens until it fails.
-            _ => self.join(),
-        }
-    }
-
-    fn join(&mut self) -> Result<()> {
-        let Some((sender, thread)) = self.running.take() else { return Ok(()) };
-        drop(sender);
-        match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-}
-
-impl Drop for Writer {
-    /// A step that failed must not leave a thread that writes into its folder.
-    fn drop(&mut self) {
-        if let Some((sender, thread)) = self.running.take() {
-            drop(sender);
-            drop(thread.join());
-        }
+    fn begin(&mut self, rows: Option<&RecordBatch>) -> Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let packer = Packer::new(file, &self.schema, properties(&self.schema, rows));
+        self.packer = Some(packer.with_context(|| writing(&self.path))?);
+        Ok(())
     }
 }
 
@@ -134,7 +109,7 @@ fn properties(schema: &Schema, rows: Option<&RecordBatch>) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
-        .set_max_row_group_row_count(Some(1 << 20))
+        .set_data_page_size_limit(BYTES_PER_PAGE)
         .set_dictionary_enabled(true);
     for field in schema.fields() {
         let DataType::List(item) = field.data_type() else { continue };

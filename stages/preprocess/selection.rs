@@ -3,11 +3,12 @@
 //! BEELINE takes the p-value of a generalised additive model (the R package VGAM) along each lineage.
 //! We test a cubic curve instead, with the same correction (Bonferroni) and the same limit.
 
-use super::{Normalised, count};
+use super::count;
+use super::normalised::{Normalised, Summary};
 use crate::kit::formats;
 use crate::kit::network::{self, Network};
 use crate::kit::pseudotime;
-use crate::kit::statistics::{Moments, curve_p_value};
+use crate::kit::statistics::curve_p_value;
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,22 +47,7 @@ impl Selection {
     pub fn select(&self, normalised: &Normalised, names: &[String]) -> Result<Vec<bool>> {
         let tfs = tfs(normalised, names)?;
         let tested = if self.tfs == Tfs::Significant { tfs.clone() } else { Vec::new() };
-        let columns: HashMap<usize, usize> =
-            tested.iter().enumerate().map(|(column, gene)| (*gene, column)).collect();
-        let mut profiles: Vec<Vec<f64>> = vec![Vec::new(); tested.len()];
-        let mut moments = vec![Moments::default(); names.len()];
-        let mut ids = Vec::new();
-        normalised.each_cell(&normalised.kept.genes, |id, genes, values| {
-            profiles.iter_mut().for_each(|profile| profile.push(0.0));
-            for (gene, value) in genes.iter().zip(values) {
-                moments[*gene as usize].add(*value);
-                if let Some(column) = columns.get(&(*gene as usize)) {
-                    profiles[*column][ids.len()] = *value;
-                }
-            }
-            ids.push(id.to_owned());
-            Ok(())
-        })?;
+        let Summary { ids, moments, profiles } = normalised.summary(&tested)?;
         let mut selected = vec![false; names.len()];
         match self.tfs {
             Tfs::All => tfs.iter().for_each(|gene| selected[*gene] = true),
@@ -86,7 +72,7 @@ impl Selection {
 
 /// The TFs among the genes that passed the filters, by their index.
 fn tfs(normalised: &Normalised, names: &[String]) -> Result<Vec<usize>> {
-    let io = normalised.source.io;
+    let io = normalised.io;
     let network = io.input("data")?.join(network::FILE);
     let known: BTreeSet<String> = match io.optional_input("tfs") {
         Some(path) => formats::read_list(path)?.into_iter().collect(),
@@ -117,7 +103,7 @@ impl Lineage {
 }
 
 fn lineages(normalised: &Normalised, ids: &[String]) -> Result<Vec<Lineage>> {
-    let path = normalised.source.io.input("data")?.join(pseudotime::FILE);
+    let path = normalised.io.input("data")?.join(pseudotime::FILE);
     if !path.exists() {
         bail!("the data has no pseudotime, along which TFs could vary; give `select: {{tfs: all}}`");
     }

@@ -4,6 +4,7 @@ use super::groups::Groups;
 use crate::kit::columns::Columns;
 use crate::kit::embeddings::Embeddings;
 use crate::kit::linear::principal_components;
+use crate::kit::tensor::simd::dot;
 use crate::kit::trees::Features;
 use rayon::prelude::*;
 
@@ -11,10 +12,16 @@ use rayon::prelude::*;
 const OF_PROFILES: usize = 10;
 const WITHIN_GROUPS: usize = 20;
 const OF_VECTORS: usize = 20;
+/// Genes whose places among the components are averaged.
+const NEAREST: usize = 10;
+/// Numbers of a gene in a group of cells.
+const NUMBERS: usize = 5;
 
-/// For each gene its mean, its share of cells above zero and its standard deviation, over all cells and in each group;
-/// principal components of its profile, of what is left of it without the means of groups and of cells, and of its
-/// vector.
+/// For each gene, over all cells and in each group: its mean and standard deviation, its share of cells above zero, and
+/// mean and standard deviation in those. Principal components of its profile, and of what is left of it without the means
+/// of groups and of cells; of the latter also the mean over the genes that go most with it. Components of its vector.
+///
+/// Which of these are told was chosen on the pairs for validation of a network whose genes were held out.
 pub fn describe(columns: &Columns, groups: &Groups, vectors: Option<Embeddings>) -> Features {
     let (genes, cells) = (columns.genes.len(), columns.ids.len());
     let mut values = vec![0.0f32; genes * cells];
@@ -29,7 +36,9 @@ pub fn describe(columns: &Columns, groups: &Groups, vectors: Option<Embeddings>)
     drop(profiles);
     let mut within = values;
     leave_what_is_within(&mut within, cells, groups);
-    features.extend(components(&within, cells, WITHIN_GROUPS));
+    let places = components(&within, cells, WITHIN_GROUPS);
+    features.extend(of_nearest(&within, cells, &places));
+    features.extend(places);
     if let Some(mut vectors) = vectors {
         take_column_means(&mut vectors.values, vectors.dimensions);
         features.extend(components(&vectors.values, vectors.dimensions, OF_VECTORS));
@@ -44,7 +53,7 @@ fn leave_what_is_within(values: &mut [f32], cells: usize, groups: &Groups) {
     values.par_chunks_mut(cells).for_each(standardise);
 }
 
-/// Columns of three numbers for each group of cells.
+/// Columns of numbers for all cells and for each group.
 fn statistics(values: &[f32], cells: usize, groups: &Groups) -> Vec<Vec<f32>> {
     let all = vec![0; cells];
     let mut sets: Vec<(&[usize], usize)> = vec![(&all, 0)];
@@ -52,22 +61,54 @@ fn statistics(values: &[f32], cells: usize, groups: &Groups) -> Vec<Vec<f32>> {
         sets.extend((0..groups.count).map(|group| (groups.of_cells.as_slice(), group)));
     }
     let of_set = |(of_cells, group): (&[usize], usize)| {
-        let rows: Vec<[f64; 3]> = values
-            .par_chunks(cells)
-            .map(|row| {
-                let inside =
-                    || row.iter().zip(of_cells).filter(|(_, of)| **of == group).map(|(value, _)| *value);
-                let count = inside().count().max(1) as f64;
-                let mean = inside().map(f64::from).sum::<f64>() / count;
-                let squares: f64 =
-                    inside().map(|value| (f64::from(value) - mean) * (f64::from(value) - mean)).sum();
-                let found = inside().filter(|value| *value > 0.0).count() as f64;
-                [mean, found / count, libm::sqrt(squares / count)]
-            })
-            .collect();
-        (0..3).map(|place| rows.iter().map(|row| row[place] as f32).collect::<Vec<_>>()).collect::<Vec<_>>()
+        let of_gene = |row: &[f32]| -> [f64; NUMBERS] {
+            let inside = row.iter().zip(of_cells).filter(|(_, of)| **of == group);
+            let inside: Vec<f64> = inside.map(|(value, _)| f64::from(*value)).collect();
+            let found: Vec<f64> = inside.iter().copied().filter(|value| *value > 0.0).collect();
+            let (mean, deviation) = moments(&inside);
+            let (mean_of_found, deviation_of_found) = moments(&found);
+            let share = found.len() as f64 / inside.len().max(1) as f64;
+            [mean, deviation, share, mean_of_found, deviation_of_found]
+        };
+        let rows: Vec<[f64; NUMBERS]> = values.par_chunks(cells).map(of_gene).collect();
+        (0..NUMBERS).map(|place| rows.iter().map(|row| row[place] as f32).collect()).collect::<Vec<_>>()
     };
     sets.into_iter().flat_map(of_set).collect()
+}
+
+/// Mean and standard deviation; 0 of no values.
+fn moments(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+    (mean, libm::sqrt(squares / count))
+}
+
+/// Each column averaged over the other genes whose rows go most with a gene's. Prereq: rows are of length 1.
+fn of_nearest(rows: &[f32], cells: usize, columns: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let genes = rows.len() / cells;
+    let nearest: Vec<Vec<usize>> = (0..genes)
+        .into_par_iter()
+        .map(|gene| {
+            let row = |gene: usize| &rows[gene * cells..][..cells];
+            let mut others: Vec<(f32, usize)> = (0..genes)
+                .filter(|other| *other != gene)
+                .map(|other| (dot(row(gene), row(other)), other))
+                .collect();
+            let near = |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+            if others.len() > NEAREST {
+                others.select_nth_unstable_by(NEAREST, near);
+                others.truncate(NEAREST);
+            }
+            // In one order, so that the sums do not depend on how they were found.
+            others.sort_unstable_by(near);
+            others.into_iter().map(|(_, other)| other).collect()
+        })
+        .collect();
+    let mean = |column: &Vec<f32>, of: &Vec<usize>| {
+        of.iter().map(|other| column[*other]).sum::<f32>() / of.len().max(1) as f32
+    };
+    columns.iter().map(|column| nearest.iter().map(|of| mean(column, of)).collect()).collect()
 }
 
 /// The principal components as columns.
@@ -136,7 +177,10 @@ mod tests {
         let mut within: Vec<f32> = genes.iter().flat_map(|column| column.values.clone()).collect();
         let features =
             describe(&Columns { ids: (0..200).map(|cell| cell.to_string()).collect(), genes }, &groups, None);
-        assert_eq!((features.count(), features.samples()), (9 + OF_PROFILES + WITHIN_GROUPS, 40));
+        assert_eq!(
+            (features.count(), features.samples()),
+            (3 * NUMBERS + OF_PROFILES + 2 * WITHIN_GROUPS, 40)
+        );
         leave_what_is_within(&mut within, 200, &groups);
         let together = |a: usize, b: usize| -> f32 {
             within[a * 200..][..200].iter().zip(&within[b * 200..][..200]).map(|(a, b)| a * b).sum()

@@ -2,6 +2,7 @@
 
 use super::Sink;
 use super::transpose::Transposer;
+use crate::kit::cells::rise;
 use crate::kit::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use std::ops::Range;
 use std::sync::mpsc;
 
 /// What is read at once, 8 bytes each: enough to keep the cores busy, little beside the rest.
-const VALUES_PER_WINDOW: u64 = 1 << 18;
+const VALUES_PER_BLOCK: u64 = 1 << 17;
 /// What one core reads at once, at least: small enough that its memory is used again and again.
 const VALUES_PER_PART: u64 = 1 << 14;
 
@@ -50,14 +51,14 @@ impl Sparse {
     pub fn cells(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
         self.each_line(|major, genes, values| {
             let id = &ids[major];
-            if genes.is_sorted_by(|a, b| a < b) {
+            if rise(genes) {
                 self.check(genes, id)?;
                 return sink.cell(id, genes, values);
             }
             let mut sorted: Vec<(u32, f32)> = genes.iter().copied().zip(values.iter().copied()).collect();
             sorted.sort_by_key(|(gene, _)| *gene);
             let (genes, values): (Vec<u32>, Vec<f32>) = sorted.into_iter().unzip();
-            if !genes.is_sorted_by(|a, b| a < b) {
+            if !rise(&genes) {
                 bail!("{} has two values for the same gene in cell `{id}`", self.indices.place());
             }
             self.check(&genes, id)?;
@@ -85,29 +86,41 @@ impl Sparse {
         transposer.emit(ids, self.indices.place(), sink)
     }
 
-    /// Gives each major line with its indices and values; the next window is read meanwhile.
+    /// Gives each major line with its indices and values; the next block is read meanwhile.
     fn each_line(&self, mut line_is: impl FnMut(usize, &[u32], &[f32]) -> Result<()>) -> Result<()> {
+        let lines = self.indptr.len() - 1;
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(1);
             scope.spawn(move || {
-                for window in self.windows() {
-                    let read = self.read(self.indptr[window.start]..self.indptr[window.end]);
+                for block in self.blocks() {
+                    let read = self.read(block);
                     let failed = read.is_err();
-                    if sender.send(read.map(|read| (window, read))).is_err() || failed {
+                    if sender.send(read).is_err() || failed {
                         break;
                     }
                 }
             });
+            // Of the lines that are not whole yet, and where in the file they begin.
+            let (mut indices, mut data): (Vec<u32>, Vec<f32>) = (Vec::new(), Vec::new());
+            let mut first = 0;
+            let mut major = 0;
             for read in receiver {
-                let (window, (indices, data)) = read?;
-                let first = self.indptr[window.start];
-                for major in window {
-                    let range =
-                        (self.indptr[major] - first) as usize..(self.indptr[major + 1] - first) as usize;
+                let (more_indices, more_data) = read?;
+                more_indices.iter().for_each(|part| indices.extend_from_slice(part));
+                more_data.iter().for_each(|part| data.extend_from_slice(part));
+                let place = |pointer: u64| (pointer - first) as usize;
+                while major < lines && place(self.indptr[major + 1]) <= indices.len() {
+                    let range = place(self.indptr[major])..place(self.indptr[major + 1]);
                     line_is(major, &indices[range.clone()], &data[range])?;
+                    major += 1;
                 }
+                let given = place(self.indptr[major]);
+                indices.drain(..given);
+                data.drain(..given);
+                first += given as u64;
             }
-            Ok(())
+            // There is nothing to read of a matrix without values.
+            (major..lines).try_for_each(|major| line_is(major, &[], &[]))
         })
     }
 
@@ -125,22 +138,18 @@ impl Sparse {
         }
     }
 
-    /// Runs of major lines with a bounded number of values; a line that is longer stands alone.
-    fn windows(&self) -> Vec<Range<usize>> {
-        let lines = self.indptr.len() - 1;
-        let mut windows = Vec::new();
-        let mut start = 0;
-        while start < lines {
-            let limit = self.indptr[start] + VALUES_PER_WINDOW;
-            let end = self.indptr.partition_point(|pointer| *pointer <= limit).saturating_sub(1);
-            let end = end.clamp(start + 1, lines);
-            windows.push(start..end);
-            start = end;
-        }
-        windows
+    /// Runs of values that end where chunks do, so that none is unpacked twice.
+    fn blocks(&self) -> impl Iterator<Item = Range<u64>> {
+        let values = self.indptr[self.indptr.len() - 1];
+        let chunk = self.data.chunk_rows().unwrap_or(1);
+        let length = VALUES_PER_BLOCK.div_ceil(chunk).saturating_mul(chunk);
+        let starts = std::iter::successors(Some(0), move |start: &u64| start.checked_add(length));
+        starts
+            .take_while(move |start| *start < values)
+            .map(move |start| start..values.min(start.saturating_add(length)))
     }
 
-    fn read(&self, range: Range<u64>) -> Result<(Vec<u32>, Vec<f32>)> {
+    fn read(&self, range: Range<u64>) -> Result<(Parts<u32>, Parts<f32>)> {
         let (indices, data) = rayon::join(
             || in_parts(&self.indices, range.clone(), Array::indices),
             || in_parts(&self.data, range.clone(), Array::floats),
@@ -149,13 +158,16 @@ impl Sparse {
     }
 }
 
-/// Reads a range in parallel; the parts end where chunks do, so that none is unpacked twice.
-fn in_parts<T: Copy + Send>(
+/// What one core read after the other.
+type Parts<T> = Vec<Vec<T>>;
+
+/// Reads a range in parallel; the parts end where chunks do.
+fn in_parts<T: Send>(
     array: &Array,
     range: Range<u64>,
     read: impl Fn(&Array, u64, u64) -> Result<Vec<T>> + Sync,
-) -> Result<Vec<T>> {
-    let chunk = array.chunk_rows().unwrap_or(1).max(1);
+) -> Result<Parts<T>> {
+    let chunk = array.chunk_rows().unwrap_or(1);
     let length = VALUES_PER_PART.div_ceil(chunk).saturating_mul(chunk);
     let mut bounds = vec![range.start];
     let mut next = (range.start / chunk * chunk).saturating_add(length);
@@ -164,12 +176,11 @@ fn in_parts<T: Copy + Send>(
         next = next.saturating_add(length);
     }
     bounds.push(range.end);
-    let parts: Vec<Vec<T>> =
+    let parts: Parts<T> =
         bounds.par_windows(2).map(|ends| read(array, ends[0], ends[1] - ends[0])).collect::<Result<_>>()?;
-    let expected = (range.end - range.start) as usize;
-    let values = parts.concat();
-    if values.len() != expected {
-        bail!("{} gave {} values of {expected}; the file may be cut off", array.place(), values.len());
+    let (found, expected) = (parts.iter().map(Vec::len).sum::<usize>(), range.end - range.start);
+    if found as u64 != expected {
+        bail!("{} gave {found} values of {expected}; the file may be cut off", array.place());
     }
-    Ok(values)
+    Ok(parts)
 }

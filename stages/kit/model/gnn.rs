@@ -1,4 +1,4 @@
-//! Encoders of genes in a network: GCN, GraphSAGE, GAT and GENELink's GAT.
+//! Encoders of genes in a network: GCN, GraphSAGE, GAT, GENELink's GAT and GNNLink's GCN.
 //!
 //! GCN (Kipf and Welling 2017): D^-½ A D^-½ X Wᵀ + b. GraphSAGE (Hamilton et al. 2017): mean(x_j) W_lᵀ + b + x_i W_rᵀ.
 //! GAT (Veličković et al. 2018): `kit::tensor::ops::graph_attention` of X Wᵀ, plus b; heads lie side by side, and
@@ -60,6 +60,8 @@ pub enum LayerKind {
     Gat,
     /// The same as GENELink has it.
     Genelink,
+    /// The sums normalised by degrees as GNNLink has them, in which TFs hear their targets and nobody else hears.
+    Gnnlink,
     /// Not at all: a plain network for each gene, the control.
     Deaf,
 }
@@ -72,7 +74,7 @@ impl Default for Config {
             heads: 3,
             dropout: 0.5,
             attention_dropout: 0.0,
-            residual: false,
+            residual: true,
             self_loops: true,
         }
     }
@@ -104,7 +106,15 @@ impl Config {
     fn heads(&self) -> usize {
         match self.layer {
             LayerKind::Gat | LayerKind::Genelink => self.heads,
-            LayerKind::Gcn | LayerKind::Sage | LayerKind::Deaf => 1,
+            LayerKind::Gcn | LayerKind::Gnnlink | LayerKind::Sage | LayerKind::Deaf => 1,
+        }
+    }
+
+    /// Prepares a network of regulators and targets.
+    pub fn messages_of_network(&self, genes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Messages {
+        match self.layer {
+            LayerKind::Gnnlink => self.messages(genes, edges.map(|(tf, target)| (target, tf))),
+            _ => self.messages(genes, edges.flat_map(|(tf, target)| [(tf, target), (target, tf)])),
         }
     }
 
@@ -119,13 +129,18 @@ impl Config {
             return Messages::Plain(Arc::new(graph));
         }
         let heard = graph.heard();
-        let degree = |gene: usize| heard.degree(gene) as f32;
+        let twice = self.layer == LayerKind::Gnnlink && self.self_loops;
+        let degree = |gene: usize| (heard.degree(gene) + usize::from(twice)) as f32;
         let mut weights = Vec::with_capacity(graph.edges());
         for gene in 0..genes {
             for edge in heard.range(gene) {
                 // As PyTorch Geometric has it, a degree is how many a gene hears, and one of 0 takes no part.
-                let from = degree(heard.neighbours()[edge] as usize);
+                let neighbour = heard.neighbours()[edge] as usize;
+                let from = degree(neighbour);
                 weights.push(match self.layer {
+                    LayerKind::Gnnlink if neighbour == gene => 2.0 / from,
+                    LayerKind::Gnnlink if from == 0.0 => 0.0,
+                    LayerKind::Gnnlink => 1.0 / (from * degree(gene)).sqrt(),
                     LayerKind::Gcn if from == 0.0 => 0.0,
                     LayerKind::Gcn => 1.0 / (from * degree(gene)).sqrt(),
                     _ => 1.0 / degree(gene),
@@ -146,7 +161,7 @@ pub struct Gnn {
 #[derive(Debug, Clone)]
 struct Layer {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
     /// The gene itself, in GraphSAGE.
     own: Option<Tensor>,
     /// The vectors of an attention.
@@ -173,7 +188,8 @@ impl Layer {
         };
         let attention = attends.then(|| [vector(), vector()]);
         let biases = if genelink { heads * width } else { outputs };
-        let bias = tensor(device, vec![0.0; biases], 1, biases);
+        let biased = config.layer != LayerKind::Gnnlink;
+        let bias = biased.then(|| tensor(device, vec![0.0; biases], 1, biases));
         let own = (config.layer == LayerKind::Sage).then(|| glorot(device, random, inputs, width, gain));
         let residual =
             (config.residual && inputs != outputs).then(|| glorot(device, random, inputs, outputs, 1.0));
@@ -204,6 +220,8 @@ impl Gnn {
     ) -> Tensor<T> {
         let mut layers = self.layers.iter().enumerate();
         let Some((_, first)) = layers.next() else { unreachable!("an encoder has layers") };
+        let gnnlink = self.config.layer == LayerKind::Gnnlink;
+        let features = if gnnlink { &unit(features.clone(), shape(features).1) } else { features };
         let mut x = self.layer(first, 0, Input::Constant(features), messages, draws, tape);
         for (index, layer) in layers {
             x = activate(x, self.activation());
@@ -211,12 +229,13 @@ impl Gnn {
             let (input, tape) = x.split_tape();
             x = self.layer(layer, index, Input::Computed(&input), messages, draws, tape);
         }
-        x
+        if gnnlink { activate(x, self.activation()) } else { x }
     }
 
     fn activation(&self) -> Activation {
         match self.config.layer {
             LayerKind::Gat | LayerKind::Genelink => Activation::Elu,
+            LayerKind::Gnnlink => Activation::LeakyRelu(SLOPE),
             LayerKind::Gcn | LayerKind::Sage | LayerKind::Deaf => Activation::Relu,
         }
     }
@@ -248,12 +267,15 @@ impl Gnn {
         let last = index + 1 == self.layers.len();
         let averaged =
             |y| if last && layer.attention.is_some() { mean_heads(y, self.config.heads) } else { y };
+        let biased = |y| match &layer.bias {
+            Some(bias) => add_row(y, bias),
+            None => y,
+        };
         let mut y = if self.config.layer == LayerKind::Genelink {
             let width = shape(&heard).1 / self.config.heads;
-            let each = unit(activate(heard, Activation::LeakyRelu(SLOPE)), width);
-            averaged(add_row(each, &layer.bias))
+            averaged(biased(unit(activate(heard, Activation::LeakyRelu(SLOPE)), width)))
         } else {
-            add_row(averaged(heard), &layer.bias)
+            biased(averaged(heard))
         };
         if let Some(own) = &layer.own {
             y = add(y, x.through(own, None, T::default()));
@@ -273,7 +295,9 @@ impl Gnn {
             let Layer { weight, bias, own, attention, residual } = layer;
             let at = format!("{at}.layers.{index}");
             list.push(&format!("{at}.weight"), weight);
-            list.push(&format!("{at}.bias"), bias);
+            if let Some(bias) = bias {
+                list.push(&format!("{at}.bias"), bias);
+            }
             if let Some(own) = own {
                 list.push(&format!("{at}.own"), own);
             }
@@ -285,5 +309,54 @@ impl Gnn {
                 list.push(&format!("{at}.residual"), residual);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Gnn, LayerKind};
+    use crate::kit::model::draws::Draws;
+    use crate::kit::random::Random;
+    use crate::kit::tensor::testing::{difference, normal};
+    use crate::kit::tensor::{Untaped, device, tensor, values};
+
+    /// Against dense matrices: L(A L(A X W) V), A = D^-½ (N + 2 I) D^-½ with N from TF to target and D its sums by row.
+    #[test]
+    fn gnnlinks_genes_hear_their_targets_and_themselves_twice() {
+        const GENES: usize = 5;
+        let edges = [(0u32, 1u32), (0, 2), (1, 0), (3, 1)];
+        let config = Config { layer: LayerKind::Gnnlink, widths: vec![4, 3], ..Config::default() };
+        let device = device();
+        let gnn = Gnn::new(&device, config.clone(), 6, &mut Random::new(1, 0));
+        let features = tensor(&device, normal(GENES * 6, 0), GENES, 6);
+        let messages = config.messages_of_network(GENES, edges.into_iter());
+        let found = gnn.encode(&features, &messages, &mut Draws::none(), Untaped);
+
+        let mut sums = [[0.0f32; GENES]; GENES];
+        (0..GENES).for_each(|gene| sums[gene][gene] = 2.0);
+        edges.iter().for_each(|(tf, target)| sums[*tf as usize][*target as usize] = 1.0);
+        let degree = sums.map(|row| row.iter().sum::<f32>());
+        let layer = |x: &[f32], inputs: usize, weight: &[f32]| -> Vec<f32> {
+            let outputs = weight.len() / inputs;
+            let projected = |gene: usize, output: usize| -> f32 {
+                (0..inputs).map(|i| x[gene * inputs + i] * weight[output * inputs + i]).sum()
+            };
+            let heard = |place: usize| {
+                let (gene, output) = (place / outputs, place % outputs);
+                let weigh = |other: usize| sums[gene][other] / (degree[gene] * degree[other]).sqrt();
+                let sum: f32 = (0..GENES).map(|other| weigh(other) * projected(other, output)).sum();
+                if sum < 0.0 { 0.2 * sum } else { sum }
+            };
+            (0..GENES * outputs).map(heard).collect()
+        };
+        let mut x = values(&features).to_vec();
+        for row in x.chunks_exact_mut(6) {
+            let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+            row.iter_mut().for_each(|value| *value /= length);
+        }
+        let hidden = layer(&x, 6, values(&gnn.layers[0].weight));
+        let expected = layer(&hidden, 4, values(&gnn.layers[1].weight));
+        // Sums of some ten terms below 1.
+        assert!(difference(values(&found), &expected) < 1e-6);
     }
 }

@@ -17,6 +17,13 @@ use crate::kit::tensor::{Device, Tensor, shape, tensor};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+/// The name of the head.
+const HEAD: &str = "to_out";
+/// Genes of cells that are computed together.
+const GENES_AT_ONCE: usize = 1 << 13;
+/// The same on a GPU, for all of it.
+const GENES_AT_ONCE_ON_GPU: usize = 1 << 19;
+
 /// What a model is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tables {
@@ -182,33 +189,58 @@ impl Performer {
     /// `tokens` are cells, one after the other, each of the same number of genes, the first of the vocabulary.
     /// Prereq: at least one cell and one gene.
     pub fn encode<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
-        let genes = tokens.len() / cells;
-        let layout = Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser };
-        let positions: Vec<u32> = (0..cells).flat_map(|_| 0..genes as u32).collect();
-        let (embedded, blocks) = match self.frozen {
+        if self.frozen.is_some() {
             // What is not trained needs no tape.
-            Some(frozen) => {
-                let (frozen, trained) = self.blocks.split_at(frozen);
-                let x = add(gather(self.token.clone(), tokens), gather(self.position.clone(), &positions));
-                let x = frozen.iter().fold(x, |x, block| block.forward(x, layout));
-                (x.put_tape(tape), trained)
-            }
-            None => {
-                let token = gather(self.token.clone().put_tape(tape), tokens);
-                let position = match self.config.train_positions {
-                    true => gather(self.position.retaped::<T>(), &positions),
-                    false => gather(self.position.clone(), &positions).put_tape(T::default()),
-                };
-                (add(token, position), &self.blocks[..])
-            }
+            return self.finish(self.trunk(tokens, cells).put_tape(tape), cells);
+        }
+        let positions = positions(tokens, cells);
+        let token = gather(self.token.clone().put_tape(tape), tokens);
+        let position = match self.config.train_positions {
+            true => gather(self.position.retaped::<T>(), &positions),
+            false => gather(self.position.clone(), &positions).put_tape(T::default()),
         };
-        let x = blocks.iter().fold(embedded, |x, block| block.forward(x, layout));
+        self.finish(add(token, position), cells)
+    }
+
+    /// What comes before the first block that is trained, of cells as `encode` takes them.
+    pub fn trunk(&self, tokens: &[u32], cells: usize) -> Tensor {
+        let positions = positions(tokens, cells);
+        let x = add(gather(self.token.clone(), tokens), gather(self.position.clone(), &positions));
+        let frozen = &self.blocks[..self.frozen.unwrap_or(0)];
+        frozen.iter().fold(x, |x, block| block.forward(x, self.layout(cells)))
+    }
+
+    /// The encodings, given the trunk of so many cells.
+    pub fn finish<T: Tape>(&self, trunk: Tensor<T>, cells: usize) -> Tensor<T> {
+        let trained = &self.blocks[self.frozen.unwrap_or(0)..];
+        let x = trained.iter().fold(trunk, |x, block| block.forward(x, self.layout(cells)));
         self.norm.forward(x)
+    }
+
+    fn layout(&self, cells: usize) -> Layout {
+        Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser }
+    }
+
+    /// How many cells are computed together where it is nobody's wish: enough for every thread, and one where a
+    /// cell's encodings depend on its batch mates.
+    pub fn cells_at_once(&self) -> usize {
+        let genes = if self.device().card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
+        match self.config.stabiliser {
+            Stabiliser::Row => (genes / self.tables().positions).clamp(1, 64),
+            Stabiliser::Batch => 1,
+        }
     }
 
     /// The logits of each token for each encoding.
     pub fn logits<T: Tape>(&self, encodings: Tensor<T>) -> Tensor<T> {
         self.head.forward(encodings)
+    }
+
+    /// Every tensor that encodings depend on: all but the head's.
+    pub fn encoder_tensors(&mut self) -> Vec<Named<'_>> {
+        let mut tensors = self.tensors();
+        tensors.retain(|named| !named.name.starts_with(HEAD));
+        tensors
     }
 
     /// Every tensor, in the order in which PyTorch lists them.
@@ -236,7 +268,7 @@ impl Performer {
         }
         list.role = Role::Trained;
         list.norm("norm", &mut self.norm);
-        list.linear("to_out", &mut self.head);
+        list.linear(HEAD, &mut self.head);
         list.named()
     }
 }
@@ -253,6 +285,12 @@ impl Block {
         let wide = self.widen.forward_gelu(normal);
         add(self.narrow.forward(wide), x.retaped::<T>())
     }
+}
+
+/// The position of each token.
+fn positions(tokens: &[u32], cells: usize) -> Vec<u32> {
+    let genes = tokens.len() / cells;
+    (0..cells).flat_map(|_| 0..genes as u32).collect()
 }
 
 fn draw_features(device: &Device, config: &Config, seed: u64, block: usize, draw: u64) -> Tensor {

@@ -11,10 +11,13 @@ use crate::kit::tensor::Device;
 use crate::kit::tokens::{About, VOCABULARY, Zeros};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name of the file of sizes in an artifact.
 pub const CONFIG: &str = "config.json";
+
+/// Where in an artifact a transformer lies that was trained together with something else.
+pub const FOLDER: &str = "transformer";
 
 const MODEL_TYPE: &str = "performer";
 
@@ -46,6 +49,12 @@ pub struct Saved {
     pub model: Performer,
 }
 
+/// Where in an artifact the model lies.
+pub fn locate(artifact: &Path) -> PathBuf {
+    let below = artifact.join(FOLDER);
+    if below.is_dir() { below } else { artifact.to_owned() }
+}
+
 impl Saved {
     /// A model that has learned nothing.
     pub fn new(device: &Device, config: Config, about: About, vocabulary: Vec<String>, seed: u64) -> Saved {
@@ -71,9 +80,10 @@ impl Saved {
     }
 
     /// Reads an artifact.
-    pub fn read(device: &Device, folder: &Path) -> Result<Saved> {
+    pub fn read(device: &Device, artifact: &Path) -> Result<Saved> {
+        let folder = locate(artifact);
         let vocabulary = genes::read(&folder.join(VOCABULARY))?;
-        Saved::read_with(device, folder, vocabulary)
+        Saved::read_with(device, &folder, vocabulary)
     }
 
     /// Reads a folder whose vocabulary is known from elsewhere.

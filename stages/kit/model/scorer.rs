@@ -26,7 +26,7 @@ const LEAKY: Activation = Activation::LeakyRelu(0.01);
 pub struct Config {
     /// What is made of the two sides.
     pub form: Form,
-    /// The widths of the layers of each role's network.
+    /// The widths of the layers of each role's network; none, and a gene is in both roles what its encoding is.
     pub widths: Vec<usize>,
     /// The share of a role's hidden layers that is dropped.
     pub dropout: f64,

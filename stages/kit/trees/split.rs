@@ -59,7 +59,7 @@ impl<'a> Splitter<'a> {
             sorted: vec![0; samples + 1],
             values: vec![0.0; samples],
             sums: vec![0.0; samples],
-            right: Vec::with_capacity(samples),
+            right: vec![0; samples],
             inverse: (0..=samples).map(|weight| 1.0 / weight as f64).collect(),
             scales: vec![0.0; samples + 1],
         }
@@ -130,18 +130,17 @@ impl<'a> Splitter<'a> {
     /// Puts what goes left before what goes right, each in its order; returns how many go left.
     pub fn divide(&mut self, node: &mut [u32], split: &Split) -> usize {
         let values = &self.features.columns[split.feature].values;
-        self.right.clear();
-        let mut left = 0;
+        let (mut left, mut right) = (0, 0);
+        // Without a branch: which way a sample goes cannot be guessed.
         for place in 0..node.len() {
             let sample = node[place];
-            if values[sample as usize] <= split.threshold {
-                node[left] = sample;
-                left += 1;
-            } else {
-                self.right.push(sample);
-            }
+            let goes_left = values[sample as usize] <= split.threshold;
+            node[left] = sample;
+            self.right[right] = sample;
+            left += usize::from(goes_left);
+            right += usize::from(!goes_left);
         }
-        node[left..].copy_from_slice(&self.right);
+        node[left..].copy_from_slice(&self.right[..right]);
         left
     }
 

@@ -1,15 +1,12 @@
 //! `evaluate`: one part judges, and what makes the numbers mean less is told.
 
-use crate::support::{Outcome, run};
+use crate::support::{Outcome, Row, run, split};
 use serde_json::{Value, json};
-use stages::kit::pairs::{self, Pair, Part};
+use stages::kit::pairs::Part;
 use stages::kit::scores::{self, Score};
 use stages::kit::table::Table;
-use tempfile::TempDir;
 
-type Row = (&'static str, &'static str, bool, Part);
-
-const PAIRS: [Row; 8] = [
+const PAIRS: [Row<'static>; 8] = [
     ("A", "t", true, Part::Train),
     ("A", "u", true, Part::Test),
     ("A", "v", false, Part::Test),
@@ -19,18 +16,6 @@ const PAIRS: [Row; 8] = [
     ("B", "v", false, Part::Validation),
     ("B", "w", true, Part::Validation),
 ];
-
-fn split(rows: &[Row]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = |(tf, target, label, part): &Row| Pair {
-        tf: (*tf).to_owned(),
-        target: (*target).to_owned(),
-        label: *label,
-        part: *part,
-    };
-    pairs::write(&folder.path().join(pairs::FILE), &rows.iter().map(pair).collect::<Vec<_>>()).unwrap();
-    folder
-}
 
 fn evaluate(rows: &[Row], scored: &[(&str, &str, f64)], params: Value) -> Outcome {
     let scores = tempfile::tempdir().unwrap();

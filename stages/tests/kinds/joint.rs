@@ -102,6 +102,7 @@ fn the_bytes_are_the_same_on_any_number_of_threads_for_every_setting() {
         json!({"gnn": {"layer": "sage", "residual": true}, "scorer": {"form": "bilinear"}}),
         json!({"gnn": {"layer": "gat", "dropout": 0.1, "attention_dropout": 0.2}, "fusion": {"form": "gated"}}),
         json!({"gnn": {"layer": "genelink"}, "scorer": {"form": "dot", "always_drop": true}, "hide": false}),
+        json!({"gnn": {"layer": "gnnlink"}, "scorer": {"form": "dot", "widths": [], "biases": false}, "loss": "squared"}),
         json!({"gnn": {"layer": "deaf"}, "features": "random", "pooling": {"by": "mean"}, "select": "loss"}),
     ];
     for setting in settings {
@@ -167,7 +168,11 @@ fn what_cannot_be_learned_from_is_said() {
     let error = |params: Value| joint(&set, params, None).error();
     assert_eq!(
         error(json!({"gnn": {"widths": []}})),
-        "`gnn.widths` and `scorer.widths` need at least one layer each, and no width of 0"
+        "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
+    );
+    assert_eq!(
+        error(json!({"scorer": {"widths": []}})),
+        "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
     );
     assert_eq!(error(json!({"most_cells": 0})), "`most_cells` is 0; give a whole number above 0");
     assert_eq!(
@@ -204,5 +209,120 @@ fn what_cannot_be_learned_from_is_said() {
             "the part `train` has 3 edges and 0 other pairs of genes of the data; it takes both to learn"
         ),
         "{found}"
+    );
+}
+
+/// A small transformer of the cells, and their tokens.
+fn transformer(set: &Set) -> (Outcome, Outcome) {
+    let data = [("data", &*set.data.folder())];
+    let tokens = run("tokenise", json!({"min_genes": 1, "target_sum": 600}), &data).done();
+    let params = json!({
+        "model": {"width": 8, "depth": 2, "heads": 2, "head_width": 4},
+        "training": {"epochs": 1, "batch": 8},
+    });
+    (run("pretrain", params, &[("tokens", &tokens.folder())]).done(), tokens)
+}
+
+/// With the model itself wired, of which so many blocks are trained.
+fn together(set: &Set, (model, tokens): &(Outcome, Outcome), blocks: usize, more: Value) -> Outcome {
+    let mut params = small(json!({"transformer": {"last_blocks": blocks, "cells_per_step": 2}}));
+    merge(&mut params, more);
+    let folders = [
+        ("data", set.data.folder()),
+        ("split", set.split.folder()),
+        ("model", model.folder()),
+        ("tokens", tokens.folder()),
+    ];
+    run("joint", params, &folders.each_ref().map(|(slot, path)| (*slot, path.as_path())))
+}
+
+#[test]
+fn a_transformer_that_is_not_trained_is_its_embeddings() {
+    let set = set();
+    let pair = transformer(&set);
+    let folders = [("model", pair.0.folder()), ("tokens", pair.1.folder())];
+    let inputs = folders.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let vectors = run("embed", json!({"pool": "none"}), &inputs).done();
+    for by in ["attention", "mean"] {
+        let pooling = json!({"pooling": {"by": by}});
+        let wired = together(&set, &pair, 0, pooling.clone()).done();
+        let given = joint(&set, small(pooling), Some(&vectors.folder())).done();
+        for file in ["scores.parquet", "model.safetensors", "history.parquet", "embeddings.parquet"] {
+            let read = |outcome: &Outcome| std::fs::read(outcome.file(file)).unwrap();
+            assert!(read(&wired) == read(&given), "{by}: {file}");
+        }
+        assert!(!wired.file("transformer").exists());
+    }
+}
+
+#[test]
+fn the_last_blocks_are_trained_and_written_and_the_others_stay() {
+    let set = set();
+    let pair = transformer(&set);
+    let weights =
+        |folder: &Path| stages::kit::model::weights::read(&folder.join("model.safetensors")).unwrap();
+    let before = weights(&pair.0.folder());
+    for by in ["attention", "mean"] {
+        let outcome = together(&set, &pair, 1, json!({"pooling": {"by": by}})).done();
+        for (name, after) in weights(&outcome.file("transformer")) {
+            let trained = name.contains("layers.1") && !name.contains("projection_matrix");
+            let trained = trained || name.starts_with("norm.");
+            assert_eq!(after != before[&name], trained, "{by}: {name}");
+        }
+        assert_eq!(outcome.file("attention.parquet").exists(), by == "attention");
+        assert!(weights(&outcome.folder()).keys().all(|name| !name.contains("performer")));
+        let exported =
+            run("export", json!({"format": "huggingface"}), &[("model", &outcome.folder())]).done();
+        assert!(weights(&exported.folder()) == weights(&outcome.file("transformer")));
+        let card = std::fs::read_to_string(exported.file("README.md")).unwrap();
+        assert!(card.contains("- the last block trained together with a graph network"), "{card}");
+        let inputs = [("model", outcome.folder()), ("tokens", pair.1.folder())];
+        run("embed", json!({}), &inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()))).done();
+    }
+}
+
+#[test]
+fn blocks_are_trained_to_the_same_bytes_on_any_number_of_threads() {
+    let set = set();
+    let pair = transformer(&set);
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let outcome = pool.install(|| together(&set, &pair, 2, json!({}))).done();
+        ["scores.parquet", "transformer/model.safetensors", "history.parquet", "attention.parquet"]
+            .map(|file| std::fs::read(outcome.file(file)).unwrap())
+    };
+    assert!(on(1) == on(3));
+}
+
+#[test]
+fn a_transformer_that_does_not_fit_is_refused_with_the_mend() {
+    let set = set();
+    let pair = transformer(&set);
+    assert_eq!(
+        together(&set, &pair, 3, json!({})).error(),
+        "`transformer.last_blocks` is 3, and the model has 2 blocks"
+    );
+    assert_eq!(
+        together(&set, &pair, 1, json!({"transformer": {"cells_per_step": 0}})).error(),
+        "`transformer.cells_per_step` is 0; give a whole number above 0"
+    );
+    let (data, split) = (set.data.folder(), set.split.folder());
+    let (model, tokens) = (pair.0.folder(), pair.1.folder());
+    let error = |params: Value, more: &[(&str, &Path)]| {
+        let inputs = [&[("data", &*data), ("split", &*split)], more].concat();
+        run("joint", params, &inputs).error()
+    };
+    assert_eq!(
+        error(json!({}), &[("model", &model)]),
+        "the inputs `model` and `tokens` go together; wire both or none"
+    );
+    let both: [(&str, &Path); 3] = [("model", &model), ("tokens", &tokens), ("embeddings", &model)];
+    assert_eq!(
+        error(json!({}), &both),
+        "`embeddings` and `model` are both wired; embeddings are what the model would compute, so give one"
+    );
+    assert_eq!(
+        error(json!({"transformer": {"last_blocks": 1}}), &[]),
+        "`transformer.last_blocks` is 1, and no transformer is wired; give it in `model`, with its `tokens`"
     );
 }

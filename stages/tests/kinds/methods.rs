@@ -1,13 +1,12 @@
 //! The methods that stand beside a network: each finds what it should on a network that is known, and nothing where
 //! there is nothing to find.
 
-use crate::support::{Outcome, run};
+use crate::support::{Outcome, run, split};
 use serde_json::{Value, json};
 use stages::kit::pairs::{self, Pair, Part};
 use stages::kit::scores::{self, Score};
 use stages::kit::table::Table;
 use std::path::PathBuf;
-use tempfile::TempDir;
 
 struct Example {
     cells: Outcome,
@@ -129,18 +128,6 @@ fn labels_are_read_of_training_pairs_only() {
         let scored = scores::read(&plain.file(scores::FILE)).unwrap();
         assert_eq!(scored.len(), pairs.iter().filter(|pair| pair.part != Part::Train).count());
     }
-}
-
-fn split(rows: &[(&str, &str, bool, Part)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let pair = |(tf, target, label, part): &(&str, &str, bool, Part)| Pair {
-        tf: (*tf).to_owned(),
-        target: (*target).to_owned(),
-        label: *label,
-        part: *part,
-    };
-    pairs::write(&folder.path().join(pairs::FILE), &rows.iter().map(pair).collect::<Vec<_>>()).unwrap();
-    folder
 }
 
 #[test]

@@ -56,6 +56,24 @@ fn held_out_tfs_and_genes_are_in_one_part_and_each_is_tested_once() {
 }
 
 #[test]
+fn held_out_pairs_are_tested_once_with_as_many_edges_in_each_fold() {
+    let data = simulated();
+    let mut tested = BTreeMap::new();
+    let mut edges = Vec::new();
+    for fold in 0..5 {
+        let pairs = split(&data, json!({"protocol": "pair_held_out", "fold": fold}));
+        let of_fold = || pairs.iter().filter(|pair| pair.part == Part::Test);
+        for pair in &pairs {
+            *tested.entry((pair.tf.clone(), pair.target.clone())).or_insert(0) +=
+                usize::from(pair.part == Part::Test);
+        }
+        edges.push(of_fold().filter(|pair| pair.label).count());
+    }
+    assert!(tested.values().all(|times| *times == 1));
+    assert!(edges.iter().max().unwrap() - edges.iter().min().unwrap() <= 1, "{edges:?}");
+}
+
+#[test]
 fn matched_negatives_have_the_degrees_of_the_edges() {
     let data = simulated();
     for protocol in ["genelink", "gene_held_out"] {

@@ -4,6 +4,7 @@ use serde_json::Value;
 use stages::checkpoint::Checkpoints;
 use stages::kit::cells::{self, CellReader};
 use stages::kit::genes;
+use stages::kit::pairs::{self, Pair, Part};
 use stages::stage::{Device, Io, Report, StopFlag};
 use stages::warden::Wardens;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,18 @@ pub fn run_on(device: Device, kind: &str, params: Value, inputs: &[(&str, &Path)
     drop(io);
     let warnings = warnings.lock().unwrap().clone();
     Outcome { result, warnings, folder }
+}
+
+/// TF, target, whether it is an edge, and the part it is in.
+pub type Row<'a> = (&'a str, &'a str, bool, Part);
+
+/// An artifact of `split` that holds these pairs.
+pub fn split(rows: &[Row]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let pair =
+        |&(tf, target, label, part): &Row| Pair { tf: tf.to_owned(), target: target.to_owned(), label, part };
+    pairs::write(&folder.path().join(pairs::FILE), &rows.iter().map(pair).collect::<Vec<_>>()).unwrap();
+    folder
 }
 
 /// A file or folder of the real data, or nothing, said aloud, where it is absent.

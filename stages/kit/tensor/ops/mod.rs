@@ -21,4 +21,6 @@ pub mod mean_heads;
 pub mod pool;
 pub mod reshape;
 pub mod skip_gram;
+pub mod squared_error;
+pub mod standardise;
 pub mod unit;

@@ -28,6 +28,23 @@ pub fn backward(shares: &[f32], vectors: &[f32], dy: &[f32], starts: &[usize]) -
     groups.collect::<Vec<_>>().concat()
 }
 
+/// dh_c += a_c dy.
+pub fn backward_to_vectors(dh: &mut [f32], shares: &[f32], dy: &[f32], starts: &[usize]) {
+    let columns = (dy.len() / (starts.len() - 1).max(1)).max(1);
+    let mut rest = dh;
+    let mut groups = Vec::with_capacity(starts.len() - 1);
+    for group in starts.windows(2) {
+        let (own, others) = rest.split_at_mut((group[1] - group[0]) * columns);
+        groups.push((own, &shares[group[0]..group[1]]));
+        rest = others;
+    }
+    groups.into_par_iter().zip(dy.par_chunks(columns)).for_each(|((dh, shares), dy)| {
+        for (dh, share) in dh.chunks_exact_mut(columns).zip(shares) {
+            dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += share * dy);
+        }
+    });
+}
+
 vectorised! {
     fn softmax(scores: &[f32]) -> Vec<f32> {
         let most = scores.iter().fold(f32::NEG_INFINITY, |most, score| most.max(*score));

@@ -1,0 +1,123 @@
+//! A chart of lines, with what chance would give.
+
+use super::{BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, axes, dashes, open, path, put, range};
+use crate::markup::escape;
+
+/// A chart of lines.
+pub struct Lines {
+    /// One line that says what is shown.
+    pub title: String,
+    /// The same in words, for who cannot see it.
+    pub about: String,
+    /// Below the horizontal axis.
+    pub x: String,
+    /// Beside the vertical one.
+    pub y: String,
+    /// The lines.
+    pub series: Vec<Series>,
+    /// The ranges of both axes, where they do not follow from the points.
+    pub ranges: Option<[(f64, f64); 2]>,
+    /// What chance would give, from left to right.
+    pub chance: Vec<(f64, f64)>,
+}
+
+/// A line of a chart.
+pub struct Series {
+    /// What it stands for.
+    pub name: String,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
+    /// Below and above each point.
+    pub band: Vec<(f64, f64)>,
+    /// Which colour.
+    pub colour: usize,
+}
+
+/// Where the highest value is so many times the lowest one, heights are by powers of ten.
+const POWERS: f64 = 3000.0;
+
+/// Draws lines.
+pub fn lines(chart: &Lines) -> String {
+    let Lines { title, about, x, y, series, ranges, chance } = chart;
+    let points = || series.iter().flat_map(|series| &series.points).chain(chance);
+    let bands = || series.iter().flat_map(|series| &series.band).flat_map(|(low, high)| [*low, *high]);
+    let [x_range, y_range] = ranges.unwrap_or_else(|| {
+        let ends = points()
+            .map(|(x, _)| *x)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+        [if ends.0 <= ends.1 { ends } else { (0.0, 1.0) }, range(points().map(|(_, y)| *y).chain(bands()))]
+    });
+    let across = Scale::new(x_range, LEFT, WIDTH - RIGHT);
+    // What rises over several powers of ten would leave nothing to see of all the rest.
+    let heights = || points().map(|(_, y)| *y).filter(|y| y.is_finite());
+    let (lowest, highest) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
+    let up = match ranges.is_none() && lowest > 0.0 && highest / lowest > POWERS {
+        true => Scale::of_powers((lowest, highest), HEIGHT - BOTTOM, TOP),
+        false => Scale::new(y_range, HEIGHT - BOTTOM, TOP),
+    };
+    let mut svg = open(title, about, WIDTH, HEIGHT);
+    axes(&mut svg, across, Some(up), [x, y]);
+    let place = |(x, y): &(f64, f64)| (across.at(*x), up.at(y.clamp(up.low, up.high)));
+    if !chance.is_empty() {
+        let line = path(chance.iter().map(place));
+        put(
+            &mut svg,
+            format_args!(
+                "<path d=\"{line}\" fill=\"none\" stroke=\"var(--muted)\" stroke-dasharray=\"2 4\"><title>chance</title></path>\n"
+            ),
+        );
+    }
+    for Series { name: _, points, band, colour } in series {
+        if band.len() == points.len() && band.iter().any(|(low, high)| high > low) {
+            let above = points.iter().zip(band).map(|((x, _), (_, high))| place(&(*x, *high)));
+            let below = points.iter().zip(band).rev().map(|((x, _), (low, _))| place(&(*x, *low)));
+            let area = path(above.chain(below));
+            put(
+                &mut svg,
+                format_args!("<path d=\"{area}Z\" fill=\"var(--c{})\" opacity=\".15\"/>", colour % COLOURS),
+            );
+        }
+    }
+    for Series { name, points, band: _, colour } in series {
+        let line = path(points.iter().map(place));
+        put(
+            &mut svg,
+            format_args!(
+                "<path d=\"{line}\" fill=\"none\" stroke=\"var(--c{})\" stroke-width=\"1.8\" stroke-linejoin=\"round\" \
+                 stroke-dasharray=\"{}\"><title>{}</title></path>\n",
+                colour % COLOURS,
+                dashes(*colour),
+                escape(name)
+            ),
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_a_figure() {
+        let series = Series {
+            name: "</svg><script>".into(),
+            points: vec![(0.0, 1.0), (1.0, f64::NAN)],
+            band: Vec::new(),
+            colour: 9,
+        };
+        let chart = Lines {
+            title: "<t>".into(),
+            about: String::new(),
+            x: "\"".into(),
+            y: "&".into(),
+            series: vec![series],
+            ranges: None,
+            chance: Vec::new(),
+        };
+        let svg = lines(&chart);
+        assert_eq!(svg.matches("</svg>").count(), 1);
+        assert!(!svg.contains("<script>") && !svg.contains("NaN"), "{svg}");
+    }
+}
