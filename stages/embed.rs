@@ -27,7 +27,6 @@ pub const KIND: Kind = Kind::of::<Embed>(
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;
-
 /// Encodings of cells; memory does not grow with their number.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -10,7 +10,7 @@ use crate::kit::model::performer::Config;
 use crate::kit::model::saved::{CONFIG, Saved};
 use crate::kit::model::torch;
 use crate::kit::model::weights::{self, Array, Arrays};
-use crate::kit::tensor::device;
+use crate::kit::tensor::Device;
 use crate::kit::tensor::ops::favor::Stabiliser;
 use crate::kit::tokens::{About, VOCABULARY, Zeros};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -134,7 +134,7 @@ impl ImportModel {
             None if list.exists() => formats::read_list(&list)?,
             None => genes::read(&folder.join(VOCABULARY))?,
         };
-        let mut saved = Saved::read_with(&device(), folder, vocabulary)
+        let mut saved = Saved::read_with(&Device::cpu(), folder, vocabulary)
             .with_context(|| format!("{}: no folder with `{CONFIG}` and weights", folder.display()))?;
         if self.license.is_some() {
             saved.card.license.clone_from(&self.license);
@@ -156,7 +156,7 @@ impl ImportModel {
     ) -> Result<()> {
         let (config, about) =
             self.sizes(&arrays, vocabulary.len()).with_context(|| format!("reading {}", path.display()))?;
-        let mut saved = Saved::new(&device(), config, about, vocabulary, 0);
+        let mut saved = Saved::new(&Device::cpu(), config, about, vocabulary, 0);
         let mut fresh = Vec::new();
         for named in saved.model.tensors() {
             let name = named.name.clone();

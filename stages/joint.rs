@@ -19,7 +19,7 @@ use crate::kit::model::draws::Draws;
 use crate::kit::model::{gnn, scorer, weights};
 use crate::kit::scores;
 use crate::kit::table;
-use crate::kit::tensor::{Device, Tensor, Untaped, device, shape, values};
+use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
 use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
@@ -214,7 +214,7 @@ impl Stage for Joint {
     fn run(&self, io: &Io) -> Result<()> {
         self.check()?;
         self.transformer.check(io)?;
-        let device = device();
+        let device = Device::cpu();
         let labels = Labels::read(self, io)?;
         let (embedded, transformer) = self.embedded(&labels, &device, io)?;
         let genes = Genes::read(self, &device, embedded, io)?;

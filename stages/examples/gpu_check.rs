@@ -1,6 +1,6 @@
 //! Whether a GPU computes what the processor does: the cases of the tests, in each precision, as a table.
 //!
-//! cargo run --release -p stages --features cuda --example gpu_check -- [cuda:0 | emulator]
+//! cargo run --release --workspace --features cuda --example gpu_check -- [cuda:0 | emulator]
 //!
 //! Ends with 1 where a number is further off than it may be, and with 3 where there is no such device.
 

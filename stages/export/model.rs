@@ -3,7 +3,7 @@
 use crate::disk;
 use crate::kit::model::saved::{self, CONFIG, Card, Saved};
 use crate::kit::model::{classifier, weights};
-use crate::kit::tensor::device;
+use crate::kit::tensor::Device;
 use crate::stage::Io;
 use anyhow::Result;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 pub fn huggingface(io: &Io) -> Result<()> {
     let folder = saved::locate(io.input("model")?);
     // Read whole, so that nothing damaged is handed on.
-    let saved = Saved::read(&device(), &folder)?;
+    let saved = Saved::read(&Device::cpu(), &folder)?;
     for file in [CONFIG, weights::FILE] {
         disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
     }

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 const HEAD: &str = "to_out";
 /// Genes of cells that are computed together.
 const GENES_AT_ONCE: usize = 1 << 13;
+/// The same on a GPU, for all of it.
+const GENES_AT_ONCE_ON_GPU: usize = 1 << 19;
 
 /// What a model is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,8 +224,9 @@ impl Performer {
     /// How many cells are computed together where it is nobody's wish: enough for every thread, and one where a
     /// cell's encodings depend on its batch mates.
     pub fn cells_at_once(&self) -> usize {
+        let genes = if self.device().card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
         match self.config.stabiliser {
-            Stabiliser::Row => (GENES_AT_ONCE / self.tables().positions).clamp(1, 64),
+            Stabiliser::Row => (genes / self.tables().positions).clamp(1, 64),
             Stabiliser::Batch => 1,
         }
     }

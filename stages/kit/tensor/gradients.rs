@@ -77,23 +77,18 @@ fn length(tensor: &Tensor) -> usize {
 
 /// Its Euclidean length; not finite where an element is not.
 pub fn norm(gradients: &mut Gradients, parameters: &[&mut Tensor]) -> f64 {
+    if let Some(card) = parameters.first().and_then(|first| first.device().card()) {
+        let all: Vec<Memory> = parameters.iter().map(|parameter| gradients.take_memory(parameter)).collect();
+        let squares = kernels::squares(card, &all).download();
+        parameters.iter().zip(all).for_each(|(parameter, slope)| gradients.put_memory(parameter, slope));
+        return squares.into_iter().map(f64::from).sum::<f64>().sqrt();
+    }
     let mut sum = 0.0;
     for parameter in parameters {
-        let squares: Vec<f32> = match parameter.device() {
-            Device::Cpu(_) => {
-                let gradient = gradients.take(parameter);
-                let squares = gradient.par_chunks(PIECE).map(sum_of_squares).collect();
-                gradients.put(parameter, gradient);
-                squares
-            }
-            Device::Cuda(_) => {
-                let gradient = gradients.take_memory(parameter);
-                let squares = kernels::squares(&gradient).download();
-                gradients.put_memory(parameter, gradient);
-                squares
-            }
-        };
+        let gradient = gradients.take(parameter);
+        let squares: Vec<f32> = gradient.par_chunks(PIECE).map(sum_of_squares).collect();
         sum += squares.into_iter().map(f64::from).sum::<f64>();
+        gradients.put(parameter, gradient);
     }
     sum.sqrt()
 }

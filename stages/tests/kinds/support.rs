@@ -63,6 +63,11 @@ impl Outcome {
 
 /// Runs a kind with params, as a pipeline file writes them, on files by slot.
 pub fn run(kind: &str, params: Value, inputs: &[(&str, &Path)]) -> Outcome {
+    run_on(Device::Cpu, kind, params, inputs)
+}
+
+/// The same on a device.
+pub fn run_on(device: Device, kind: &str, params: Value, inputs: &[(&str, &Path)]) -> Outcome {
     let kind = stages::KINDS.iter().find(|known| known.name == kind).expect("a kind of this name");
     let prepared = (kind.prepare)(&params).unwrap_or_else(|error| panic!("{error:?}"));
     let folder = TempDir::new().unwrap();
@@ -77,7 +82,7 @@ pub fn run(kind: &str, params: Value, inputs: &[(&str, &Path)]) -> Outcome {
         inputs: inputs.iter().map(|(slot, path)| ((*slot).to_owned(), path.to_path_buf())).collect(),
         out,
         work,
-        device: Device::Cpu,
+        device,
         gpus: Vec::new(),
         cpus: 2,
         stop: StopFlag::default(),

@@ -1,11 +1,12 @@
 //! The transformer's kinds: trainings that resume, embeddings that depend on no batch, and what is written.
 
-use crate::support::{Outcome, run, shared};
+use crate::support::{Outcome, run, run_on, shared};
 use serde_json::{Value, json};
 use stages::kit::embeddings::{self, ByCell, Embeddings};
 use stages::kit::masked::Masking;
 use stages::kit::table::Table;
 use stages::kit::training::schedule::{Every, Schedule};
+use stages::stage::{Device, Refusal};
 use std::path::Path;
 
 /// Simulated cells and their tokens.
@@ -295,4 +296,52 @@ fn positions_come_from_vectors_of_genes() {
     let wide = json!({"model": {"width": 20, "depth": 1, "heads": 1, "head_width": 4}});
     let error = run("pretrain", wide, &inputs).error();
     assert!(error.ends_with("its vectors have 16 numbers, and `model.width` is 20"), "{error}");
+}
+
+#[test]
+fn what_a_device_cannot_do_is_refused_in_a_sentence() {
+    let (_data, tokens) = tokens();
+    let inputs = [("tokens", &*tokens.folder())];
+    let mut params = small();
+    params["precision"] = json!("bf16");
+    let error = run("pretrain", params, &inputs).error();
+    assert!(error.starts_with("`precision` is \"bf16\", which only a GPU computes in"), "{error}");
+    // No machine has as many.
+    let outcome = run_on(Device::Cuda(4_000_000), "pretrain", small(), &inputs);
+    let error = outcome.result.expect_err("there is no such GPU");
+    assert!(
+        error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.0.contains("4000000")),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn a_gpu_trains_and_embeds_as_the_processor_does() {
+    if !cfg!(feature = "emulator") {
+        return println!("skipped: built without the emulator");
+    }
+    let (_data, tokens) = tokens();
+    let chain = |device: Device| {
+        let model = run_on(device, "pretrain", small(), &[("tokens", &tokens.folder())]).done();
+        let inputs = [("model", &*model.folder()), ("tokens", &*tokens.folder())];
+        let mut params = small();
+        params.as_object_mut().unwrap().retain(|name, _| name == "training");
+        let tuned = run_on(device, "finetune", params, &inputs).done();
+        let embedded = run_on(device, "embed", json!({"pool": "genes"}), &inputs).done();
+        let vectors = Embeddings::read(&embedded.file(embeddings::FILE)).unwrap().values;
+        let losses = [&model, &tuned].map(|outcome| metric(outcome, "cross_entropy"));
+        (losses, vectors)
+    };
+    let ((losses, vectors), (expected_losses, expected)) =
+        (chain(Device::Cuda(u32::MAX)), chain(Device::Cpu));
+    for (found, expected) in losses.iter().zip(expected_losses) {
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found} and {expected}");
+    }
+    let most =
+        |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, |most: f32, value| most.max(value.abs()));
+    let size = most(&mut expected.iter().copied());
+    let error = most(&mut vectors.iter().zip(&expected).map(|(a, b)| a - b));
+    // After 24 steps of Adam, which divides by the size of a gradient that may be next to nothing.
+    assert!(error < 1e-2 * size, "{error} of {size}");
+    assert_ne!(vectors, expected, "another order of sums gives other last bits: this was no other device");
 }

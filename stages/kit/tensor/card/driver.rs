@@ -12,7 +12,11 @@ use std::ffi::{CString, c_int, c_longlong, c_void};
 use std::sync::{Mutex, PoisonError};
 
 /// The kernels for the architectures below, and as PTX for those to come; made by the build script.
-static KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));
+static KERNELS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
+/// The driver reads the headers of an image as they lie.
+#[repr(align(16))]
+struct Aligned<T: ?Sized>(T);
+
 /// The oldest compute capability that the kernels are made for.
 const OLDEST: (i32, i32) = (8, 0);
 
@@ -115,7 +119,7 @@ impl Driver {
             result::ctx::set_current(context).map_err(|error| refused(&opening, error))?;
             let stream = result::stream::create(result::stream::StreamKind::NonBlocking)
                 .map_err(|error| refused(&opening, error))?;
-            let module = result::module::load_data(KERNELS.as_ptr().cast())
+            let module = result::module::load_data(KERNELS.0.as_ptr().cast())
                 .map_err(|error| refused(&format!("loading the kernels, {opening}"), error))?;
             let blas = cublas::create_handle().map_err(|error| cublas_refused("starting", error))?;
             cublas::set_stream(blas, stream.cast()).map_err(|error| cublas_refused("a stream", error))?;
@@ -204,6 +208,7 @@ impl Engine for Driver {
         &self,
         kernel: &'static str,
         blocks: u32,
+        _of_rows: bool,
         _kinds: &str,
         pointers: &mut [*mut c_void],
     ) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! The kernels on the processor, one thread after the other: what they compute is tested where there is no GPU.
 //!
 //! A build script compiles the same sources as for a card, and a table of them by name. Products are made by the
-//! definition. That warps of 32 agree and that a driver takes what it is given is left to a GPU (`scripts/gpu-check`).
+//! definition. That a driver takes what it is given, and how fast it is, is left to a GPU (`scripts/gpu-check`).
 #![expect(unsafe_code, reason = "the kernels are C, and memory of a card is an address")]
 
 use super::{Engine, Fault, Matrix, Raw, THREADS};
@@ -10,11 +10,20 @@ use std::ffi::{CString, c_char, c_void};
 
 /// The number of the emulated GPU.
 pub const ID: u32 = u32::MAX;
+/// The number of one whose warps have one lane: faster, and all but the lanes is the same.
+pub const ID_OF_ONE_LANE: u32 = ID - 1;
 
 unsafe extern "C" {
     /// Runs a kernel for each element in turn; 1 where no kernel has the name, 2 where it takes other arguments.
-    fn emulate(name: *const c_char, elements: u64, kinds: *const c_char, pointers: *const *mut c_void)
-    -> i32;
+    fn emulate(
+        name: *const c_char,
+        elements: u64,
+        warp: u32,
+        kinds: *const c_char,
+        pointers: *const *mut c_void,
+    ) -> i32;
+    /// The lanes of a warp that can be run.
+    fn emulated_lanes() -> u32;
     /// Memory of the emulated card.
     fn emulated_allocate(bytes: u64) -> u64;
     fn emulated_free(address: u64);
@@ -22,11 +31,25 @@ unsafe extern "C" {
 
 /// A card that is none.
 #[derive(Debug)]
-pub struct Emulator;
+pub struct Emulator {
+    warp: u32,
+}
+
+impl Emulator {
+    /// The one with this number.
+    pub fn open(id: u32) -> Option<Emulator> {
+        match id {
+            // SAFETY: it answers with a constant.
+            ID => Some(Emulator { warp: unsafe { emulated_lanes() } }),
+            ID_OF_ONE_LANE => Some(Emulator { warp: 1 }),
+            _ => None,
+        }
+    }
+}
 
 impl Engine for Emulator {
     fn warp(&self) -> usize {
-        1
+        self.warp as usize
     }
 
     fn memory(&self) -> u64 {
@@ -72,14 +95,17 @@ impl Engine for Emulator {
         &self,
         kernel: &'static str,
         blocks: u32,
+        of_rows: bool,
         kinds: &str,
         pointers: &mut [*mut c_void],
     ) -> Result<(), Fault> {
         let name = CString::new(kernel).expect("names of kernels have no zero bytes");
         let letters = CString::new(kinds).expect("kinds are letters");
         let elements = u64::from(blocks) * THREADS as u64;
+        // Threads of elements know of no other.
+        let warp = if of_rows { self.warp } else { 1 };
         // SAFETY: the kinds are compared with the kernel's own, and there is a pointer to each argument.
-        match unsafe { emulate(name.as_ptr(), elements, letters.as_ptr(), pointers.as_ptr()) } {
+        match unsafe { emulate(name.as_ptr(), elements, warp, letters.as_ptr(), pointers.as_ptr()) } {
             0 => Ok(()),
             1 => panic!("no kernel is called `{kernel}`"),
             _ => panic!("the kernel `{kernel}` takes other arguments than `{kinds}`"),
@@ -93,26 +119,24 @@ impl Engine for Emulator {
             Precision::Tf32 => 13,
             Precision::Bf16 => 16,
         };
-        let at = |matrix: &Matrix, number: usize, row: usize, column: usize| -> *mut f32 {
-            let (row, column) = if matrix.turned { (column, row) } else { (row, column) };
-            let place = number * matrix.step + row * matrix.stride + column;
-            (matrix.address() as *mut f32).wrapping_add(place)
-        };
+        // From row to row, from column to column.
+        let strides = |matrix: &Matrix| if matrix.turned { (1, matrix.stride) } else { (matrix.stride, 1) };
+        let (of_left, of_right) = (strides(left), strides(right));
         for number in 0..*batch {
-            for row in 0..*rows {
-                for column in 0..*columns {
+            let start = |matrix: &Matrix| (matrix.address() as *mut f32).wrapping_add(number * matrix.step);
+            let (to, left, right) = (start(out), start(left), start(right));
+            for (row, column) in (0..*rows).flat_map(|row| (0..*columns).map(move |column| (row, column))) {
+                let mut sum = 0.0;
+                for i in 0..*inner {
+                    let left = left.wrapping_add(row * of_left.0 + i * of_left.1);
+                    let right = right.wrapping_add(i * of_right.0 + column * of_right.1);
                     // SAFETY: the matrices were checked to end inside their memories.
-                    let sum: f64 = (0..*inner)
-                        .map(|i| unsafe {
-                            let factors = [*at(left, number, row, i), *at(right, number, i, column)];
-                            factors.map(|value| f64::from(rounded(value, lost))).iter().product::<f64>()
-                        })
-                        .sum();
-                    let place = at(out, number, row, column);
-                    let product = factor * sum as f32;
-                    // SAFETY: as above; what is there counts only where it is kept.
-                    unsafe { *place = if *keep == 0.0 { product } else { keep * *place + product } };
+                    let factors = unsafe { [*left, *right] };
+                    sum += f64::from(rounded(factors[0], lost)) * f64::from(rounded(factors[1], lost));
                 }
+                let (place, product) = (to.wrapping_add(row * out.stride + column), factor * sum as f32);
+                // SAFETY: as above; what is there counts only where it is kept.
+                unsafe { *place = if *keep == 0.0 { product } else { keep * *place + product } };
             }
         }
         Ok(())

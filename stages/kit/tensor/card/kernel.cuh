@@ -1,7 +1,6 @@
 // What every kernel is written in: C that nvcc compiles for a card and any C++ compiler for the emulator.
 //
-// A kernel computes one element with one thread (`element`) or one row with one warp (`row`, `LANE`). The emulator's
-// warp is one thread, so a loop from LANE in steps of WARP is there a loop over everything, and `warp_sum` nothing.
+// A kernel computes one element with one thread (`element`) or one row with one warp (`row`, `LANE`).
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -13,28 +12,34 @@
 #define LANE (threadIdx.x % WARP)
 
 BODY uint64_t element() { return blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; }
-BODY uint64_t row() { return element() / WARP; }
-
-// Butterflies: every lane ends with the same bits.
-BODY float warp_sum(float value) {
-    for (int distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
-    return value;
-}
 BODY float other_lane(float value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
 BODY uint32_t other_lane(uint32_t value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
 #else
 #define KERNEL(name) void name
 #define BODY static inline
-#define WARP 1
-#define LANE 0u
+#define WARP emulated_warp
+#define LANE emulated_lane
 extern uint64_t emulated_element;
+extern uint32_t emulated_warp, emulated_lane;
+// What the lane so far away has given; a lane waits until every other one has come to the same place.
+uint32_t emulated_exchange(uint32_t value, uint32_t distance);
 
 BODY uint64_t element() { return emulated_element; }
-BODY uint64_t row() { return emulated_element; }
-BODY float warp_sum(float value) { return value; }
-BODY float other_lane(float value, int) { return value; }
-BODY uint32_t other_lane(uint32_t value, int) { return value; }
+BODY uint32_t other_lane(uint32_t value, int distance) { return emulated_exchange(value, (uint32_t)distance); }
+BODY float other_lane(float value, int distance) {
+    union { float real; uint32_t word; } bits = {value};
+    bits.word = emulated_exchange(bits.word, (uint32_t)distance);
+    return bits.real;
+}
 #endif
+
+BODY uint64_t row() { return element() / WARP; }
+
+// Butterflies: every lane ends with the same bits.
+BODY float warp_sum(float value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) value += other_lane(value, distance);
+    return value;
+}
 
 // Where either is not a number, neither is the result; fmaxf would hide it.
 BODY float larger(float a, float b) { return a >= b || isnan(a) ? a : b; }

@@ -38,21 +38,28 @@ pub fn add_to_rows(y: &mut Memory, b: &Memory) {
     y.card().launch_each("add_to_rows", count, arguments![&*y, b, count, word(b.length())]);
 }
 
-/// The squares of each piece, summed.
-pub fn squares(x: &Memory) -> Memory {
-    sum_each_piece("sum_squares", x)
+/// The squares of each piece of each, summed; in one memory, so that they come to the processor in one go.
+pub fn squares(card: &Card, all: &[Memory]) -> Memory {
+    let pieces = |x: &Memory| x.length().div_ceil(PIECE);
+    let sums = card.scratch(all.iter().map(pieces).sum());
+    let mut first = 0;
+    for x in all {
+        sum_each_piece("sum_squares", x, &sums, first);
+        first += pieces(x);
+    }
+    sums
 }
 
 /// The numbers of each piece, summed.
 pub fn pieces(x: &Memory) -> Memory {
-    sum_each_piece("sum_pieces", x)
+    let sums = x.card().scratch(x.length().div_ceil(PIECE));
+    sum_each_piece("sum_pieces", x, &sums, 0);
+    sums
 }
 
-fn sum_each_piece(kernel: &'static str, x: &Memory) -> Memory {
+fn sum_each_piece(kernel: &'static str, x: &Memory, sums: &Memory, first: usize) {
     let (count, pieces) = (x.length(), x.length().div_ceil(PIECE));
-    let sums = x.card().scratch(pieces);
-    x.card().launch_rows(kernel, pieces, arguments![&sums, x, count, pieces, word(PIECE)]);
-    sums
+    x.card().launch_rows(kernel, pieces, arguments![sums.at(first), x, count, pieces, word(PIECE)]);
 }
 
 /// How rows are cut for sums over them: how many pieces, and the rows of each.

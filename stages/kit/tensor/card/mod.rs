@@ -38,7 +38,7 @@ const WORD: usize = 4;
 pub enum Fault {
     /// Its memory is used up.
     Memory {
-        /// What the stage holds, in bytes.
+        /// The most that the stage held at once, in bytes.
         held: u64,
         /// What it asked for.
         asked: u64,
@@ -85,11 +85,13 @@ trait Engine: std::fmt::Debug + Send + Sync {
     fn send(&self, to: u64, words: &[u32]) -> Result<(), Fault>;
     /// Copies from it, after all that was asked for before.
     fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), Fault>;
-    /// Runs a kernel on this many blocks; pointers are to the arguments, of which `kinds` has a letter each.
+    /// Runs a kernel on this many blocks, with a warp for each of its rows or a thread for each element; pointers are
+    /// to the arguments, of which `kinds` has a letter each.
     fn launch(
         &self,
         kernel: &'static str,
         blocks: u32,
+        of_rows: bool,
         kinds: &str,
         pointers: &mut [*mut c_void],
     ) -> Result<(), Fault>;
@@ -143,8 +145,8 @@ impl Card {
     /// The GPU with this id.
     pub fn open(id: u32, precision: Precision) -> Result<Card, Fault> {
         #[cfg(feature = "emulator")]
-        if id == emulator::ID {
-            return Ok(Card::of(Engines::Emulator(emulator::Emulator), precision));
+        if let Some(emulator) = emulator::Emulator::open(id) {
+            return Ok(Card::of(Engines::Emulator(emulator), precision));
         }
         #[cfg(all(feature = "cuda", not(feature = "ci-check")))]
         return Ok(Card::of(Engines::Driver(driver::Driver::open(id)?), precision));
@@ -162,7 +164,7 @@ impl Card {
         }
         let name = std::env::var("PIPELINE_TEST_DEVICE").ok()?;
         let id = match name.as_str() {
-            "emulator" => u32::MAX,
+            "emulator" => u32::MAX - 1,
             name => name.strip_prefix("cuda:")?.parse().ok()?,
         };
         match Card::open(id, Precision::F32) {
@@ -210,7 +212,7 @@ impl Card {
         for address in store.free.drain().flat_map(|(_, addresses)| addresses) {
             self.engine().free(address);
         }
-        let (held, asked, all) = (store.used, bytes as u64, self.engine().memory());
+        let (held, asked, all) = (store.peak, bytes as u64, self.engine().memory());
         must(self.engine().allocate(bytes).and_then(|found| found.ok_or(Fault::Memory { held, asked, all })))
     }
 
@@ -236,23 +238,30 @@ impl Card {
 
     /// Runs a kernel with one thread for each of `count` elements.
     pub fn launch_each<const N: usize>(&self, kernel: &'static str, count: usize, arguments: [Argument; N]) {
-        self.launch(kernel, count, arguments);
+        self.launch(kernel, count, false, arguments);
     }
 
     /// Runs a kernel with one warp for each of `count` rows.
     pub fn launch_rows<const N: usize>(&self, kernel: &'static str, count: usize, arguments: [Argument; N]) {
-        self.launch(kernel, count * self.engine().warp(), arguments);
+        self.launch(kernel, count, true, arguments);
     }
 
-    fn launch<const N: usize>(&self, kernel: &'static str, threads: usize, arguments: [Argument; N]) {
-        if threads == 0 {
+    fn launch<const N: usize>(
+        &self,
+        kernel: &'static str,
+        count: usize,
+        of_rows: bool,
+        arguments: [Argument; N],
+    ) {
+        if count == 0 {
             return;
         }
+        let threads = if of_rows { count * self.engine().warp() } else { count };
         let kinds: String = arguments.iter().map(Argument::kind).collect();
         let mut words = arguments.map(|argument| argument.bits());
         let mut pointers = words.each_mut().map(|word| std::ptr::from_mut(word).cast::<c_void>());
         let blocks = u32::try_from(threads.div_ceil(THREADS)).expect("fewer blocks than a grid may have");
-        must(self.engine().launch(kernel, blocks, &kinds, &mut pointers));
+        must(self.engine().launch(kernel, blocks, of_rows, &kinds, &mut pointers));
     }
 
     /// Multiplies matrices.
