@@ -139,7 +139,7 @@ impl ImportModel {
         if self.license.is_some() {
             saved.card.license.clone_from(&self.license);
         }
-        if let Some((mut head, types)) = Classifier::read(&device(), folder)? {
+        if let Some((mut head, types)) = Classifier::read(&Device::cpu(), folder)? {
             head.check(&saved.model).with_context(|| format!("reading {}", folder.display()))?;
             head.write(&io.out, &types)?;
         }
@@ -171,7 +171,7 @@ impl ImportModel {
             }
         }
         if let Some(mut head) =
-            Classifier::take(&device(), &mut arrays).with_context(|| format!("reading {}", path.display()))?
+            Classifier::take(&Device::cpu(), &mut arrays).with_context(|| format!("reading {}", path.display()))?
         {
             head.check(&saved.model).with_context(|| format!("reading {}", path.display()))?;
             head.write(&io.out, &type_names(head.sizes().classes, io)?)?;
