@@ -170,8 +170,8 @@ impl ImportModel {
                 None => bail!("{}: the weights lack `{name}`", path.display()),
             }
         }
-        if let Some(mut head) =
-            Classifier::take(&Device::cpu(), &mut arrays).with_context(|| format!("reading {}", path.display()))?
+        if let Some(mut head) = Classifier::take(&Device::cpu(), &mut arrays)
+            .with_context(|| format!("reading {}", path.display()))?
         {
             head.check(&saved.model).with_context(|| format!("reading {}", path.display()))?;
             head.write(&io.out, &type_names(head.sizes().classes, io)?)?;
