@@ -2,11 +2,12 @@
 
     python3 -m venv torch && torch/bin/pip install torch performer-pytorch
     cargo build --release -p stages --examples
-    torch/bin/python benches/transformer.py [--threads 2] [--rounds 3] [--case train:4:1025]...
+    torch/bin/python benches/transformer.py [--threads 2] [--rounds 5] [--repeats 3] [--case train:4:1025]...
 
 Cases: `encoder`, a step of nn.TransformerEncoder (8 x 512 tokens, width 200, 10 heads, feed-forward 800, 2 layers, Adam); and
 `train:CELLS:GENES` and `infer:CELLS:GENES` of scBERT's Performer (width 200, depth 6, 10 heads of 64, 266 features).
-Each side is a process of its own that warms up once; given is the least time of all rounds, and the peak memory.
+Each round is a process of ours and one of PyTorch's, one after the other. Each warms up with one step and gives the median of
+the next ones. Given are the median over rounds with the extremes, the same of the ratios within a round, and the peak memory.
 """
 import argparse
 import json
@@ -19,11 +20,11 @@ import time
 import measure
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "target/release/examples"
-CASES = ["encoder", "train:4:1025", "infer:1:1025", "infer:1:16907"]
+CASES = ["encoder", "train:4:1025", "infer:1:1025", "infer:1:4000", "infer:1:16907"]
 
 
 def torch_side(case, threads, repeats):
-    """Prints seconds and GiB of the PyTorch side."""
+    """Prints the median seconds and the GiB of the PyTorch side."""
     import torch
 
     torch.set_num_threads(threads)
@@ -35,7 +36,7 @@ def torch_side(case, threads, repeats):
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    print(json.dumps([min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
+    print(json.dumps([measure.median(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
 
 
 def encoder(torch):
@@ -86,22 +87,22 @@ def performer(torch, what, cells, genes):
 
 
 def our_side(case, threads, repeats):
-    """Seconds and GiB of our side."""
+    """The median seconds and the GiB of our side."""
     options = ["--threads", str(threads), "--repeats", str(repeats)]
     if case == "encoder":
-        command = [EXAMPLES / "bench_transformer", *options]
+        command = [EXAMPLES / "bench_transformer", *options, "--case", "step"]
     else:
         command = [EXAMPLES / "bench_performer", *options, "--case", case]
     ran = measure.run(command, EXAMPLES)
-    number, unit = re.search(r"least ([\d.]+) (ms|s)", ran.stdout).groups()
-    return float(number) / (1000 if unit == "ms" else 1), ran.peak_bytes / 2**30
+    seconds = float(re.search(r"median ([\d.]+) s", ran.stdout).group(1))
+    return seconds, ran.peak_bytes / 2**30
 
 
 def main():
     """Both sides of every case, in turns."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--case", action="append")
     options.add_argument("--torch", help=argparse.SUPPRESS)
@@ -116,11 +117,12 @@ def main():
             again = [sys.executable, "-W", "ignore", str(pathlib.Path(__file__).resolve()), "--torch", case]
             again += ["--threads", str(given.threads), "--repeats", str(given.repeats)]
             theirs.append(json.loads(measure.run(again, EXAMPLES).stdout))
-        least = [[min(column) for column in zip(*side)] for side in (ours, theirs)]
-        (time_ours, memory_ours), (time_theirs, memory_theirs) = least
+        (times_ours, memory_ours), (times_theirs, memory_theirs) = zip(*ours), zip(*theirs)
+        ratios = [one / other for one, other in zip(times_ours, times_theirs)]
+        memory = f"{max(memory_ours):.2f} GiB | {max(memory_theirs):.2f} GiB"
         print(
-            f"| `{case}` | {time_ours:.3f} s | {time_theirs:.3f} s | {time_ours / time_theirs:.2f} "
-            f"| {memory_ours:.2f} GiB | {memory_theirs:.2f} GiB |",
+            f"| `{case}` | {measure.spread(times_ours)} | {measure.spread(times_theirs)} "
+            f"| {measure.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) | {memory} |",
             flush=True,
         )
 

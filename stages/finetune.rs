@@ -40,9 +40,9 @@ struct Finetune {
     training: Training,
     /// What is hidden, in the task `masked`.
     masking: Masking,
-    /// The width of the hidden layer of the head, in the task `types`.
-    hidden: usize,
-    /// The share of the hidden layer that is dropped in training, in the task `types`.
+    /// The widths of the two hidden layers of the head, in the task `types`, where the model has no head that knows them.
+    hidden: [usize; 2],
+    /// The share of the hidden layers that is dropped in training, in the task `types`.
     dropout: f64,
     /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
     held_out: f64,
@@ -69,7 +69,7 @@ impl Default for Finetune {
             last_blocks: Some(1),
             training: Training::default(),
             masking: Masking::default(),
-            hidden: 128,
+            hidden: [512, 128],
             dropout: 0.1,
             held_out: 0.1,
             precision: Precision::default(),

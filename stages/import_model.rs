@@ -4,6 +4,7 @@ use crate::code;
 use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::formats::{self, npy};
 use crate::kit::genes;
+use crate::kit::model::classifier::Classifier;
 use crate::kit::model::parameters;
 use crate::kit::model::performer::Config;
 use crate::kit::model::saved::{CONFIG, Saved};
@@ -31,6 +32,11 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
         Slot {
             name: "vocabulary",
             about: "the genes of the model in its order, one a line; a folder has its own",
+            required: false,
+        },
+        Slot {
+            name: "types",
+            about: "the types that a model tells apart in its order, one a line; they are numbered without it",
             required: false,
         },
     ]),
@@ -91,6 +97,17 @@ fn vocabulary(io: &Io) -> Result<Vec<String>> {
     }
 }
 
+/// The names of the types that a head tells apart.
+fn type_names(count: usize, io: &Io) -> Result<Vec<String>> {
+    match io.optional_input("types") {
+        Some(file) => formats::read_list(file),
+        None => {
+            io.warn("nothing names the types that the weights tell apart: they are numbered; see the input `types`");
+            Ok((0..count).map(|number| number.to_string()).collect())
+        }
+    }
+}
+
 /// `gene2vec`'s table: a row for each gene.
 fn positions(path: &Path, names: Vec<String>, io: &Io) -> Result<()> {
     let array = npy::read(path)?;
@@ -122,6 +139,10 @@ impl ImportModel {
         if self.license.is_some() {
             saved.card.license.clone_from(&self.license);
         }
+        if let Some((mut head, types)) = Classifier::read(&Device::cpu(), folder)? {
+            head.check(&saved.model).with_context(|| format!("reading {}", folder.display()))?;
+            head.write(&io.out, &types)?;
+        }
         saved.write(&io.out)
     }
 
@@ -148,6 +169,12 @@ impl ImportModel {
                 None if name.starts_with("to_out.") => fresh.push(name),
                 None => bail!("{}: the weights lack `{name}`", path.display()),
             }
+        }
+        if let Some(mut head) =
+            Classifier::take(&Device::cpu(), &mut arrays).with_context(|| format!("reading {}", path.display()))?
+        {
+            head.check(&saved.model).with_context(|| format!("reading {}", path.display()))?;
+            head.write(&io.out, &type_names(head.sizes().classes, io)?)?;
         }
         if !fresh.is_empty() {
             io.warn(format!("the weights lack {}, which guess hidden genes and start anew", list(&fresh)));

@@ -22,6 +22,8 @@ const MOST_BANDS: usize = 8;
 const GRID: usize = 101;
 
 type Points = Vec<(f64, f64)>;
+/// The height of a curve at a place, where it has one.
+type Height = fn(&[(f64, f64)], f64) -> Option<f64>;
 
 /// One figure.
 pub struct Figure {
@@ -100,7 +102,7 @@ fn legend(series: &[Series], chance: &[(f64, f64)]) -> Vec<(Mark, String)> {
 
 /// Mean and spread of curves at the same places, where all of them have a height: a mean over those that are left
 /// would jump where one ends.
-fn average(curves: &[&Points], height: fn(&[(f64, f64)], f64) -> Option<f64>) -> (Points, Points) {
+fn average(curves: &[&Points], height: Height) -> (Points, Points) {
     let ends = |of: fn(f64, f64) -> f64, start| {
         curves.iter().flat_map(|curve| curve.iter()).map(|(x, _)| *x).fold(start, of)
     };

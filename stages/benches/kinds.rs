@@ -1,7 +1,8 @@
 //! Times kinds beside what a user would use instead: `cargo bench -p stages`.
 //!
 //! Needs `python3` with scanpy, and with scikit-learn, pandas, pyarrow and arboreto; what is not there is left out. Each
-//! measurement is a process of its own, the median of three; Python's imports are not counted, what our kinds write is.
+//! measurement is a process of its own, ours and theirs in turns; given are the median and the extremes of the time, the
+//! largest memory, and the ratios of the medians. Python's imports are not counted, what our kinds write is.
 
 use serde_json::{Value, json};
 use stages::checkpoint::Checkpoints;
@@ -12,13 +13,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
-/// What one run took.
-#[derive(Clone, Copy)]
-struct Cost {
-    seconds: f64,
+/// What runs took.
+#[derive(Default)]
+struct Costs {
+    seconds: Vec<f64>,
     mebibytes: f64,
+}
+
+impl Costs {
+    fn add(&mut self, mut run: Command) {
+        let output = run.output().expect("the program starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [seconds, mebibytes] = numbers[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
+        self.seconds.push(seconds);
+        self.seconds.sort_by(f64::total_cmp);
+        self.mebibytes = self.mebibytes.max(mebibytes);
+    }
+
+    fn median(&self) -> f64 {
+        self.seconds[self.seconds.len() / 2]
+    }
+}
+
+impl std::fmt::Display for Costs {
+    fn fmt(&self, text: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let (median, least, most) = (self.median(), self.seconds[0], self.seconds[self.seconds.len() - 1]);
+        write!(text, "{median:.3} ({least:.3}–{most:.3}) s {:4.0} MiB", self.mebibytes)
+    }
 }
 
 fn main() {
@@ -64,32 +88,17 @@ fn run_once(kind: &str, params: &str, inputs: &[String]) {
     println!("{} {}", began.elapsed().as_secs_f64(), peak.unwrap_or(f64::NAN) / 1024.0);
 }
 
-fn median(mut run: impl FnMut() -> Command) -> Cost {
-    let costs = (0..RUNS).map(|_| {
-        let output = run().output().expect("the program starts");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [seconds, mebibytes] = numbers[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
-        Cost { seconds, mebibytes }
-    });
-    let mut costs: Vec<Cost> = costs.collect();
-    costs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    costs[RUNS / 2]
+fn ours(kind: &str, params: &Value, inputs: &[(&str, &Path)], out: &Path) -> Command {
+    let _ = std::fs::remove_dir_all(out);
+    std::fs::create_dir(out).expect("a folder for the output");
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    command.arg(kind).arg(params.to_string()).env("BENCH_OUT", out);
+    command.args(inputs.iter().map(|(slot, path)| format!("{slot}={}", path.display())));
+    command
 }
 
-fn ours(kind: &str, params: &Value, inputs: &[(&str, &Path)], out: &Path) -> Cost {
-    median(|| {
-        let _ = std::fs::remove_dir_all(out);
-        std::fs::create_dir(out).expect("a folder for the output");
-        let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
-        command.arg(kind).arg(params.to_string()).env("BENCH_OUT", out);
-        command.args(inputs.iter().map(|(slot, path)| format!("{slot}={}", path.display())));
-        command
-    })
-}
-
-fn theirs(script: &str, what: &str, path: &Path) -> Cost {
-    median(|| python(script, &[what.as_ref(), path.as_os_str()]))
+fn theirs(script: &str, what: &str, path: &Path) -> Command {
+    python(script, &[what.as_ref(), path.as_os_str()])
 }
 
 fn python(script: &str, arguments: &[&OsStr]) -> Command {
@@ -105,14 +114,18 @@ fn made(script: &str, folder: &Path) -> bool {
     made.is_ok_and(|status| status.success())
 }
 
-fn row(name: &str, ours: Cost, theirs: Cost) {
-    let cost = |cost: Cost| format!("{:.3} s {:5.0} MiB", cost.seconds, cost.mebibytes);
-    let (time, memory) = (ours.seconds / theirs.seconds, ours.mebibytes / theirs.mebibytes);
-    println!("{name:44} {:>17} {:>17} {time:6.2} {memory:6.2}", cost(ours), cost(theirs));
+fn row(name: &str, ours: impl Fn() -> Command, theirs: impl Fn() -> Command) {
+    let (mut cost, mut their_cost) = (Costs::default(), Costs::default());
+    for _ in 0..RUNS {
+        cost.add(ours());
+        their_cost.add(theirs());
+    }
+    let (time, memory) = (cost.median() / their_cost.median(), cost.mebibytes / their_cost.mebibytes);
+    println!("{name:46} {cost} {their_cost} {time:6.2} {memory:6.2}");
 }
 
 fn compare() {
-    println!("{:44} {:>17} {:>17} {:>6} {:>6}", "", "ours", "theirs", "time", "memory");
+    println!("{:46} {:30} {:30} {:>6} {:>6}", "", "ours", "theirs", "time", "memory");
     let folder = tempfile::tempdir().expect("a temporary folder");
     compare_with_scanpy(folder.path());
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -130,23 +143,20 @@ fn compare_with_scanpy(folder: &Path) {
     let selection = json!({"select": {"genes": 2000, "tfs": "all"}});
     row(
         "read h5ad, 20 million values",
-        ours("dataset", &json!({"values": "counts"}), &[("data", &file("big.h5ad"))], &file("big")),
-        theirs(SCRIPT, "read", &file("big.h5ad")),
+        || ours("dataset", &json!({"values": "counts"}), &[("data", &file("big.h5ad"))], &file("big")),
+        || theirs(SCRIPT, "read", &file("big.h5ad")),
     );
+    let (big, tfs) = (file("big"), file("tfs.txt"));
+    let inputs = [("data", &*big), ("tfs", &*tfs)];
     row(
         "normalise, log, select of the same",
-        ours(
-            "preprocess",
-            &selection,
-            &[("data", &file("big")), ("tfs", &file("tfs.txt"))],
-            &file("selected"),
-        ),
-        theirs(SCRIPT, "select", &file("big.h5ad")),
+        || ours("preprocess", &selection, &inputs, &file("selected")),
+        || theirs(SCRIPT, "select", &file("big.h5ad")),
     );
     row(
         "read csv, 821 × 383",
-        ours("dataset", &text, &[("data", &file("matrix.csv"))], &file("csv")),
-        theirs(SCRIPT, "csv", &file("matrix.csv")),
+        || ours("dataset", &text, &[("data", &file("matrix.csv"))], &file("csv")),
+        || theirs(SCRIPT, "csv", &file("matrix.csv")),
     );
 }
 
@@ -163,24 +173,21 @@ fn compare_with_scikit_learn(folder: &Path) {
     {
         row(
             name,
-            ours("evaluate", &json!({"replicates": replicates}), &judged, &file("numbers")),
-            theirs(SCRIPT, "judge", folder),
+            || ours("evaluate", &json!({"replicates": replicates}), &judged, &file("numbers")),
+            || theirs(SCRIPT, "judge", folder),
         );
     }
-    ours(
-        "dataset",
-        &json!({"orient": "genes_by_cells"}),
-        &[("data", &file("expression.csv"))],
-        &file("cells"),
-    );
+    let (cells, tfs) = (file("cells"), file("tfs.txt"));
+    let params = json!({"orient": "genes_by_cells"});
+    Costs::default().add(ours("dataset", &params, &[("data", &file("expression.csv"))], &cells));
     for (name, what, params) in [
         ("GENIE3, 100 trees, 200 genes, 50 TFs", "forest", json!({"trees": 100})),
         ("GRNBoost2 of the same, ended as published", "published", json!({"method": "grnboost2"})),
         ("theirs ended by this scikit-learn", "boosting", json!({"method": "grnboost2"})),
     ] {
         let scored = file(what);
-        let ours = ours("genie3", &params, &[("data", &file("cells")), ("tfs", &file("tfs.txt"))], &scored);
-        row(name, ours, theirs(SCRIPT, what, folder));
+        let inputs = [("data", &*cells), ("tfs", &*tfs)];
+        row(name, || ours("genie3", &params, &inputs, &scored), || theirs(SCRIPT, what, folder));
         let scores = scored.join("scores.parquet");
         let arguments: [&OsStr; 4] =
             ["agree".as_ref(), folder.as_os_str(), what.as_ref(), scores.as_os_str()];

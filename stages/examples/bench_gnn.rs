@@ -6,7 +6,9 @@
 //! heads each; 65,536 pairs scored by dot products, binary cross-entropy, Adam. Prints for each layer the least and
 //! the median seconds and the peak memory of the process so far. `benches/pyg_does.py` is the same in PyTorch Geometric.
 
-use anyhow::{Context, Result, bail};
+mod timing;
+
+use anyhow::{Result, bail};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
 use stages::kit::model::layers::List;
@@ -18,7 +20,7 @@ use stages::kit::tensor::ops::dot::dot;
 use stages::kit::tensor::ops::gather::gather;
 use stages::kit::tensor::tape::backward;
 use stages::kit::tensor::{Taped, Tensor, device, tensor};
-use std::time::Instant;
+use timing::Options;
 
 const GENES: usize = 20_000;
 const TFS: usize = 1_000;
@@ -27,22 +29,8 @@ const FEATURES: usize = 512;
 const PAIRS: usize = 1 << 16;
 
 fn main() -> Result<()> {
-    let (mut threads, mut repeats, mut layers) = (2, 7, Vec::new());
-    let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--threads" => threads = value.parse()?,
-            "--repeats" => repeats = value.parse()?,
-            "--layer" => layers.push(value),
-            _ => bail!("unknown option {option}"),
-        }
-    }
-    if layers.is_empty() {
-        layers = ["gcn", "sage", "gat"].map(str::to_owned).to_vec();
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    for name in layers {
+    let options = Options::read(7, "--layer", &["gcn", "sage", "gat"], |_, _| Ok(false))?;
+    for name in &options.chosen {
         let layer = match name.as_str() {
             "gcn" => LayerKind::Gcn,
             "sage" => LayerKind::Sage,
@@ -50,17 +38,7 @@ fn main() -> Result<()> {
             _ => bail!("expected gcn, sage or gat, found {name}"),
         };
         let mut work = Work::new(layer);
-        work.step();
-        let mut seconds: Vec<f64> = (0..repeats)
-            .map(|_| {
-                let start = Instant::now();
-                work.step();
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        seconds.sort_by(f64::total_cmp);
-        let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
-        println!("{name}: least {least:.3} s, median {median:.3} s, peak memory {:.2} GiB", peak_memory()?);
+        options.time(name, || work.step(), timing::peak_memory)?;
     }
     Ok(())
 }
@@ -105,12 +83,4 @@ impl Work {
         self.gnn.list("gnn", &mut list);
         self.adam.step(1e-3, &mut parameters::trained(list.named()), &mut gradients);
     }
-}
-
-/// In GiB, as the kernel counts it.
-fn peak_memory() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / f64::from(1 << 20))
 }

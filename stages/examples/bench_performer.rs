@@ -6,6 +6,8 @@
 //! Prints for each case the least and the median seconds and the peak memory so far, of the process or of the card; give one
 //! case for its own peak. A case is train or infer, cells, genes.
 
+mod timing;
+
 use anyhow::{Context, Result, bail};
 use stages::kit::model::parameters;
 use stages::kit::model::performer::{Config, Performer, Tables};
@@ -16,57 +18,43 @@ use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
 use stages::kit::tensor::{Taped, Untaped, values};
 use stages::stage;
-use std::time::Instant;
+use timing::Options;
 
 fn main() -> Result<()> {
-    let (mut threads, mut repeats, mut cases) = (2, 5, Vec::new());
     let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--threads" => threads = value.parse()?,
-            "--repeats" => repeats = value.parse()?,
+    let cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"];
+    let options = Options::read(5, "--case", &cases, |option, value| {
+        match option {
             "--device" if value == "cpu" => given = stage::Device::Cpu,
             "--device" => {
                 let id = value.strip_prefix("cuda:").context("--device is cpu or cuda:N")?;
                 given = stage::Device::Cuda(id.parse()?);
             }
             "--precision" => precision = serde_json::from_value(value.into())?,
-            "--case" => cases.push(value),
-            _ => bail!("unknown option {option}"),
+            _ => return Ok(false),
         }
-    }
-    if cases.is_empty() {
-        cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"].map(str::to_owned).to_vec();
-    }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        Ok(true)
+    })?;
     let device = Device::open(given, precision)?;
-    for case in cases {
+    for case in &options.chosen {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
-        let (cells, genes) = (cells.parse()?, genes.parse()?);
-        let mut work = Work::new(&device, cells, genes);
+        let mut work = Work::new(&device, cells.parse()?, genes.parse()?);
         let step = match what {
             "train" => Work::train,
             "infer" => Work::infer,
             _ => bail!("expected train or infer, found {what}"),
         };
-        step(&mut work);
-        let mut seconds: Vec<f64> = (0..repeats)
-            .map(|_| {
-                let start = Instant::now();
-                step(&mut work);
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        seconds.sort_by(f64::total_cmp);
-        let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
-        println!(
-            "{case}: least {least:.4} s, median {median:.4} s, peak memory {:.2} GiB",
-            peak_memory(&device)?
-        );
+        options.time(
+            case,
+            || step(&mut work),
+            || match device.card() {
+                // Of a card what was in use.
+                Some(card) => Ok(card.peak() as f64 / f64::from(1 << 30)),
+                None => timing::peak_memory(),
+            },
+        )?;
     }
     Ok(())
 }
@@ -105,15 +93,4 @@ impl Work {
         let logits = self.model.logits(self.model.encode(&self.tokens, self.cells, Untaped));
         std::hint::black_box(values(&logits));
     }
-}
-
-/// In GiB: of a card what was in use, of the process as the kernel counts it.
-fn peak_memory(device: &Device) -> Result<f64> {
-    if let Some(card) = device.card() {
-        return Ok(card.peak() as f64 / f64::from(1 << 30));
-    }
-    let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / f64::from(1 << 20))
 }

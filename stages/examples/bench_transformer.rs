@@ -6,7 +6,9 @@
 //! 2 layers; only that GELU stands here for its ReLU, which costs more. Prints the least and the median milliseconds, and
 //! what a plain matrix product of the same size reaches: the floor that a step is held against.
 
-use anyhow::{Context, Result, bail};
+mod timing;
+
+use anyhow::{Result, bail};
 use stages::kit::model::layers::{Linear, List, Norm};
 use stages::kit::model::parameters::{Role, trained};
 use stages::kit::random::Random;
@@ -17,7 +19,7 @@ use stages::kit::tensor::ops::add::add;
 use stages::kit::tensor::ops::attention::attention;
 use stages::kit::tensor::tape::{backward, put, record_scalar, take};
 use stages::kit::tensor::{Device, Scalar, Taped, Tensor, device, tensor, values};
-use std::time::Instant;
+use timing::Options;
 
 const BATCH: usize = 8;
 const TOKENS: usize = 512;
@@ -27,60 +29,54 @@ const FEED: usize = 800;
 const LAYERS: usize = 2;
 
 fn main() -> Result<()> {
-    let (mut threads, mut repeats) = (2, 10);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(option) = arguments.next() {
-        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
-        match option.as_str() {
-            "--threads" => threads = value.parse()?,
-            "--repeats" => repeats = value.parse()?,
-            _ => bail!("unknown option {option}"),
+    let options = Options::read(10, "--case", &["step", "product"], |_, _| Ok(false))?;
+    for case in &options.chosen {
+        match case.as_str() {
+            "step" => {
+                let mut work = Work::new();
+                options.time("transformer step", || work.step(), timing::peak_memory)?;
+            }
+            "product" => plain_product(&options)?,
+            _ => bail!("expected step or product, found {case}"),
         }
     }
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-    let device = device();
-    let mut random = Random::new(0, 0);
-    let mut layers: Vec<Layer> = (0..LAYERS).map(|_| Layer::new(&device, &mut random)).collect();
-    let x = (0..BATCH * TOKENS * WIDTH).map(|_| random.normal() as f32).collect();
-    let x = tensor(&device, x, BATCH * TOKENS, WIDTH);
-    let mut adam = Adam::default();
-    let mut step = || {
-        let y = layers.iter().fold(x.retaped::<Taped>(), |x, layer| layer.forward(x));
-        let loss = mean_square(y);
-        let value = loss[[]];
-        let mut gradients = backward(loss);
-        let mut list = List::new(Role::Trained);
-        layers.iter_mut().for_each(|layer| layer.list(&mut list));
-        adam.step(1e-3, &mut trained(list.named()), &mut gradients);
-        value
-    };
-    (0..2).for_each(|_| {
-        step();
-    });
-    let mut millis: Vec<f64> = (0..repeats)
-        .map(|_| {
-            let start = Instant::now();
-            std::hint::black_box(step());
-            1e3 * start.elapsed().as_secs_f64()
-        })
-        .collect();
-    millis.sort_by(f64::total_cmp);
-    println!("transformer step: least {:.1} ms, median {:.1} ms", millis[0], millis[millis.len() / 2]);
-    println!("plain product: {:.0} GFLOP/s", plain_product(repeats));
     Ok(())
 }
 
 /// What x W of a feed-forward layer reaches on all threads.
-fn plain_product(repeats: usize) -> f64 {
+fn plain_product(options: &Options) -> Result<()> {
     let rows = BATCH * TOKENS;
     let (x, w, mut y) = (vec![0.5; rows * WIDTH], vec![0.5; WIDTH * FEED], vec![0.0; rows * FEED]);
-    let seconds = (0..repeats.max(3)).map(|_| {
-        let start = Instant::now();
+    let product = || {
         let out = ViewMut::new(&mut y, rows, FEED);
         multiply_parallel(out, 0.0, 1.0, View::new(&x, rows, WIDTH), View::new(&w, WIDTH, FEED));
-        start.elapsed().as_secs_f64()
-    });
-    2e-9 * (rows * WIDTH * FEED) as f64 / seconds.fold(f64::INFINITY, f64::min)
+    };
+    let name = format!("plain product of {} operations", 2 * rows * WIDTH * FEED);
+    options.time(&name, product, timing::peak_memory)
+}
+
+struct Work {
+    layers: Vec<Layer>,
+    x: Tensor,
+    adam: Adam,
+}
+
+impl Work {
+    fn new() -> Work {
+        let device = device();
+        let mut random = Random::new(0, 0);
+        let layers = (0..LAYERS).map(|_| Layer::new(&device, &mut random)).collect();
+        let x = (0..BATCH * TOKENS * WIDTH).map(|_| random.normal() as f32).collect();
+        Work { layers, x: tensor(&device, x, BATCH * TOKENS, WIDTH), adam: Adam::default() }
+    }
+
+    fn step(&mut self) {
+        let y = self.layers.iter().fold(self.x.retaped::<Taped>(), |x, layer| layer.forward(x));
+        let mut gradients = backward(mean_square(y));
+        let mut list = List::new(Role::Trained);
+        self.layers.iter_mut().for_each(|layer| layer.list(&mut list));
+        self.adam.step(1e-3, &mut trained(list.named()), &mut gradients);
+    }
 }
 
 struct Layer {

@@ -2,19 +2,22 @@
 
 use crate::disk;
 use crate::kit::model::saved::{self, CONFIG, Card, Saved};
-use crate::kit::model::weights;
+use crate::kit::model::{classifier, weights};
 use crate::kit::tensor::Device;
 use crate::stage::Io;
 use anyhow::Result;
 use std::fmt::Write;
 
-/// The four files.
+/// The four files, and the head that tells types of cells where there is one.
 pub fn huggingface(io: &Io) -> Result<()> {
     let folder = saved::locate(io.input("model")?);
     // Read whole, so that nothing damaged is handed on.
     let saved = Saved::read(&Device::cpu(), &folder)?;
     for file in [CONFIG, weights::FILE] {
         disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
+    }
+    if folder.join(classifier::FILE).exists() {
+        disk::write(&io.out(classifier::FILE), &disk::read(&folder.join(classifier::FILE))?)?;
     }
     let mut names = saved.vocabulary.join("\n");
     names.push('\n');

@@ -1,14 +1,13 @@
 //! Cell types: a head on the model that tells them.
 
 use super::Finetune;
-use crate::disk;
 use crate::kit::masked::learner::Parts;
 use crate::kit::metrics::summary::Row;
 use crate::kit::metrics::table;
 use crate::kit::model::classifier::{Classifier, Sizes};
+use crate::kit::model::draws::Draws;
 use crate::kit::model::parameters::Named;
 use crate::kit::model::performer::Performer;
-use crate::kit::model::weights;
 use crate::kit::random::Random;
 use crate::kit::table as parquet;
 use crate::kit::tensor::ops::cross_entropy::cross_entropy;
@@ -24,8 +23,6 @@ use std::sync::Arc;
 
 /// The head's start is drawn from this stream of the seed.
 const HEAD_STREAM: u64 = 1 << 54;
-/// The head as a safetensors file, whose metadata has the names of the types.
-const HEAD: &str = "classifier.safetensors";
 /// Columns: `cell`, `type`, `predicted`, `part` (text): what was said of each cell that has a type.
 const PREDICTIONS: &str = "predictions.parquet";
 
@@ -41,8 +38,8 @@ struct Types<'a> {
 
 /// Trains model and head, and writes how it went and what the head says of each cell.
 pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &Io) -> Result<()> {
-    if settings.hidden == 0 {
-        bail!("`hidden` is 0; give a whole number above 0");
+    if settings.hidden.contains(&0) {
+        bail!("`hidden` is {:?}; give two whole numbers above 0", settings.hidden);
     }
     if !(0.0..1.0).contains(&settings.dropout) {
         bail!("`dropout` is {}; give a share from 0 to below 1", settings.dropout);
@@ -51,26 +48,32 @@ pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &I
         bail!("the task `types` needs the input `types`: an artifact with `{}`", types::FILE)
     };
     let of_cells: HashMap<String, String> = types::read(&folder.join(types::FILE))?.into_iter().collect();
-    let names: BTreeSet<&String> = corpus.ids.iter().filter_map(|id| of_cells.get(id)).collect();
-    let numbers: HashMap<&String, u32> = names.iter().copied().zip(0..).collect();
+    let found: BTreeSet<&String> = corpus.ids.iter().filter_map(|id| of_cells.get(id)).collect();
+    if found.len() < 2 {
+        bail!("the cells have {} types; it takes at least 2 to tell them apart", found.len());
+    }
+    let (head, names) = match known_head(model, &found, io)? {
+        Some(known) => known,
+        None => {
+            let sizes = Sizes {
+                width: model.config().width,
+                positions: model.tables().positions,
+                hidden: settings.hidden,
+                classes: found.len(),
+            };
+            let head = Classifier::new(model.device(), sizes, &mut Random::new(settings.seed, HEAD_STREAM));
+            (head, found.into_iter().cloned().collect())
+        }
+    };
+    let numbers: HashMap<&String, u32> = names.iter().zip(0..).collect();
     let typed =
         corpus.ids.iter().enumerate().filter_map(|(cell, id)| Some((cell, numbers[of_cells.get(id)?])));
     let cells: Vec<(usize, u32)> = typed.collect();
-    if names.len() < 2 {
-        bail!("the cells have {} types; it takes at least 2 to tell them apart", names.len());
-    }
     let missing = corpus.cells() - cells.len();
     if missing > 0 {
         io.warn(format!("{missing} of {} cells have no type and are left out", corpus.cells()));
     }
     let parts = Parts::new(cells.len(), settings.held_out, settings.seed)?;
-    let sizes = Sizes {
-        width: model.config().width,
-        positions: model.tables().positions,
-        hidden: settings.hidden,
-        classes: names.len(),
-    };
-    let head = Classifier::new(model.device(), sizes, &mut Random::new(settings.seed, HEAD_STREAM));
     let mut learner = Types { settings, model, head, corpus, parts: &parts, cells: &cells };
     let trained = settings.training.run(&mut learner, settings.seed, io)?;
     history::write(&io.out(history::FILE), &trained.history)?;
@@ -80,7 +83,6 @@ pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &I
     let rows = counts.rows();
     counts.tell(&rows, io);
     table::write(&io.out(table::FILE), &rows)?;
-    let names: Vec<&String> = names.into_iter().collect();
     let mut of_part = vec!["training"; cells.len()];
     parts.validation.iter().for_each(|cell| of_part[*cell] = "validation");
     parts.test.iter().for_each(|cell| of_part[*cell] = "test");
@@ -94,11 +96,26 @@ pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &I
             ("part", text(of_part)),
         ],
     )?;
-    let head = weights::to_bytes(
-        &weights::of_tensors(learner.head.tensors()),
-        ("types", &serde_json::to_string(&names)?),
-    )?;
-    Ok(disk::write(&io.out(HEAD), &head)?)
+    learner.head.write(&io.out, &names)
+}
+
+/// The head that the model comes with, and the names of its types, if it knows those of the cells.
+fn known_head(
+    model: &Performer,
+    found: &BTreeSet<&String>,
+    io: &Io,
+) -> Result<Option<(Classifier, Vec<String>)>> {
+    let known = Classifier::read(model.device(), io.input("model")?)?;
+    if let Some((head, _)) = &known {
+        head.check(model)?;
+    }
+    Ok(known.filter(|(_, names)| {
+        let unknown = found.iter().find(|name| !names.contains(name));
+        if let Some(unknown) = unknown {
+            io.warn(format!("the model's own head does not know the type `{unknown}`: a new one is trained"));
+        }
+        unknown.is_none()
+    }))
 }
 
 impl Types<'_> {
@@ -118,7 +135,7 @@ impl Types<'_> {
         for batch in examples.chunks(self.settings.training.batch) {
             io.check_stop()?;
             let (tokens, targets) = self.tokens(batch.iter().copied());
-            let logits = self.head.logits(self.model.encode(&tokens, batch.len(), Untaped), (0.0, 0));
+            let logits = self.head.logits(self.model.encode(&tokens, batch.len(), Untaped), [(0.0, 0); 2]);
             let of_cell = values(&logits).len() / batch.len();
             for logits in values(&logits).chunks(of_cell) {
                 let likeliest =
@@ -151,9 +168,9 @@ impl Learner for Types<'_> {
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
         let (tokens, targets) = self.tokens(examples.iter().map(|example| self.parts.training[*example]));
         let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
-        // The key's halves are kept apart, so that no two batches of any two seeds drop alike.
-        let key = self.settings.seed << 32 ^ moment.batch;
-        Ok(cross_entropy(self.head.logits(encodings, (self.settings.dropout as f32, key)), &targets))
+        let mut draws = Draws::new(self.settings.seed, moment.batch);
+        let drops = [0; 2].map(|_| draws.next(self.settings.dropout as f32));
+        Ok(cross_entropy(self.head.logits(encodings, drops), &targets))
     }
 
     fn validate(&mut self, io: &Io) -> Result<Option<f64>> {

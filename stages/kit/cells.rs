@@ -276,12 +276,15 @@ mod tests {
         let genes: Vec<u32> = (0..3000).collect();
         let values: Vec<f32> = genes.iter().map(|gene| (gene % 7 + 1) as f32).collect();
         let paths = [folder.path().join("a"), folder.path().join("b")];
-        for path in &paths {
-            let mut writer = CellWriter::create(path).unwrap();
-            for cell in 0..2000 {
-                writer.push(&format!("c{cell}"), &genes, &values).unwrap();
-            }
-            writer.finish().unwrap();
+        for (threads, path) in paths.iter().enumerate() {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads + 1).build().unwrap();
+            pool.install(|| {
+                let mut writer = CellWriter::create(path).unwrap();
+                for cell in 0..2000 {
+                    writer.push(&format!("c{cell}"), &genes, &values).unwrap();
+                }
+                writer.finish().unwrap();
+            });
         }
         assert_eq!(std::fs::read(&paths[0]).unwrap(), std::fs::read(&paths[1]).unwrap());
         let cells: usize =

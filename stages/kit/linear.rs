@@ -1,6 +1,7 @@
 //! Small dense problems of linear algebra, in double precision and always in the same order.
 
 use super::random::Random;
+use super::tensor::simd::dot;
 use rayon::prelude::*;
 
 /// Solves A x = b for a symmetric positive definite A, row after row, in place (Cholesky).
@@ -62,11 +63,6 @@ fn substitute(factor: &[f64], values: &mut [f64]) {
         let known: f64 = (row + 1..size).map(|below| factor[below * size + row] * values[below]).sum();
         values[row] = (values[row] - known) / factor[row * size + row];
     }
-}
-
-/// a · b.
-pub fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Eigenvalues, falling, with their vectors as rows, of a symmetric matrix (Jacobi's rotations).

@@ -39,6 +39,11 @@ impl Layout {
     }
 }
 
+/// Whether a line is passed over.
+pub fn is_blank(line: &str) -> bool {
+    line.trim_matches(' ').is_empty()
+}
+
 /// One line as its fields.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -135,27 +140,19 @@ impl Records {
 
     /// Goes on to the next record, as long as the header; says whether there is one. Empty lines are passed over.
     pub fn advance(&mut self) -> Result<bool> {
-        if !self.advance_line()? {
-            return Ok(false);
-        }
-        let split = self.layout.split(self.lines.line(), &mut self.record);
-        split.map_err(|why| anyhow!("{} {why}", self.place()))?;
-        Ok(true)
-    }
-
-    /// Goes on to the next line that is not empty, and leaves it whole; says whether there is one.
-    pub fn advance_line(&mut self) -> Result<bool> {
         while self.lines.advance()? {
-            if !self.lines.line().trim_matches(' ').is_empty() {
+            if !is_blank(self.lines.line()) {
+                let split = self.layout.split(self.lines.line(), &mut self.record);
+                split.map_err(|why| anyhow!("{} {why}", self.place()))?;
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// The line that was gone on to last.
-    pub fn line(&self) -> &str {
-        self.lines.line()
+    /// The lines of the file, which are to be taken apart elsewhere.
+    pub fn lines(&mut self) -> &mut Lines {
+        &mut self.lines
     }
 
     /// How lines are taken apart.

@@ -92,7 +92,7 @@ impl Writer {
 
     fn begin(&mut self, rows: Option<&RecordBatch>) -> Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        let packer = Packer::new(file, &self.schema, properties(&self.schema, rows));
+        let packer = Packer::new(file, &self.schema, properties(&self.schema, rows), rows);
         self.packer = Some(packer.with_context(|| writing(&self.path))?);
         Ok(())
     }

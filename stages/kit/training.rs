@@ -308,17 +308,18 @@ impl<L: Learner> Run<'_, L> {
     }
 
     fn tell(&mut self, loss: f64) {
-        let seen = self.seen();
+        let (seen, all) = (self.seen(), (self.training.epochs * self.learner.examples()) as u64);
         if self.told.elapsed() < TELL_EVERY {
-            return self.io.progress(seen, (self.training.epochs * self.learner.examples()) as u64);
+            return self.io.progress(seen, all);
         }
         self.told = Instant::now();
+        let pace = (seen - self.before) as f64 / self.began.elapsed().as_secs_f64();
         self.io.note(format!(
-            "epoch {} of {}, loss {loss:.4}, {:.1} {}/s",
+            "epoch {} of {}, loss {loss:.4}, {pace:.1} {}/s, {:.1} min left at most",
             self.state.counters.epoch + 1,
             self.training.epochs,
-            (seen - self.before) as f64 / self.began.elapsed().as_secs_f64(),
             self.learner.unit(),
+            all.saturating_sub(seen) as f64 / pace / 60.0,
         ));
     }
 

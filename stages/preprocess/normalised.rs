@@ -185,7 +185,7 @@ impl Scale {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn compute(&mut self, value: f32, count: usize) -> f64 {
         let scaled = f64::from(value) * self.factor;
         let becomes = match self.base {

@@ -3,8 +3,9 @@
 //! A TF goes with the targets of its targets, too, and with what shares a regulator with it. What is left of a correlation
 //! beside the target's known regulators tells such pairs from edges.
 
-use crate::kit::linear::{dot, factor, substitute_forward};
+use crate::kit::linear::{factor, substitute_forward};
 use crate::kit::tensor::simd;
+use crate::kit::tensor::simd::dot;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 

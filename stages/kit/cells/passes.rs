@@ -228,3 +228,69 @@ impl Held {
         Cells { ids: &self.ids, gene_ends: &self.gene_ends, value_ends: &self.value_ends, genes, values }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kit::cells::CellWriter;
+
+    type Owned = (String, Vec<u32>, Vec<f32>);
+
+    /// Counts, fractions, an index that takes more than two bytes; several row groups.
+    fn example() -> Vec<Owned> {
+        let cell = |index: u32| {
+            let genes: Vec<u32> = (0..1000).map(|gene| gene * 3 + index % 3).collect();
+            let step = if index < 1500 { 1.0 } else { 0.5 };
+            let values = genes.iter().map(|gene| (gene % 250 + 1) as f32 * step).collect();
+            (format!("c{index}"), genes, values)
+        };
+        let last = ("last".to_owned(), vec![1 << 17], vec![7.0]);
+        (0..2500).map(cell).chain([last]).collect()
+    }
+
+    fn pass(file: &CellFile) -> Vec<Owned> {
+        let (mut found, mut starts) = (Vec::new(), Vec::new());
+        let make = |first, cells: Cells, made: &mut (usize, Vec<Owned>)| {
+            let owned = |(id, genes, values): crate::kit::cells::Cell| {
+                (id.to_owned(), genes.to_vec(), values.to_vec())
+            };
+            *made = (first, cells.each().map(owned).collect());
+            Ok(())
+        };
+        let take = |(first, cells): &(usize, Vec<Owned>)| {
+            starts.push((*first, found.len()));
+            found.extend(cells.iter().cloned());
+            Ok(())
+        };
+        file.each_batch(make, take).unwrap();
+        assert!(starts.iter().all(|(told, before)| told == before));
+        found
+    }
+
+    #[test]
+    fn every_pass_gives_the_cells_in_their_order_whether_they_were_held_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cells.parquet");
+        let cells = example();
+        let mut writer = CellWriter::create(&path).unwrap();
+        cells.iter().for_each(|(id, genes, values)| writer.push(id, genes, values).unwrap());
+        writer.finish().unwrap();
+        for held_values in [0, 2_200_000, usize::MAX] {
+            let file = CellFile::open(&path, 1 << 18, held_values).unwrap();
+            assert!(file.groups.count() > 2);
+            assert!(pass(&file) == cells && pass(&file) == cells, "{held_values} values held");
+            let mut counted = Vec::new();
+            let add = |_, cells: Cells, count: &mut usize| {
+                *count += cells.count();
+                Ok(())
+            };
+            file.fold_groups(add, |count: usize| {
+                counted.push(count);
+                Ok(())
+            })
+            .unwrap();
+            let groups: Vec<usize> = (0..file.groups.count()).map(|group| file.groups.rows(group)).collect();
+            assert_eq!(counted, groups);
+        }
+    }
+}

@@ -16,8 +16,9 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
-/// Batches that may wait to be packed.
-const BATCHES_AHEAD: usize = 2;
+/// Of the batches that may wait to be packed: a row group of cells, so that a thread whose column takes longer is not
+/// waited for while another has nothing to do.
+const BYTES_AHEAD: usize = 1 << 23;
 /// No table of ours has more than two large columns.
 const MOST_THREADS: usize = 2;
 
@@ -34,7 +35,7 @@ pub struct Packer {
     ended: usize,
 }
 
-/// Packs each column whose index leaves the thread's own as the remainder.
+/// Packs some of the columns: others in each row group, because some take longer.
 struct Thread {
     /// Nothing once there are no more.
     parts: Option<SyncSender<Part>>,
@@ -43,26 +44,34 @@ struct Thread {
 
 /// What a thread is told.
 enum Part {
-    /// A row group begins; these pack its columns.
-    Begin(Vec<ArrowColumnWriter>),
+    /// A row group begins; these pack some of its columns.
+    Begin(Vec<(usize, ArrowColumnWriter)>),
     Rows(RecordBatch),
     End,
 }
 
 impl Packer {
     /// Begins a file. Prereq: no column holds more than one column of numbers or text, perhaps in lists.
-    pub fn new(file: File, schema: &Arc<Schema>, properties: WriterProperties) -> Result<Packer> {
+    ///
+    /// Other batches are about as large as `first`.
+    pub fn new(
+        file: File,
+        schema: &Arc<Schema>,
+        properties: WriterProperties,
+        first: Option<&RecordBatch>,
+    ) -> Result<Packer> {
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, schema.clone(), options)?;
         let (file, factory) = writer.into_serialized_writer()?;
         let count = rayon::current_num_threads().min(schema.fields().len()).clamp(1, MOST_THREADS);
-        let start = |own: usize| {
-            let (parts, told) = mpsc::sync_channel(BATCHES_AHEAD);
+        let bytes = first.map_or(BYTES_AHEAD, RecordBatch::get_array_memory_size);
+        let batches_ahead = (BYTES_AHEAD / bytes.max(1)).clamp(1, 64);
+        let start = |_| {
+            let (parts, told) = mpsc::sync_channel(batches_ahead);
             let (tell, packed) = mpsc::channel();
             let schema = schema.clone();
             std::thread::spawn(move || {
-                let columns: Vec<usize> = (own..schema.fields().len()).step_by(count).collect();
-                if let Err(error) = pack(&schema, &columns, told, &tell) {
+                if let Err(error) = pack(&schema, told, &tell) {
                     // Nobody listens where the step has failed already.
                     let _ = tell.send(Err(error));
                 }
@@ -76,9 +85,9 @@ impl Packer {
     /// Appends rows to the row group, or to a new one.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if !self.open {
-            let mut own: Vec<Vec<ArrowColumnWriter>> = self.threads.iter().map(|_| Vec::new()).collect();
-            for (column, writer) in self.factory.create_column_writers(self.begun)?.into_iter().enumerate() {
-                own[column % self.threads.len()].push(writer);
+            let mut own: Vec<Vec<_>> = self.threads.iter().map(|_| Vec::new()).collect();
+            for column in self.factory.create_column_writers(self.begun)?.into_iter().enumerate() {
+                own[thread_of(self.begun, column.0, self.threads.len())].push(column);
             }
             self.tell(own.into_iter().map(Part::Begin))?;
             self.begun += 1;
@@ -121,17 +130,18 @@ impl Packer {
 
     /// Puts the first row group that is not in the file there.
     fn append_group(&mut self) -> Result<()> {
-        let mut columns = Vec::new();
+        let index = self.begun - self.ended;
+        let mut of_threads = Vec::new();
+        let mut columns = 0;
         for thread in &self.threads {
             let packed = thread.packed.recv().context("a thread that packs columns has ended")??;
-            columns.push(packed.into_iter());
+            columns += packed.len();
+            of_threads.push(packed.into_iter());
         }
         let mut group = self.file.next_row_group()?;
-        let threads = columns.len();
-        let mut column = 0;
-        while let Some(chunk) = columns[column % threads].next() {
-            chunk.append_to_row_group(&mut group)?;
-            column += 1;
+        for column in 0..columns {
+            let chunk = of_threads[thread_of(index, column, self.threads.len())].next();
+            chunk.context("a thread packed another column")?.append_to_row_group(&mut group)?;
         }
         group.close()?;
         self.ended -= 1;
@@ -139,26 +149,30 @@ impl Packer {
     }
 }
 
+/// Which of the threads packs a column of a row group.
+fn thread_of(group: usize, column: usize, threads: usize) -> usize {
+    (group + column) % threads
+}
+
 /// What a thread does: packs its columns and sends those of each row group.
 fn pack(
     schema: &Schema,
-    columns: &[usize],
     parts: Receiver<Part>,
     packed: &Sender<Result<Vec<ArrowColumnChunk>>>,
 ) -> Result<()> {
-    let mut writers = Vec::new();
+    let mut writers: Vec<(usize, ArrowColumnWriter)> = Vec::new();
     for part in parts {
         match part {
             Part::Begin(new) => writers = new,
             Part::Rows(batch) => {
-                for (column, writer) in columns.iter().zip(&mut writers) {
+                for (column, writer) in &mut writers {
                     for leaf in compute_leaves(schema.field(*column), batch.column(*column))? {
                         writer.write(&leaf)?;
                     }
                 }
             }
             Part::End => {
-                let done = std::mem::take(&mut writers).into_iter().map(ArrowColumnWriter::close);
+                let done = std::mem::take(&mut writers).into_iter().map(|(_, writer)| writer.close());
                 let done = done.collect::<parquet::errors::Result<_>>()?;
                 if packed.send(Ok(done)).is_err() {
                     break;

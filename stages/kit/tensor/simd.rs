@@ -3,6 +3,8 @@
 //! Nothing here fuses a multiplication with an addition and every sum has sixteen lanes, so that a kernel gives
 //! the same bits with 4, 8 or 16 lanes.
 
+use std::ops::{AddAssign, Mul};
+
 /// Compiles a function for AVX-512, for AVX2 and for any processor, and chooses at run time.
 ///
 /// A macro, because only a function's own body is compiled for the features that it names.
@@ -50,8 +52,8 @@ const LANES: usize = 16;
 
 /// Σ term(a, b) over two slices of one length.
 #[inline(always)]
-pub fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
+pub fn sum_of<N: Copy + Default + AddAssign>(a: &[N], b: &[N], term: impl Fn(N, N) -> N) -> N {
+    let mut lanes = [N::default(); LANES];
     let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let (rest_a, rest_b) = (chunks_a.remainder(), chunks_b.remainder());
     for (a, b) in chunks_a.zip(chunks_b) {
@@ -64,7 +66,8 @@ pub fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     }
     for width in [8, 4, 2, 1] {
         for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
+            let other = lanes[lane + width];
+            lanes[lane] += other;
         }
     }
     lanes[0]
@@ -72,7 +75,7 @@ pub fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// a · b.
 #[inline(always)]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot<N: Copy + Default + AddAssign + Mul<Output = N>>(a: &[N], b: &[N]) -> N {
     sum_of(a, b, |a, b| a * b)
 }
 

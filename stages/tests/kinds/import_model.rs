@@ -158,6 +158,59 @@ fn what_is_missing_or_extra_is_said() {
 }
 
 #[test]
+fn the_head_of_a_fine_tuned_scbert_comes_with_its_model() {
+    let (model, tokens) = trained();
+    let folder = tempfile::tempdir().unwrap();
+    let mut arrays = weights::read(&model.file("model.safetensors")).unwrap();
+    arrays.retain(|name, _| !name.starts_with("to_out."));
+    // Two types; 5 genes and the trailing token; hidden layers of 4 and 3; a convolution as wide as an encoding.
+    for (name, shape) in [
+        ("conv1.weight", vec![1, 1, 1, 8]),
+        ("conv1.bias", vec![1]),
+        ("fc1.weight", vec![4, 6]),
+        ("fc1.bias", vec![4]),
+        ("fc2.weight", vec![3, 4]),
+        ("fc2.bias", vec![3]),
+        ("fc3.weight", vec![2, 3]),
+        ("fc3.bias", vec![2]),
+    ] {
+        let count = shape.iter().product::<usize>();
+        let values = (0..count).map(|value| value as f32 / count as f32 - 0.5).collect();
+        arrays.insert(format!("to_out.{name}"), weights::Array { shape, values });
+    }
+    let path = folder.path().join("model.safetensors");
+    weights::write(&path, &arrays).unwrap();
+    let numbered = import(&path, &tokens.folder(), json!({})).done();
+    assert!(numbered.warnings[0].starts_with("nothing names the types"), "{:?}", numbered.warnings);
+    let list = folder.path().join("types.txt");
+    std::fs::write(&list, "B cell\nT cell\n").unwrap();
+    let folders = [("weights", path.clone()), ("vocabulary", tokens.folder()), ("types", list.clone())];
+    let inputs = folders.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let imported = run("import-model", json!({}), &inputs).done();
+    assert_eq!(
+        imported.warnings,
+        ["the weights lack `to_out.weight`, `to_out.bias`, which guess hidden genes and start anew"]
+    );
+    let head = std::fs::read(imported.file("classifier.safetensors")).unwrap();
+    let (found, types) = weights::from_bytes(&head, "types").unwrap();
+    assert_eq!(types.as_deref(), Some(r#"["B cell","T cell"]"#));
+    for (name, array) in &found {
+        assert_eq!(array.values, arrays[name].values, "{name}");
+    }
+    assert_eq!(found.len(), 8);
+    let exported = run("export", json!({"format": "huggingface"}), &[("model", &imported.folder())]).done();
+    let again = run("import-model", json!({}), &[("weights", &exported.folder())]).done();
+    assert_eq!(std::fs::read(again.file("classifier.safetensors")).unwrap(), head);
+    std::fs::write(&list, "B cell\n").unwrap();
+    let error = run("import-model", json!({}), &inputs).error();
+    assert_eq!(error, "the head tells 2 types apart, and 1 have a name");
+    arrays.remove("to_out.fc2.bias");
+    std::fs::remove_file(&path).unwrap();
+    weights::write(&path, &arrays).unwrap();
+    assert!(run("import-model", json!({}), &inputs).error().ends_with("the weights lack `to_out.fc2.bias`"));
+}
+
+#[test]
 fn a_table_of_gene2vec_becomes_vectors_of_genes() {
     let Some(golden) = shared("goldens/tiny_performer/gene2vec.npy") else { return };
     let folder = tempfile::tempdir().unwrap();

@@ -207,9 +207,9 @@ fn types_of_cells_are_learned() {
     let params = json!({
         "task": "types",
         "last_blocks": null,
-        "training": {"epochs": 12, "batch": 8, "schedule": {"rate": 0.003}},
+        "training": {"epochs": 25, "batch": 8, "patience": null, "schedule": {"rate": 0.003}},
         "held_out": 0.2,
-        "hidden": 16,
+        "hidden": [64, 32],
     });
     let tuned = run("finetune", params.clone(), &inputs).done();
     let (found, trivial) = (metric(&tuned, "accuracy"), metric(&tuned, "accuracy_most_frequent_type"));
@@ -217,8 +217,47 @@ fn types_of_cells_are_learned() {
     assert!(metric(&tuned, "macro_f1") > 0.3);
     let predictions = Table::open(&tuned.file("predictions.parquet")).unwrap();
     assert_eq!((predictions.rows(), predictions.columns().len()), (200, 4));
-    let error = run("finetune", params, &inputs[..2]).error();
+    let error = run("finetune", params.clone(), &inputs[..2]).error();
     assert_eq!(error, "the task `types` needs the input `types`: an artifact with `types.parquet`");
+    // A model that comes with a head goes on from it, and without epochs says what that head says.
+    let of_tuned = tuned.folder();
+    let inputs = [("model", of_tuned.as_path()), inputs[1], inputs[2]];
+    let mut again = params;
+    again["training"]["epochs"] = json!(0);
+    let again = run("finetune", again, &inputs).done();
+    assert!(again.warnings.is_empty(), "{:?}", again.warnings);
+    assert_eq!(metric(&again, "accuracy"), found);
+    assert_eq!(bytes(&again, "classifier.safetensors"), bytes(&tuned, "classifier.safetensors"));
+}
+
+#[test]
+fn of_a_model_that_learns_types_a_frozen_trunk_stays_bit_for_bit() {
+    let network = json!({"scale_free": {"genes": 20, "tfs": 6, "types": 2}});
+    let data = run("simulate", json!({"network": network, "cells": 60}), &[]).done();
+    let tokens = run("tokenise", json!({"min_genes": 1}), &[("data", &data.folder())]).done();
+    let mut params = small();
+    params["model"]["depth"] = json!(3);
+    let model = run("pretrain", params, &[("tokens", &tokens.folder())]).done();
+    let folders = [("model", model.folder()), ("tokens", tokens.folder()), ("types", data.folder())];
+    let inputs = folders.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let tune = |last_blocks: usize| {
+        let training = json!({"epochs": 2, "batch": 8, "patience": null});
+        let params =
+            json!({"task": "types", "last_blocks": last_blocks, "training": training, "held_out": 0});
+        run("finetune", params, &inputs).done()
+    };
+    let read =
+        |outcome: &Outcome| stages::kit::model::weights::read(&outcome.file("model.safetensors")).unwrap();
+    let before = read(&model);
+    for last_blocks in [0, 1, 2] {
+        let after = read(&tune(last_blocks));
+        for (name, array) in &before {
+            let block = (0..3).find(|block| name.contains(&format!("layers.{block}.")));
+            let trained = block.is_some_and(|block| block >= 3 - last_blocks) && !name.contains("projection")
+                || name.starts_with("norm.");
+            assert_eq!(after[name] != *array, trained, "{name} with the last {last_blocks}");
+        }
+    }
 }
 
 #[test]

@@ -204,15 +204,15 @@ fn masked(device: &Device, steps: u64) -> Found {
 fn types(device: &Device) -> Found {
     let mut model = model(device, 67);
     model.train_last(1);
-    let sizes = classifier::Sizes { width: 40, positions: 67, hidden: 24, classes: 4 };
+    let sizes = classifier::Sizes { width: 40, positions: 67, hidden: [24, 12], classes: 4 };
     let mut head = Classifier::new(device, sizes, &mut Random::new(5, 5));
     let encodings = model.encode(&tokens(2 * 67, 7), 2, Taped::default());
-    let loss = cross_entropy(head.logits(encodings, (0.1, 77)), &[0, 3]);
+    let loss = cross_entropy(head.logits(encodings, [(0.1, 77), (0.1, 78)]), &[0, 3]);
     let mut found = vec![("loss".to_owned(), vec![loss[[]]])];
     let mut gradients = backward(loss);
-    let tensors = model.tensors().into_iter().chain(head.tensors());
-    let trained =
-        tensors.filter(|named| named.role == parameters::Role::Trained && !named.name.starts_with("to_out"));
+    // The head that guesses tokens has no part in this.
+    let body = model.tensors().into_iter().filter(|named| !named.name.starts_with("to_out"));
+    let trained = body.chain(head.tensors()).filter(|named| named.role == parameters::Role::Trained);
     found.extend(trained.map(|named| (named.name.clone(), gradient(&mut gradients, named.tensor))));
     found
 }

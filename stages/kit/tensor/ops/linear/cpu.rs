@@ -19,6 +19,18 @@ const LEAST_ROWS: usize = 65;
 /// The elements of one task of an element-wise function.
 const PIECE: usize = 1 << 14;
 
+/// The columns of W that one task of turning it takes.
+const TURNED: usize = 16;
+
+/// Wᵀ, row after row.
+pub fn turn(turned: &mut [f32], weight: View) {
+    let outputs = weight.rows();
+    turned.par_chunks_mut(TURNED * outputs.max(1)).enumerate().for_each(|(band, turned)| {
+        let columns = band * TURNED..band * TURNED + turned.len() / outputs;
+        weight.part(0..outputs, columns).transposed_into(turned);
+    });
+}
+
 /// y = x Wᵀ + b, given Wᵀ; a row of y is the same bits whatever the other rows are.
 pub fn linear(mut y: ViewMut, x: View, weight: View, bias: Option<&[f32]>) {
     let (rows, inputs, outputs) = (x.rows(), x.columns(), weight.columns());

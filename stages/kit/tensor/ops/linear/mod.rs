@@ -76,7 +76,7 @@ impl Layer {
         let mut y = buffer::zeros(&device, rows * outputs);
         // The products of all tasks take the weights column by column; turning them once is faster.
         let mut turned = buffer::zeros(&device, values(&self.weight).len());
-        self.weights().transposed_into(&mut turned);
+        cpu::turn(&mut turned, self.weights());
         let weights = View::new(&turned, shape(&self.weight).1, outputs);
         let bias = self.bias.as_ref().map(values);
         cpu::linear(ViewMut::new(&mut y, rows, outputs), self.inputs(), weights, bias);
