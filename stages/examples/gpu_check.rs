@@ -33,6 +33,9 @@ fn main() -> ExitCode {
             gpu.name, gpu.capability.0, gpu.capability.1
         );
     }
+    if let Err(refusal) = Device::open(stage::Device::Cuda(id), Precision::F32) {
+        return refuse(&refusal.0);
+    }
     println!("| largest relative error | f32 | tf32 | bf16 |\n|---|---|---|---|");
     let mut good = true;
     for case in CASES {

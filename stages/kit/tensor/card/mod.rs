@@ -110,14 +110,13 @@ enum Engines {
 
 /// The GPUs that this program can compute on, or why there are none.
 pub fn find() -> Result<Vec<Gpu>, String> {
-    #[cfg(all(feature = "cuda", not(feature = "ci-check")))]
+    #[cfg(feature = "cuda")]
     return driver::find().map_err(|fault| fault.refusal("").0);
-    #[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
+    #[cfg(not(feature = "cuda"))]
     Err(WITHOUT_CUDA.to_owned())
 }
 
 /// What a build says that has no kernels.
-#[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
 const WITHOUT_CUDA: &str =
     "this program was built without CUDA (`cargo build --release --features cuda` builds it with)";
 
@@ -148,9 +147,9 @@ impl Card {
         if let Some(emulator) = emulator::Emulator::open(id) {
             return Ok(Card::of(Engines::Emulator(emulator), precision));
         }
-        #[cfg(all(feature = "cuda", not(feature = "ci-check")))]
+        #[cfg(feature = "cuda")]
         return Ok(Card::of(Engines::Driver(driver::Driver::open(id)?), precision));
-        #[cfg(not(all(feature = "cuda", not(feature = "ci-check"))))]
+        #[cfg(not(feature = "cuda"))]
         {
             let _ = precision;
             Err(Fault::Other(format!("GPU {id} is of no use: {WITHOUT_CUDA}")))
