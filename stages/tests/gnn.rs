@@ -162,7 +162,7 @@ fn compare_gradients(gradients: &mut Gradients, gnn: &mut Gnn, expected: &[Vec<f
 }
 
 fn one_layer(layer: LayerKind, self_loops: bool) -> Config {
-    Config { layer, widths: vec![12], self_loops, ..Config::default() }
+    Config { layer, widths: vec![12], self_loops, residual: false, ..Config::default() }
 }
 
 /// Values on both graphs and gradients on the symmetric one; `arrange` puts parameters into the encoder's order.
@@ -242,7 +242,13 @@ fn genelink_layers(arrays: &Arrays, first: usize) -> Vec<Vec<f32>> {
 }
 
 fn genelink(widths: [usize; 2]) -> Config {
-    Config { layer: LayerKind::Genelink, widths: widths.to_vec(), self_loops: false, ..Config::default() }
+    Config {
+        layer: LayerKind::Genelink,
+        widths: widths.to_vec(),
+        self_loops: false,
+        residual: false,
+        ..Config::default()
+    }
 }
 
 /// GENELink's two layers for each role, in the order of training.
@@ -327,7 +333,13 @@ fn scregnets_joint_encoders_are_those_of_its_own_code() {
         [layer(0).to_vec(), own(0), layer(1).to_vec(), own(1)].concat()
     };
     let gat: Arrange = |arrays| genelink_layers(arrays, 0);
-    let plain = |layer, self_loops| Config { layer, widths: vec![12, 8], self_loops, ..Config::default() };
+    let plain = |layer, self_loops| Config {
+        layer,
+        widths: vec![12, 8],
+        self_loops,
+        residual: false,
+        ..Config::default()
+    };
     for (name, config, arrange) in [
         ("sctransnet_gcn", plain(LayerKind::Gcn, true), gcn),
         ("sctransnet_sage", plain(LayerKind::Sage, false), sage),

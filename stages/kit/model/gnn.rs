@@ -325,7 +325,8 @@ mod tests {
     fn gnnlinks_genes_hear_their_targets_and_themselves_twice() {
         const GENES: usize = 5;
         let edges = [(0u32, 1u32), (0, 2), (1, 0), (3, 1)];
-        let config = Config { layer: LayerKind::Gnnlink, widths: vec![4, 3], ..Config::default() };
+        let config =
+            Config { layer: LayerKind::Gnnlink, widths: vec![4, 3], residual: false, ..Config::default() };
         let device = device();
         let gnn = Gnn::new(&device, config.clone(), 6, &mut Random::new(1, 0));
         let features = tensor(&device, normal(GENES * 6, 0), GENES, 6);
