@@ -54,7 +54,7 @@ struct Work {
 
 impl Work {
     fn new(layer: LayerKind) -> Work {
-        let config = Config { layer, widths: vec![128, 64], heads: 3, ..Config::default() };
+        let config = Config { layer, widths: vec![128, 64], heads: 3, residual: false, ..Config::default() };
         let mut random = Random::new(0, 0);
         let values = (0..GENES * FEATURES).map(|_| random.normal() as f32).collect();
         let mut edges = std::collections::BTreeSet::new();
