@@ -104,8 +104,7 @@ impl Expression {
     /// How many numbers describe a pair.
     const WIDTH: usize = 2;
 
-    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds, and what those
-    /// of its neighbours say.
+    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds.
     fn of(&self, evidence: &Evidence, unseen: Unseen, pair: &Labelled) -> Vec<f64> {
         let Some(target) = self.rows[pair.target] else { return vec![0.0; Expression::WIDTH] };
         let tfs = self.seen.len();

@@ -152,18 +152,14 @@ impl<'a> Evidence<'a> {
         libm::sqrt(self.rates[tf] * (1.0 - self.rates[tf]))
     }
 
-    /// What the other TFs' surplus at a target, in standard deviations, adds to that of this TF.
-    pub fn from_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
-        let weights = &self.neighbours[tf * self.rates.len()..][..self.rates.len()];
-        weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
-    }
-
     /// The log odds of the TF's rate; the log ratio of the target's edges to those that one expects; what the TFs with
     /// similar targets say; the surplus of the reverse pair. Prereq: the pair's own label was not learned from.
     pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
         let (edges, expected) = self.found[target];
         let tfs = self.rates.len();
-        let neighbours = self.from_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
+        let weights = &self.neighbours[tf * tfs..][..tfs];
+        let surplus = &self.beyond[target * tfs..][..tfs];
+        let neighbours = weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum();
         let ratio = libm::log((edges + PRIOR / 2.0) / (expected + PRIOR / 2.0));
         [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
     }

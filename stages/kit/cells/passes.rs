@@ -197,11 +197,10 @@ impl Held {
         } else {
             Values::Any(values.to_vec())
         };
-        let ends = |ends: &[i32]| ends.to_vec();
         Held {
             ids: batch.ids.clone(),
-            gene_ends: ends(gene_ends),
-            value_ends: ends(value_ends),
+            gene_ends: gene_ends.to_vec(),
+            value_ends: value_ends.to_vec(),
             genes,
             values,
         }
