@@ -31,6 +31,8 @@ use stages::stage::Kind;
 use stages::warden;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// A workflow engine with cached stages.
 ///
@@ -164,8 +166,10 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         return warden::main();
     }
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PIPELINE_LOG").unwrap_or_default();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let shown: Option<Targets> = std::env::var("PIPELINE_LOG").ok().and_then(|shown| shown.parse().ok());
+    let shown = shown.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(layer.with_filter(shown)).init();
     let result = match cli.command {
         Command::Run(command) => command.run(kinds),
         Command::Plan(command) => command.run(kinds),

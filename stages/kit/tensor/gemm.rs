@@ -19,26 +19,27 @@ pub fn multiply(out: &mut ViewMut, keep: f32, factor: f32, left: View, right: Vi
     // SAFETY: `raw` hands out pointers and strides whose elements are inside their buffers for the sizes asserted
     // above; `out` is borrowed exclusively, so neither factor overlaps it.
     unsafe {
-        gemm::gemm(
-            rows,
+        // The library writes columns: it is given the product's mirror, right by left.
+        gemm_f32::gemm::f32::get_gemm_fn()(
             columns,
+            rows,
             inner,
             out,
-            1,
             out_rows,
+            1,
             keep != 0.0,
-            left,
-            left_columns,
-            left_rows,
             right,
-            right_columns,
             right_rows,
+            right_columns,
+            left,
+            left_rows,
+            left_columns,
             keep,
             factor,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }
