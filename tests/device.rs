@@ -36,6 +36,14 @@ fn without_a_usable_gpu_auto_is_the_processor_and_says_why() {
 }
 
 #[test]
+fn kinds_that_no_gpu_helps_stay_on_the_processor_and_are_named() {
+    let project = Project::of_toys("stages: {a: {kind: grow, with: {line: x}}, b: {kind: dice, with: {}}}");
+    project
+        .run_well(&["--device", "cuda"])
+        .says("computing on the processor: no GPU is of use to dice, grow");
+}
+
+#[test]
 fn the_device_that_is_asked_for_is_in_the_key() {
     let project = Project::of_toys("stages: {a: {kind: where, resources: {gpus: 1}, with: {}}}");
     project.run_well(&["--gpus", "5"]).says("but for 1 of 1 steps, which ask for a GPU");
