@@ -48,7 +48,14 @@ fn the_device_that_is_asked_for_is_in_the_key() {
     let project = Project::of_toys("stages: {a: {kind: where, resources: {gpus: 1}, with: {}}}");
     project.run_well(&["--gpus", "5"]).says("but for 1 of 1 steps, which ask for a GPU");
     assert_eq!(project.output("a", "text"), "Cuda(5) [5]\n");
-    project.run_well(&["--device", "cpu", "--gpus", "5"]).says("started a: device: cuda → cpu");
+    let ran = project.run_well(&["--device", "cpu", "--gpus", "5"]);
+    ran.says("started a: device: cuda → cpu");
+    assert!(!ran.stderr.contains("where.cu"), "{}", ran.stderr);
+    // What a GPU alone runs is in the recipe of its result alone.
+    let recipes = project.files("cache/v1/entries").into_iter().filter(|path| path.ends_with("recipe.json"));
+    for recipe in recipes.map(|path| std::fs::read_to_string(path).unwrap()) {
+        assert_eq!(recipe.contains("where.cu"), recipe.contains(r#""device":"cuda""#), "{recipe}");
+    }
     for device in ["cuda", "cpu"] {
         let plan = project.cli(&["plan", "p.yaml", "--exit-code", "--device", device]);
         assert_eq!(plan.code, Some(0), "{device}: {}", plan.stdout);

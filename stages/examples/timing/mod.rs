@@ -7,8 +7,6 @@ use std::time::Instant;
 
 /// What the command line says; every option takes a value.
 pub struct Options {
-    /// `--threads`: on how many everything runs.
-    pub threads: usize,
     /// `--repeats`: how many steps are timed.
     pub repeats: usize,
     /// What was chosen of what is measured, or all of it.
@@ -18,7 +16,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them and sets the threads. `choice` is the option that names one of `all` and may be given again.
+    /// Reads them, and sets on how many `--threads` everything runs. `choice` is the option that names one of `all` and may be given again.
     pub fn read(repeats: usize, choice: &str, all: &[&str]) -> Result<Options> {
         let (mut threads, mut repeats, mut chosen) = (2, repeats, Vec::new());
         let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
@@ -38,7 +36,7 @@ impl Options {
             chosen = all.iter().map(|name| (*name).to_owned()).collect();
         }
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-        Ok(Options { threads, repeats, chosen, device: Device::open(given, precision)? })
+        Ok(Options { repeats, chosen, device: Device::open(given, precision)? })
     }
 
     /// Prints how long a step takes after the first, until its device has done it, and the peak memory in GiB: of a card
