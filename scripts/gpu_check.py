@@ -1,4 +1,5 @@
-"""PyTorch's side of scripts/gpu-check: scBERT's Performer on the same card, eager and compiled, beside our times.
+"""PyTorch's side of scripts/gpu-check: scBERT's Performer, eager and compiled, and PyTorch Geometric's graph networks, on the
+same card beside our times.
 
 Usage: gpu_check.py ROWS, a line for each case: PRECISION CASE: least S s, median S s, peak memory G GiB
 The attention is FAVOR+ as the original's library writes it; width 200, depth 6, 10 heads of 64, 266 features.
@@ -14,17 +15,22 @@ try:
     from torch import nn
 except ImportError:
     torch = None
+try:
+    import pyg_does
+except ImportError:
+    pyg_does = None
 
 WIDTH, DEPTH, HEADS, HEAD, FEATURES, TOKENS = 200, 6, 10, 64, 266, 7
 
 
 def ours(path):
-    pattern = r"(\w+) (\w+):(\d+):(\d+): least ([\d.]+) s, median ([\d.]+) s, peak memory ([\d.]+) GiB"
+    """Precision, the parts of a case, and what was measured."""
+    pattern = r"(\w+) (\S+): least ([\d.]+) s, median ([\d.]+) s, peak memory ([\d.]+) GiB"
     for line in open(path):
         found = re.match(pattern, line)
         if found:
-            precision, what, cells, genes, least, median, peak = found.groups()
-            yield precision, what, int(cells), int(genes), float(least), float(median), float(peak)
+            precision, case, *numbers = found.groups()
+            yield precision, case.split(":"), tuple(map(float, numbers))
 
 
 def model(genes):
@@ -122,25 +128,51 @@ def shown(found):
     return "does not fit" if found is None else f"{found[0] * 1e3:.1f} / {found[1] * 1e3:.1f}, {found[2]:.1f} GiB"
 
 
+def ratio(found, other):
+    return "–" if other is None else f"{found[0] / other[0]:.2f}"
+
+
+def performer(rows, on_card):
+    columns = ["work", "precision", "ours"] + ["eager", "compiled", "ours / eager", "ours / compiled"] * on_card
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    for precision, (what, cells, genes), found in rows:
+        cells, genes = int(cells), int(genes)
+        work = "training step" if what == "train" else "inference"
+        row = [f"{work}, {cells} × {genes} genes", precision, shown(found)]
+        if what == "infer":
+            row[-1] += f" ({found[0] * 1e3 / cells:.2f} a cell)"
+        if on_card:
+            both = [measure(precision, what, cells, genes, compiled) for compiled in (False, True)]
+            row += [*map(shown, both), *(ratio(found, other) for other in both)]
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+def networks(rows, on_card):
+    beside = on_card and pyg_does is not None
+    if on_card and not beside:
+        print("Python has no PyTorch Geometric here, so only our side.\n")
+    columns = ["an epoch of a graph network", "ours"] + ["edge list", "CSR", "ours / the faster"] * beside
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
+    for _, (layer, genes), found in rows:
+        row = [f"{layer}, {genes} genes", shown(found)]
+        if beside:
+            known = [name if name in pyg_does.LAYERS else None for name in (layer, f"{layer}_csr")]
+            both = [name and pyg_does.measure(name, "cuda", 10) for name in known]
+            row += ["–" if other is None else shown(other) for other in both]
+            row.append(ratio(found, min(filter(None, both))))
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
 def main():
-    has_torch = torch is not None and torch.cuda.is_available()
-    if has_torch:
+    rows = list(ours(sys.argv[1]))
+    on_card = torch is not None and torch.cuda.is_available()
+    if on_card:
         print(f"PyTorch {torch.__version__}. Least / median milliseconds, peak memory.\n")
-        print("| work | precision | ours | eager | compiled | ours / eager | ours / compiled |")
     else:
         print("Python has no PyTorch with CUDA here, so only our side. Least / median milliseconds, peak memory.\n")
-        print("| work | precision | ours |")
-    print("|---" * (7 if has_torch else 3) + "|")
-    for precision, what, cells, genes, *found in ours(sys.argv[1]):
-        work = "training step" if what == "train" else "inference"
-        row = f"| {work}, {cells} × {genes} genes | {precision} | {shown(found)}"
-        if what == "infer":
-            row += f" ({found[0] * 1e3 / cells:.2f} a cell)"
-        if has_torch:
-            both = [measure(precision, what, cells, genes, compiled) for compiled in (False, True)]
-            ratios = ["–" if other is None else f"{found[0] / other[0]:.2f}" for other in both]
-            row += "".join(f" | {text}" for text in [*map(shown, both), *ratios])
-        print(row + " |", flush=True)
+    performer([row for row in rows if len(row[1]) == 3], on_card)
+    print()
+    networks([row for row in rows if len(row[1]) == 2], on_card)
 
 
 main()

@@ -3,6 +3,7 @@
 use crate::graph::Graph;
 use stages::gpu;
 use stages::stage::Kind;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// What `--device` asks for.
@@ -32,12 +33,30 @@ impl FromStr for Wanted {
 }
 
 /// Settles where the steps of a graph compute, which is part of their keys; says it in one sentence where any of them
-/// has a choice.
+/// has a choice, or a GPU was asked for.
 ///
 /// A step of a kind that computes on a device takes a GPU or none. Under `auto` one that asks for GPUs in the
 /// pipeline file keeps them, so that a file may insist.
 pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
-    let steps = graph.steps.node_weights_mut().filter(|step| step.kind.on_device);
+    let Wanted::Cuda(_) = wanted else { return settle_steps(graph, wanted) };
+    let without = |able: bool| -> BTreeSet<&str> {
+        let steps = graph.steps.node_weights().filter(|step| step.kind.on_device.is_some() == able);
+        steps.filter(|step| able || step.resources.gpus == 0).map(|step| step.kind.name).collect()
+    };
+    let (able, other) = (without(true), without(false));
+    let other = other.into_iter().collect::<Vec<_>>().join(", ");
+    match (able.is_empty(), other.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(format!("computing on the processor: no GPU is of use to {other}")),
+        (false, true) => settle_steps(graph, wanted),
+        (false, false) => {
+            settle_steps(graph, wanted).map(|said| format!("{said}; on the processor: {other}"))
+        }
+    }
+}
+
+fn settle_steps(graph: &mut Graph, wanted: Wanted) -> Option<String> {
+    let steps = graph.steps.node_weights_mut().filter(|step| step.kind.on_device.is_some());
     let mut resources: Vec<_> = steps.map(|step| &mut step.resources.gpus).collect();
     if resources.is_empty() {
         return None;
@@ -74,9 +93,12 @@ pub fn shown(gpu: &gpu::Gpu) -> String {
     format!("{id} ({name}, {memory}, compute capability {}.{})", capability.0, capability.1)
 }
 
-/// Why a GPU that `--device` asks for cannot be used, if so.
-pub fn refusal(wanted: Wanted) -> Option<String> {
+/// Why a GPU that `--device` asks for cannot be used, if so and any step would use it.
+pub fn refusal(graph: &Graph, wanted: Wanted) -> Option<String> {
     let Wanted::Cuda(id) = wanted else { return None };
+    if graph.steps.node_weights().all(|step| step.kind.on_device.is_none()) {
+        return None;
+    }
     match (gpu::usable(), id) {
         (Err(why), _) => Some(format!("--device asks for a GPU: {why}")),
         (Ok(found), Some(id)) if found.iter().all(|gpu| gpu.id != id) => {
@@ -89,7 +111,7 @@ pub fn refusal(wanted: Wanted) -> Option<String> {
 
 /// The kinds that can compute on a GPU.
 pub fn kinds(kinds: &[Kind]) -> Vec<&'static str> {
-    kinds.iter().filter(|kind| kind.on_device).map(|kind| kind.name).collect()
+    kinds.iter().filter(|kind| kind.on_device.is_some()).map(|kind| kind.name).collect()
 }
 
 #[cfg(test)]

@@ -115,7 +115,10 @@ impl<'a> Examiner<'a> {
             };
             inputs.insert(input.slot.clone(), digest.expect("a step is examined when its inputs are known"));
         }
-        let own = step.kind.code.iter().map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned()));
+        let on_gpu = step.resources.gpus > 0;
+        let besides = step.kind.on_device.filter(|_| on_gpu).unwrap_or_default();
+        let all = step.kind.code.iter().chain(besides);
+        let own = all.map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned()));
         let mut code: BTreeMap<String, String> = own.collect();
         for need in step.prepared.stage.needs() {
             match need {
@@ -130,13 +133,13 @@ impl<'a> Examiner<'a> {
                 }
             }
         }
-        let device = if step.resources.gpus > 0 { "cuda" } else { "cpu" };
+        let device = if on_gpu { "cuda" } else { "cpu" };
         Recipe {
             format: FORMAT,
             kind: step.kind.name.to_owned(),
             code,
             params: step.prepared.params.clone(),
-            device: step.kind.on_device.then(|| device.to_owned()),
+            device: step.kind.on_device.map(|_| device.to_owned()),
             inputs,
         }
     }

@@ -162,6 +162,11 @@ impl Recipe {
         compare_params("", &older.params, params, &mut changes);
         compare_maps("input", &older.inputs, inputs, &mut changes);
         compare_maps("code", &older.code, code, &mut changes);
+        if *device != older.device {
+            // What one device alone runs says no more than that the device is another.
+            changes
+                .retain(|change| change.component != "code" || change.old.is_some() && change.new.is_some());
+        }
         changes
     }
 }
@@ -368,6 +373,12 @@ mod tests {
         assert!(change.starts_with("input cells: "), "{change}");
         let change = other(|r| r.code.insert("kit.rs".into(), "1.2.3".into()).map_or((), drop));
         assert_eq!(change, "code kit.rs: new (1.2.3)");
+        // What comes with another device is not told beside it.
+        let change = other(|r| {
+            r.device = Some("cuda".into());
+            r.code.insert("kit.cu".into(), "1".into());
+        });
+        assert_eq!(change, "device: cpu → cuda");
     }
 
     #[test]

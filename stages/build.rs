@@ -11,7 +11,7 @@ mod modules;
 #[path = "build/tokens.rs"]
 mod tokens;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -32,17 +32,23 @@ fn write_code() -> Result<(), String> {
     for file in files_in(&root)? {
         watched.insert(root.join(&file));
         let name = file.trim_end_matches(".rs").to_uppercase();
-        let asked_for = ["code", &name];
-        if !modules::parse(&root, &file)?
-            .paths()
-            .iter()
-            .any(|path| path.ends_with(&asked_for.map(str::to_owned)))
-        {
+        let paths = modules::parse(&root, &file)?.paths();
+        let asks_for =
+            |name: &str| paths.iter().any(|path| path.ends_with(&["code", name].map(str::to_owned)));
+        if !asks_for(&name) {
             continue;
         }
-        let reached = modules::reach(&root, &file)?;
+        let code = |reached: &modules::Reached| entries(&package, reached, &locked);
+        let everywhere = code(&modules::reach(&root, &file, |file| !modules::is_of_gpu(file))?);
+        let reached = modules::reach(&root, &file, |_| true)?;
         watched.extend(reached.files.keys().map(|file| root.join(file)));
-        write_constant(&mut text, &package, &name, &reached, &locked);
+        write_constant(&mut text, &name, &everywhere);
+        let name = format!("{name}_ON_GPU");
+        if asks_for(&name) {
+            let mut besides = code(&reached);
+            besides.retain(|what, digest| everywhere.get(what) != Some(digest));
+            write_constant(&mut text, &name, &besides);
+        }
     }
     for path in watched {
         println!("cargo::rerun-if-changed={}", path.display());
@@ -51,18 +57,23 @@ fn write_code() -> Result<(), String> {
     std::fs::write(&out, text).map_err(|error| format!("{}: {error}", out.display()))
 }
 
-fn write_constant(
-    text: &mut String,
-    package: &str,
-    name: &str,
-    reached: &modules::Reached,
-    locked: &locked::Locked,
-) {
+/// Files and crates, each beside its digest or version.
+type Entries = BTreeMap<String, String>;
+
+fn entries(package: &str, reached: &modules::Reached, locked: &locked::Locked) -> Entries {
     let files = reached.files.iter().map(|(file, digest)| (format!("{package}/{file}"), digest.clone()));
-    let crates =
-        locked.crates(&reached.names).into_iter().map(|(name, version)| (format!("crate {name}"), version));
+    let mut entries: Entries = files.collect();
+    for (name, version) in locked.crates(&reached.names) {
+        let versions = entries.entry(format!("crate {name}")).or_default();
+        versions.push_str(if versions.is_empty() { "" } else { ", " });
+        versions.push_str(&version);
+    }
+    entries
+}
+
+fn write_constant(text: &mut String, name: &str, entries: &Entries) {
     let _ = writeln!(text, "pub const {name}: crate::stage::Code = &[");
-    for (what, digest) in files.chain(crates) {
+    for (what, digest) in entries {
         let _ = writeln!(text, "    ({what:?}, {digest:?}),");
     }
     text.push_str("];\n");

@@ -23,7 +23,7 @@ pub const KIND: Kind = Kind::of::<Embed>(
     ]),
     code::EMBED,
 )
-.on_device();
+.on_device(code::EMBED_ON_GPU);
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;

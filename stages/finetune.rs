@@ -26,7 +26,7 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     ]),
     code::FINETUNE,
 )
-.on_device();
+.on_device(code::FINETUNE_ON_GPU);
 
 /// Fine-tuning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

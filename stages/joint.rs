@@ -19,6 +19,7 @@ use crate::kit::model::draws::Draws;
 use crate::kit::model::{gnn, scorer, weights};
 use crate::kit::scores;
 use crate::kit::table;
+use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
 use crate::kit::training::{Training, history};
 use crate::stage::{Io, Kind, Slot, Slots, Stage};
@@ -54,7 +55,8 @@ pub const KIND: Kind = Kind::of::<Joint>(
         Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
     ]),
     code::JOINT,
-);
+)
+.on_device(code::JOINT_ON_GPU);
 
 /// The attention over cells in an artifact.
 ///
@@ -96,6 +98,8 @@ struct Joint {
     /// How it is trained; examples are labelled pairs.
     #[serde(deserialize_with = "training::over_defaults")]
     training: Training,
+    /// How matrix products are rounded.
+    precision: Precision,
     /// Another seed gives another start and another order.
     seed: u64,
 }
@@ -205,6 +209,7 @@ impl Default for Joint {
             select: Select::AveragePrecision,
             shuffle_labels: false,
             training: training::default(),
+            precision: Precision::default(),
             seed: 0,
         }
     }
@@ -214,13 +219,39 @@ impl Stage for Joint {
     fn run(&self, io: &Io) -> Result<()> {
         self.check()?;
         self.transformer.check(io)?;
-        let device = Device::cpu();
+        device::on(io.device, self.precision, self.takes_memory(io), |device| self.learn(device, io))
+    }
+}
+
+impl Select {
+    /// What a validation loss says.
+    fn words(self, loss: f64) -> String {
+        match self {
+            Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
+            Select::Auroc => format!("AUROC {:.3} on validation", 1.0 - loss),
+            Select::Loss => format!("loss {loss:.4} on validation"),
+        }
+    }
+}
+
+impl Joint {
+    /// The param that decides how much memory a training takes.
+    fn takes_memory(&self, io: &Io) -> &'static str {
+        let wired = |slot| io.optional_input(slot).is_some();
+        match (self.transformer.trains(), wired("embeddings") || wired("model")) {
+            (true, _) => "transformer.cells_per_step",
+            (false, true) => "pooling.most_cells",
+            (false, false) => "most_cells",
+        }
+    }
+
+    fn learn(&self, device: &Device, io: &Io) -> Result<()> {
         let labels = Labels::read(self, io)?;
-        let (embedded, transformer) = self.embedded(&labels, &device, io)?;
-        let genes = Genes::read(self, &device, embedded, io)?;
-        let model = Model::new(self, &device, &genes, &labels, transformer);
+        let (embedded, transformer) = self.embedded(&labels, device, io)?;
+        let genes = Genes::read(self, device, embedded, io)?;
+        let model = Model::new(self, device, &genes, &labels, transformer);
         let known = Known::new(&labels);
-        let beside = Beside::new(&self.beside, &device, &genes, &labels, &known, self.seed);
+        let beside = Beside::new(&self.beside, device, &genes, &labels, &known, self.seed);
         let mut network = Network::new(self, model, &genes, &labels, beside.as_ref());
         let trained = self.training.run(&mut network, self.seed, io)?;
         match trained.validation_loss {
@@ -245,20 +276,7 @@ impl Stage for Joint {
         disk::write(&io.out(CONFIG), &serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }
-}
 
-impl Select {
-    /// What a validation loss says.
-    fn words(self, loss: f64) -> String {
-        match self {
-            Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
-            Select::Auroc => format!("AUROC {:.3} on validation", 1.0 - loss),
-            Select::Loss => format!("loss {loss:.4} on validation"),
-        }
-    }
-}
-
-impl Joint {
     /// The vectors that stay as they are, or the transformer whose vectors do not.
     fn embedded(&self, labels: &Labels, device: &Device, io: &Io) -> Result<(Embedded, Option<Transformer>)> {
         if let Some(folder) = io.optional_input("embeddings") {

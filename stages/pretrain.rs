@@ -30,7 +30,7 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
     ]),
     code::PRETRAIN,
 )
-.on_device();
+.on_device(code::PRETRAIN_ON_GPU);
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

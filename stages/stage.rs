@@ -22,8 +22,8 @@ pub struct Kind {
     pub slots: Slots,
     /// The source files and crates that decide what it computes; `build.rs` finds them.
     pub code: Code,
-    /// Whether it computes on a device, so that CPU and GPU results have keys of their own.
-    pub on_device: bool,
+    /// Where it can compute on a device, which is then in its key: what decides its result on a GPU beside `code`.
+    pub on_device: Option<Code>,
     /// The JSON Schema of its params.
     pub schema: fn() -> schemars::Schema,
     /// Params as written to params as meant: typed, checked, defaults filled in.
@@ -36,12 +36,12 @@ impl Kind {
     where
         T: Stage + Serialize + DeserializeOwned + schemars::JsonSchema + 'static,
     {
-        Kind { name, about, slots, code, on_device: false, schema: schema_of::<T>, prepare: prepare::<T> }
+        Kind { name, about, slots, code, on_device: None, schema: schema_of::<T>, prepare: prepare::<T> }
     }
 
-    /// The same kind, computing on a device.
-    pub const fn on_device(self) -> Kind {
-        Kind { on_device: true, ..self }
+    /// The same kind, computing on a device: on a GPU this code decides its result too.
+    pub const fn on_device(self, code: Code) -> Kind {
+        Kind { on_device: Some(code), ..self }
     }
 }
 

@@ -36,11 +36,26 @@ fn without_a_usable_gpu_auto_is_the_processor_and_says_why() {
 }
 
 #[test]
+fn kinds_that_no_gpu_helps_stay_on_the_processor_and_are_named() {
+    let project = Project::of_toys("stages: {a: {kind: grow, with: {line: x}}, b: {kind: dice, with: {}}}");
+    project
+        .run_well(&["--device", "cuda"])
+        .says("computing on the processor: no GPU is of use to dice, grow");
+}
+
+#[test]
 fn the_device_that_is_asked_for_is_in_the_key() {
     let project = Project::of_toys("stages: {a: {kind: where, resources: {gpus: 1}, with: {}}}");
     project.run_well(&["--gpus", "5"]).says("but for 1 of 1 steps, which ask for a GPU");
     assert_eq!(project.output("a", "text"), "Cuda(5) [5]\n");
-    project.run_well(&["--device", "cpu", "--gpus", "5"]).says("started a: device: cuda → cpu");
+    let ran = project.run_well(&["--device", "cpu", "--gpus", "5"]);
+    ran.says("started a: device: cuda → cpu");
+    assert!(!ran.stderr.contains("where.cu"), "{}", ran.stderr);
+    // What a GPU alone runs is in the recipe of its result alone.
+    let recipes = project.files("cache/v1/entries").into_iter().filter(|path| path.ends_with("recipe.json"));
+    for recipe in recipes.map(|path| std::fs::read_to_string(path).unwrap()) {
+        assert_eq!(recipe.contains("where.cu"), recipe.contains(r#""device":"cuda""#), "{recipe}");
+    }
     for device in ["cuda", "cpu"] {
         let plan = project.cli(&["plan", "p.yaml", "--exit-code", "--device", device]);
         assert_eq!(plan.code, Some(0), "{device}: {}", plan.stdout);

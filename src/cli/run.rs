@@ -55,7 +55,7 @@ impl Run {
         }
         let (graph, store) = self.source.load(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        if let Some(refusal) = device::refusal(self.source.device).filter(|_| graph.device.is_some()) {
+        if let Some(refusal) = device::refusal(&graph, self.source.device) {
             return Err(Error::Device(refusal));
         }
         let gpus = match (self.gpus, self.source.device) {

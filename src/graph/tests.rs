@@ -13,7 +13,7 @@ const TOY: Kind = Kind {
         Slot { name: "genes", about: "the genes", required: false },
     ]),
     code: &[],
-    on_device: false,
+    on_device: None,
     schema: || schemars::schema_for!(serde_json::Value),
     prepare: |written| match written.get("width") {
         Some(width) if !width.is_number() => Err(ParamError {

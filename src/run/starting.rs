@@ -163,7 +163,7 @@ impl Runner<'_> {
             root: self.graph.root.clone(),
             cpus: lease.cpus,
             gpus: lease.gpus.clone(),
-            on_gpu: step.kind.on_device,
+            on_gpu: step.kind.on_device.is_some(),
             limit: step.timeout.or(step.resources.time),
             checkpoints: checkpoints.clone(),
             log: self.log.output_folder().join(file_name(&step.name)),

@@ -1,9 +1,9 @@
 """The work of `examples/bench_gnn.rs` in PyTorch Geometric: pip install torch torch_geometric.
 
-python3 stages/benches/pyg_does.py [--threads 2] [--repeats 7] [--layer gcn]...
+python3 stages/benches/pyg_does.py [--threads 2] [--repeats 7] [--device cpu|cuda] [--layer gcn]...
 
 Each layer as an edge list, and as a sparse matrix where its kind takes one (`gcn_csr`, `sage_csr`: PyTorch's own CSR
-product, the fastest way that needs no compiled extension).
+product, the fastest way that needs no compiled extension). `scripts/gpu_check.py` measures the same on a card.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 GENES, TFS, EDGES, FEATURES, PAIRS = 20_000, 1_000, 500_000, 512, 1 << 16
+LAYERS = ["gcn", "gcn_csr", "sage", "sage_csr", "gat"]
 
 
 def graph():
@@ -64,33 +65,46 @@ class Net(torch.nn.Module):
         return x
 
 
+def measure(layer, device, repeats):
+    """Least and median seconds of a step, and the peak memory in GiB: of the card, else of the process so far."""
+    torch.manual_seed(0)
+    on_card = device != "cpu"
+    if on_card:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    edges, x = graph().to(device), torch.randn(GENES, FEATURES).to(device)
+    ends = [torch.randint(below, (PAIRS,)).to(device) for below in (TFS, GENES)]
+    labels = (torch.rand(PAIRS) < 0.5).float().to(device)
+    net = Net(layer, edges).to(device)
+    adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=on_card)
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        h = net(x)
+        logits = (h[ends[0]] * h[ends[1]]).sum(1)
+        adam.zero_grad()
+        F.binary_cross_entropy_with_logits(logits, labels).backward()
+        adam.step()
+        if on_card:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    seconds = sorted(seconds[1:])
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_card else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds[0], seconds[len(seconds) // 2], peak
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--repeats", type=int, default=7)
+    options.add_argument("--device", default="cpu")
     options.add_argument("--layer", action="append")
     options = options.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    edges, x = graph(), torch.randn(GENES, FEATURES)
-    tfs, targets = torch.randint(TFS, (PAIRS,)), torch.randint(GENES, (PAIRS,))
-    labels = (torch.rand(PAIRS) < 0.5).float()
-    for layer in options.layer or ["gcn", "gcn_csr", "sage", "sage_csr", "gat"]:
-        net = Net(layer, edges)
-        adam = torch.optim.Adam(net.parameters(), lr=1e-3)
-        seconds = []
-        for _ in range(options.repeats + 1):
-            start = time.perf_counter()
-            h = net(x)
-            logits = (h[tfs] * h[targets]).sum(1)
-            adam.zero_grad()
-            F.binary_cross_entropy_with_logits(logits, labels).backward()
-            adam.step()
-            seconds.append(time.perf_counter() - start)
-        seconds = sorted(seconds[1:])
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{layer}: least {seconds[0]:.3f} s, median {seconds[len(seconds) // 2]:.3f} s, "
-              f"peak memory {peak:.2f} GiB", flush=True)
+    for layer in options.layer or LAYERS:
+        least, median, peak = measure(layer, options.device, options.repeats)
+        print(f"{layer}: least {least:.4f} s, median {median:.4f} s, peak memory {peak:.2f} GiB", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,9 @@ const ELSEWHERE: [&str; 12] = [
     "windows*",
 ];
 
+/// What a lock file lists for a feature that no build of ours asks for: a crate, and what it would need.
+const UNASKED: [(&str, &str); 2] = [("dfdx", "cudarc"), ("dfdx", "gemm")];
+
 /// What a lock file and a manifest say together.
 pub struct Locked {
     /// Name as written in `use`, to the package that it stands for.
@@ -92,7 +95,10 @@ impl Locked {
                 && !listed(&ELSEWHERE, &package.0)
                 && found.insert(package.clone())
             {
-                waiting.extend(self.dependencies.get(package).into_iter().flatten());
+                let needed = self.dependencies.get(package).into_iter().flatten();
+                waiting.extend(
+                    needed.filter(|needed| !UNASKED.contains(&(package.0.as_str(), needed.0.as_str()))),
+                );
             }
         }
         found
@@ -159,6 +165,19 @@ mod tests {
     #[test]
     fn plumbing_brings_nothing() {
         assert!(crates(&lock(), &["serde", "std"]).is_empty());
+    }
+
+    #[test]
+    fn what_is_listed_and_never_compiled_is_left_out() {
+        let more = [
+            package("dfdx", "0.13.0", "'cudarc 0.9.15', 'itoa'"),
+            package("cudarc", "0.9.15", ""),
+            package("stages", "0.1.0", "'dfdx'"),
+            package("itoa", "1.0.0", ""),
+        ];
+        let locked = Locked::read("[dependencies]\ndfdx = '0.13'", &more.concat(), "stages").unwrap();
+        let found = locked.crates(&["dfdx".to_owned()].into());
+        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["dfdx", "itoa"]);
     }
 
     #[test]

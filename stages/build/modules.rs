@@ -8,6 +8,12 @@ use std::path::Path;
 const PLUMBING: [&str; 7] =
     ["checkpoint.rs", "code.rs", "disk.rs", "gpu.rs", "lib.rs", "stage.rs", "warden.rs"];
 
+/// Whether a file computes on a GPU alone: the launches and kernels of operations, and what stands for a card.
+pub fn is_of_gpu(file: &str) -> bool {
+    let ends = ["/cuda.rs", ".cu", ".cuh"];
+    file.starts_with("kit/tensor/card/") || ends.iter().any(|end| file.ends_with(end))
+}
+
 /// What one kind depends on inside this crate, and the names outside that it mentions.
 #[derive(Debug, Default)]
 pub struct Reached {
@@ -17,15 +23,15 @@ pub struct Reached {
     pub names: BTreeSet<String>,
 }
 
-/// Follows a file's paths to other modules, theirs, and so on.
+/// Follows a file's paths to other modules, theirs, and so on, as far as they are to be followed.
 ///
 /// A path counts for the deepest module file that it names. The modules it only passes through hold
 /// declarations; were they to count, each module of a folder would pull in its siblings.
-pub fn reach(root: &Path, file: &str) -> Result<Reached, String> {
+pub fn reach(root: &Path, file: &str, follow: impl Fn(&str) -> bool) -> Result<Reached, String> {
     let mut reached = Reached::default();
     let mut waiting = vec![file.to_owned()];
     while let Some(file) = waiting.pop() {
-        if PLUMBING.contains(&file.as_str()) || reached.files.contains_key(&file) {
+        if PLUMBING.contains(&file.as_str()) || reached.files.contains_key(&file) || !follow(&file) {
             continue;
         }
         let source = parse(root, &file)?;
@@ -47,6 +53,9 @@ pub fn reach(root: &Path, file: &str) -> Result<Reached, String> {
         let folder = Path::new(&file).parent().unwrap_or(Path::new(""));
         for included in source.included_files().into_iter().chain(kernels(&root.join(folder))) {
             let name = folder.join(&included).to_string_lossy().into_owned();
+            if !follow(&name) {
+                continue;
+            }
             let bytes = std::fs::read(root.join(&name))
                 .map_err(|error| format!("{file} includes {name}: {error}"))?;
             reached.files.insert(name, blake3::hash(&bytes).to_hex().to_string());
@@ -114,6 +123,10 @@ mod tests {
     const FAR: &str = "pub const N: u8 = 1;";
 
     fn reach_of(files: &[(&str, &str)]) -> Reached {
+        reach_along(files, |_| true)
+    }
+
+    fn reach_along(files: &[(&str, &str)], follow: impl Fn(&str) -> bool) -> Reached {
         let folder = tempfile::tempdir().unwrap();
         let base =
             [("kind.rs", KIND), ("kit/mod.rs", "mod near; mod far; mod other;"), ("kit/near.rs", NEAR)];
@@ -122,7 +135,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        reach(folder.path(), "kind.rs").unwrap()
+        reach(folder.path(), "kind.rs", follow).unwrap()
     }
 
     #[test]
@@ -170,6 +183,23 @@ mod tests {
         let of = |kernel| reach_of(&[("kit/cuda.cu", kernel)]).files;
         assert!(of("a").contains_key("kit/cuda.cu"));
         assert_ne!(of("a"), of("b"));
+    }
+
+    #[test]
+    fn what_a_gpu_alone_runs_decides_nothing_elsewhere() {
+        let of = |kernel| {
+            let files = [
+                ("kind.rs", "use crate::kit::op::f;"),
+                ("kit/op/mod.rs", "mod cuda; pub fn f() {}"),
+                ("kit/op/cuda.rs", "use crate::kit::tensor::card::c; use cudarc::driver;"),
+                ("kit/op/cuda.cu", kernel),
+                ("kit/tensor/card/mod.rs", "pub fn c() {}"),
+            ];
+            reach_along(&files, |file| !is_of_gpu(file))
+        };
+        assert_eq!(of("a").files.keys().collect::<Vec<_>>(), ["kind.rs", "kit/op/mod.rs"]);
+        assert_eq!(of("a").files, of("b").files);
+        assert!(!of("a").names.contains("cudarc"));
     }
 
     #[test]

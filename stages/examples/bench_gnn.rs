@@ -1,14 +1,16 @@
 //! How long a graph network takes: a training step on 20,000 genes and 1,000,000 edges.
 //!
-//! cargo run --release -p stages --example bench_gnn -- [--threads 2] [--repeats 7] [--layer gcn]...
+//! cargo run --release -p stages --example bench_gnn -- [--threads 2] [--repeats 7] [--device cpu|cuda:0]
+//!     [--precision f32|tf32|bf16] [--layer gcn:20000]...
 //!
-//! 1,000 TFs with 500,000 edges, most of them those of hubs, both ways; 512 features to 128 to 64, for attention in 3
-//! heads each; 65,536 pairs scored by dot products, binary cross-entropy, Adam. Prints for each layer the least and
-//! the median seconds and the peak memory of the process so far. `benches/pyg_does.py` is the same in PyTorch Geometric.
+//! A layer and a number of genes. 1 of 20 is a TF; 25 edges for each gene, most of them those of hubs, both ways; 512 features
+//! to 128 to 64, for attention in 3 heads each; about 3 pairs for each gene, 65,536 in all, scored by dot products, binary
+//! cross-entropy, Adam. All pairs are one batch, so a step is an epoch. Prints for each layer the least and the median
+//! seconds and the peak memory so far, of the process or of the card. `benches/pyg_does.py` is the same in PyTorch Geometric.
 
 mod timing;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
 use stages::kit::model::layers::List;
@@ -19,26 +21,27 @@ use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
 use stages::kit::tensor::ops::dot::dot;
 use stages::kit::tensor::ops::gather::gather;
 use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, Tensor, device, tensor};
+use stages::kit::tensor::{Device, Taped, Tensor, tensor};
 use timing::Options;
 
-const GENES: usize = 20_000;
-const TFS: usize = 1_000;
-const EDGES: usize = 500_000;
 const FEATURES: usize = 512;
-const PAIRS: usize = 1 << 16;
 
 fn main() -> Result<()> {
-    let options = Options::read(7, "--layer", &["gcn", "sage", "gat"], |_, _| Ok(false))?;
-    for name in &options.chosen {
-        let layer = match name.as_str() {
+    let options = Options::read(7, "--layer", &["gcn:20000", "sage:20000", "gat:20000"])?;
+    for case in &options.chosen {
+        let (name, genes) = case.split_once(':').context("expected layer:genes")?;
+        let layer = match name {
             "gcn" => LayerKind::Gcn,
             "sage" => LayerKind::Sage,
             "gat" => LayerKind::Gat,
             _ => bail!("expected gcn, sage or gat, found {name}"),
         };
-        let mut work = Work::new(layer);
-        options.time(name, || work.step(), timing::peak_memory)?;
+        let genes: usize = genes.parse()?;
+        if genes < 1_000 {
+            bail!("{genes} genes have no room for 25 edges each; give 1000 or more");
+        }
+        let mut work = Work::new(&options.device, layer, genes);
+        options.time(case, || work.step())?;
     }
     Ok(())
 }
@@ -53,23 +56,23 @@ struct Work {
 }
 
 impl Work {
-    fn new(layer: LayerKind) -> Work {
+    fn new(device: &Device, layer: LayerKind, genes: usize) -> Work {
+        let (tfs, all_edges, all_pairs) = (genes / 20, genes * 25, genes * (1 << 16) / 20_000);
         let config = Config { layer, widths: vec![128, 64], heads: 3, residual: false, ..Config::default() };
         let mut random = Random::new(0, 0);
-        let values = (0..GENES * FEATURES).map(|_| random.normal() as f32).collect();
+        let values = (0..genes * FEATURES).map(|_| random.normal() as f32).collect();
         let mut edges = std::collections::BTreeSet::new();
-        while edges.len() < EDGES {
+        while edges.len() < all_edges {
             let share = random.unit();
-            edges.insert(((TFS as f64 * share * share) as u32, random.below(GENES) as u32));
+            edges.insert(((tfs as f64 * share * share) as u32, random.below(genes) as u32));
         }
         let edges = edges.into_iter().flat_map(|(tf, target)| [(tf, target), (target, tf)]);
-        let messages = config.messages(GENES, edges);
-        let mut ends = |below: usize| (0..PAIRS).map(|_| random.below(below) as u32).collect();
-        let pairs = [ends(TFS), ends(GENES)];
-        let labels = (0..PAIRS).map(|_| random.unit() < 0.5).collect();
-        let device = device();
-        let gnn = Gnn::new(&device, config, FEATURES, &mut random);
-        let features = tensor(&device, values, GENES, FEATURES);
+        let messages = config.messages(genes, edges);
+        let mut ends = |below: usize| (0..all_pairs).map(|_| random.below(below) as u32).collect();
+        let pairs = [ends(tfs), ends(genes)];
+        let labels = (0..all_pairs).map(|_| random.unit() < 0.5).collect();
+        let gnn = Gnn::new(device, config, FEATURES, &mut random);
+        let features = tensor(device, values, genes, FEATURES);
         Work { gnn, messages, features, pairs, labels, adam: Adam::default() }
     }
 

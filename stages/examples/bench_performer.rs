@@ -8,53 +8,29 @@
 
 mod timing;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use stages::kit::model::parameters;
 use stages::kit::model::performer::{Config, Performer, Tables};
 use stages::kit::random::Random;
-use stages::kit::tensor::device::{Device, Precision};
 use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::cross_entropy::cross_entropy;
 use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, Untaped, values};
-use stages::stage;
+use stages::kit::tensor::{Device, Taped, Untaped, values};
 use timing::Options;
 
 fn main() -> Result<()> {
-    let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
-    let cases = ["train:4:1025", "infer:1:1025", "infer:1:16907"];
-    let options = Options::read(5, "--case", &cases, |option, value| {
-        match option {
-            "--device" if value == "cpu" => given = stage::Device::Cpu,
-            "--device" => {
-                let id = value.strip_prefix("cuda:").context("--device is cpu or cuda:N")?;
-                given = stage::Device::Cuda(id.parse()?);
-            }
-            "--precision" => precision = serde_json::from_value(value.into())?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    })?;
-    let device = Device::open(given, precision)?;
+    let options = Options::read(5, "--case", &["train:4:1025", "infer:1:1025", "infer:1:16907"])?;
     for case in &options.chosen {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
-        let mut work = Work::new(&device, cells.parse()?, genes.parse()?);
+        let mut work = Work::new(&options.device, cells.parse()?, genes.parse()?);
         let step = match what {
             "train" => Work::train,
             "infer" => Work::infer,
             _ => bail!("expected train or infer, found {what}"),
         };
-        options.time(
-            case,
-            || step(&mut work),
-            || match device.card() {
-                // Of a card what was in use.
-                Some(card) => Ok(card.peak() as f64 / f64::from(1 << 30)),
-                None => timing::peak_memory(),
-            },
-        )?;
+        options.time(case, || step(&mut work))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use stages::kit::tensor::ops::adam::Adam;
 use stages::kit::tensor::ops::add::add;
 use stages::kit::tensor::ops::attention::attention;
 use stages::kit::tensor::tape::{backward, put, record_scalar, take};
-use stages::kit::tensor::{Device, Scalar, Taped, Tensor, device, tensor, values};
+use stages::kit::tensor::{Device, Scalar, Taped, Tensor, tensor, values};
 use timing::Options;
 
 const BATCH: usize = 8;
@@ -29,12 +29,12 @@ const FEED: usize = 800;
 const LAYERS: usize = 2;
 
 fn main() -> Result<()> {
-    let options = Options::read(10, "--case", &["step", "product"], |_, _| Ok(false))?;
+    let options = Options::read(10, "--case", &["step", "product"])?;
     for case in &options.chosen {
         match case.as_str() {
             "step" => {
-                let mut work = Work::new();
-                options.time("transformer step", || work.step(), timing::peak_memory)?;
+                let mut work = Work::new(&options.device);
+                options.time("transformer step", || work.step())?;
             }
             "product" => plain_product(&options)?,
             _ => bail!("expected step or product, found {case}"),
@@ -52,7 +52,7 @@ fn plain_product(options: &Options) -> Result<()> {
         multiply_parallel(out, 0.0, 1.0, View::new(&x, rows, WIDTH), View::new(&w, WIDTH, FEED));
     };
     let name = format!("plain product of {} operations", 2 * rows * WIDTH * FEED);
-    options.time(&name, product, timing::peak_memory)
+    options.time(&name, product)
 }
 
 struct Work {
@@ -62,12 +62,11 @@ struct Work {
 }
 
 impl Work {
-    fn new() -> Work {
-        let device = device();
+    fn new(device: &Device) -> Work {
         let mut random = Random::new(0, 0);
-        let layers = (0..LAYERS).map(|_| Layer::new(&device, &mut random)).collect();
+        let layers = (0..LAYERS).map(|_| Layer::new(device, &mut random)).collect();
         let x = (0..BATCH * TOKENS * WIDTH).map(|_| random.normal() as f32).collect();
-        Work { layers, x: tensor(&device, x, BATCH * TOKENS, WIDTH), adam: Adam::default() }
+        Work { layers, x: tensor(device, x, BATCH * TOKENS, WIDTH), adam: Adam::default() }
     }
 
     fn step(&mut self) {

@@ -30,6 +30,8 @@ pub struct Network<'a> {
     beside: Option<&'a Beside<'a>>,
     /// Over every training edge.
     messages: Messages,
+    /// Over those that the next batch leaves.
+    ready: Option<(Moment, Messages)>,
     positive_weight: f32,
 }
 
@@ -57,12 +59,22 @@ impl<'a> Network<'a> {
     ) -> Network<'a> {
         let positive_weight = joint.weight_of_edges(&labels.train) as f32;
         let messages = messages(joint, labels, |_| true);
-        Network { joint, model, genes, labels, beside, messages, positive_weight }
+        Network { joint, model, genes, labels, beside, messages, ready: None, positive_weight }
     }
 
     /// Who hears whom, over every training edge.
     pub fn messages(&self) -> &Messages {
         &self.messages
+    }
+
+    /// Those that a batch may hear.
+    fn messages_without(&self, examples: &[usize]) -> Messages {
+        if !self.joint.hide {
+            return self.messages.clone();
+        }
+        let mut asked = vec![false; self.labels.train.pairs.len()];
+        examples.iter().for_each(|example| asked[*example] = true);
+        messages(self.joint, self.labels, |place| !asked[place])
     }
 
     /// The loss of logits.
@@ -99,18 +111,18 @@ impl Learner for Network<'_> {
         self.model.tensors()
     }
 
+    fn prepare(&mut self, examples: &[usize], moment: Moment) {
+        self.ready = Some((moment, self.messages_without(examples)));
+    }
+
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
         let mut draws = Draws::new(self.joint.seed, DROPOUT_STREAM + moment.batch);
+        let ready = self.ready.take().filter(|(of, _)| *of == moment);
+        let messages = ready.map_or_else(|| self.messages_without(examples), |(_, messages)| messages);
         let train = &self.labels.train;
-        let messages = if self.joint.hide {
-            let mut asked = vec![false; train.pairs.len()];
-            examples.iter().for_each(|example| asked[*example] = true);
-            &messages(self.joint, self.labels, |place| !asked[place])
-        } else {
-            &self.messages
-        };
         let cells = self.model.cells_of(moment.batch);
-        let encoded = self.model.encode(self.genes, cells.as_deref(), messages, &mut draws, Taped::default());
+        let encoded =
+            self.model.encode(self.genes, cells.as_deref(), &messages, &mut draws, Taped::default());
         let sides = self.model.sides(encoded, &mut draws);
         let pairs: Vec<(u32, u32)> = examples.iter().map(|example| train.pairs[*example]).collect();
         let labels: Vec<bool> = examples.iter().map(|example| train.labels[*example]).collect();

@@ -40,6 +40,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether any of it is trained.
+    pub fn trains(&self) -> bool {
+        self.last_blocks > 0
+    }
+
     /// Refuses what makes no sense, given whether a model is wired.
     pub fn check(&self, io: &Io) -> Result<()> {
         let wired = |slot| io.optional_input(slot).is_some();
@@ -54,7 +59,7 @@ impl Config {
                 "`embeddings` and `model` are both wired; embeddings are what the model would compute, so give one"
             );
         }
-        if self.last_blocks > 0 && !wired("model") {
+        if self.trains() && !wired("model") {
             bail!(
                 "`transformer.last_blocks` is {}, and no transformer is wired; give it in `model`, with its `tokens`",
                 self.last_blocks

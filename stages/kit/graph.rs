@@ -61,6 +61,11 @@ impl Graph {
         &self.hearers
     }
 
+    /// The edge of each entry of [`Graph::hearers`].
+    pub fn edges_by_heard(&self) -> &[u32] {
+        &self.edges
+    }
+
     /// What belongs to edges, `each` numbers a piece, in the order of [`Graph::hearers`].
     pub fn by_heard(&self, of_edges: &[f32], each: usize) -> Vec<f32> {
         assert_eq!(of_edges.len(), self.edges() * each, "values of edges");
@@ -98,6 +103,11 @@ impl Lists {
     /// How many nodes there are.
     pub fn nodes(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// Where the neighbours of each node begin, and where those of the last one end.
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
     }
 
     /// Where the neighbours of a node are.

@@ -94,6 +94,9 @@ pub trait Learner {
     /// Prepares for a step, counted from 0; may be called again for the same one.
     fn before_step(&mut self, _step: u64) {}
 
+    /// Makes a batch ready that [`Learner::loss`] will be asked for next, while a card still computes the one before.
+    fn prepare(&mut self, _examples: &[usize], _moment: Moment) {}
+
     /// The mean loss of some examples.
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>>;
 
@@ -197,8 +200,8 @@ impl<L: Learner> Run<'_, L> {
             let mut order: Vec<usize> = (0..self.learner.examples()).collect();
             Random::new(self.seed, ORDER_STREAM + self.state.counters.epoch).shuffle(&mut order);
             let steps: Vec<&[usize]> = order.chunks(batch * accumulate).collect();
-            while let Some(examples) = steps.get(self.state.counters.step_in_epoch as usize) {
-                self.step(examples, steps.len())?;
+            while let [examples, later @ ..] = &steps[self.state.counters.step_in_epoch as usize..] {
+                self.step(examples, later.first().copied().unwrap_or_default(), steps.len())?;
                 if self.saved.elapsed().as_secs_f64() >= 60.0 * self.training.checkpoint_minutes {
                     self.save()?;
                 }
@@ -208,8 +211,8 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// One step; moves nothing unless it returns well.
-    fn step(&mut self, examples: &[usize], steps_per_epoch: usize) -> Result<()> {
+    /// One step; moves nothing unless it returns well. `later` are the examples of the next one.
+    fn step(&mut self, examples: &[usize], later: &[usize], steps_per_epoch: usize) -> Result<()> {
         let (epoch, step_in_epoch) = (self.state.counters.epoch, self.state.counters.step_in_epoch);
         let (step, batch) = (self.state.steps(), self.training.batch);
         self.learner.before_step(step);
@@ -218,11 +221,14 @@ impl<L: Learner> Run<'_, L> {
         let (mut loss, mut sum) = (0.0, None);
         for (number, of_batch) in examples.chunks(batch).enumerate() {
             self.io.check_stop()?;
-            let one =
-                self.learner.loss(of_batch, Moment { epoch, batch: (batches_before + number) as u64 })?;
+            let moment = Moment { epoch, batch: (batches_before + number) as u64 };
+            let one = self.learner.loss(of_batch, moment)?;
             let share = of_batch.len() as f64 / examples.len() as f64;
             loss += share * f64::from(one[[]]);
             let mut found = backward(one);
+            if let Some(next) = examples.chunks(batch).chain(later.chunks(batch)).nth(number + 1) {
+                self.learner.prepare(next, Moment { batch: moment.batch + 1, ..moment });
+            }
             let parameters = parameters::trained(self.learner.tensors());
             if share < 1.0 {
                 gradients::scale(&mut found, &parameters, share as f32);

@@ -206,7 +206,7 @@ fn gat_is_that_of_pytorch_geometric() {
     let attention = Attention { heads: 3, slope: 0.2, dropout: (0.0, 0), alone: Alone::Silence };
     let config = one_layer(LayerKind::Gat, true);
     let layer = |edges: &str| {
-        let Messages::Plain(graph) = config.messages(GENES, golden.edges(edges).into_iter()) else {
+        let Messages::Unweighted(graph) = config.messages(GENES, golden.edges(edges).into_iter()) else {
             panic!("attention needs no weights")
         };
         let projected = linear_of_constant(&golden.features, &weight, None, Taped::default());

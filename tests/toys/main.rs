@@ -22,7 +22,8 @@ const TOYS: [Kind; 10] = [
     Kind::of::<Flaky>("flaky", "fails until it was tried often enough", Slots::Any, &[]),
     Kind::of::<Deaf>("deaf", "does not hear that it should stop", Slots::Any, &[]),
     Kind::of::<Crash>("crash", "panics", Slots::Any, &[]),
-    Kind::of::<Where>("where", "writes where it computes", Slots::Any, &[]).on_device(),
+    Kind::of::<Where>("where", "writes where it computes", Slots::Any, &[])
+        .on_device(&[("toys/where.cu", "1")]),
     Kind::of::<exhibit::Exhibit>("exhibit", "writes one of each table that can be shown", Slots::Any, &[]),
     Kind::of::<exhibit::Judge>("judge", "writes metrics and curves of an exhibit", Slots::Any, &[]),
     Kind::of::<Typed>("typed", "has slots and typed params", Slots::Named(&TYPED_SLOTS), &[]),

@@ -1,73 +1,84 @@
 //! What the examples that measure share: their options, how they time a step, and the memory that it took.
 
 use anyhow::{Context, Result, bail};
+use stages::kit::tensor::device::{Device, Precision};
+use stages::stage;
 use std::time::Instant;
 
 /// What the command line says; every option takes a value.
 pub struct Options {
-    /// `--threads`: on how many everything runs.
-    pub threads: usize,
     /// `--repeats`: how many steps are timed.
     pub repeats: usize,
     /// What was chosen of what is measured, or all of it.
     pub chosen: Vec<String>,
+    /// `--device`, opened with `--precision`.
+    pub device: Device,
 }
 
 impl Options {
-    /// Reads them and sets the threads. `choice` is the option that names one of `all` and may be given again; `other`
-    /// hears of any further option and its value, and says whether it knows it.
-    pub fn read(
-        repeats: usize,
-        choice: &str,
-        all: &[&str],
-        mut other: impl FnMut(&str, &str) -> Result<bool>,
-    ) -> Result<Options> {
-        let mut options = Options { threads: 2, repeats, chosen: Vec::new() };
+    /// Reads them, and sets on how many `--threads` everything runs. `choice` is the option that names one of `all` and may be given again.
+    pub fn read(repeats: usize, choice: &str, all: &[&str]) -> Result<Options> {
+        let (mut threads, mut repeats, mut chosen) = (2, repeats, Vec::new());
+        let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
         let mut arguments = std::env::args().skip(1);
         while let Some(option) = arguments.next() {
             let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
             match option.as_str() {
-                "--threads" => options.threads = value.parse()?,
-                "--repeats" => options.repeats = value.parse()?,
-                known if known == choice => options.chosen.push(value),
-                further if other(further, &value)? => {}
+                "--threads" => threads = value.parse()?,
+                "--repeats" => repeats = value.parse()?,
+                "--device" => given = device(&value)?,
+                "--precision" => precision = serde_json::from_value(value.into())?,
+                known if known == choice => chosen.push(value),
                 _ => bail!("unknown option {option}"),
             }
         }
-        if options.chosen.is_empty() {
-            options.chosen = all.iter().map(|name| (*name).to_owned()).collect();
+        if chosen.is_empty() {
+            chosen = all.iter().map(|name| (*name).to_owned()).collect();
         }
-        rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
-        Ok(options)
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        Ok(Options { repeats, chosen, device: Device::open(given, precision)? })
     }
 
-    /// Prints how long a step takes after the first, and the peak memory in GiB that `memory` finds.
-    pub fn time(
-        &self,
-        name: &str,
-        mut step: impl FnMut(),
-        memory: impl FnOnce() -> Result<f64>,
-    ) -> Result<()> {
-        step();
-        let timed = (0..self.repeats).map(|_| {
+    /// Prints how long a step takes after the first, until its device has done it, and the peak memory in GiB: of a card
+    /// what was in use, else that of the process so far.
+    pub fn time(&self, name: &str, mut step: impl FnMut()) -> Result<()> {
+        let mut timed = || {
             let start = Instant::now();
             step();
+            if let Some(card) = self.device.card() {
+                card.wait();
+            }
             start.elapsed().as_secs_f64()
-        });
-        let mut seconds: Vec<f64> = timed.collect();
+        };
+        timed();
+        let mut seconds: Vec<f64> = (0..self.repeats).map(|_| timed()).collect();
         seconds.sort_by(f64::total_cmp);
         let (Some(least), median) = (seconds.first(), seconds.get(seconds.len() / 2).unwrap_or(&f64::NAN))
         else {
             bail!("--repeats must be above 0")
         };
-        let memory = memory()?;
+        let memory = match self.device.card() {
+            Some(card) => card.peak() as f64 / f64::from(1 << 30),
+            None => peak_memory()?,
+        };
         println!("{name}: least {least:.4} s, median {median:.4} s, peak memory {memory:.2} GiB");
         Ok(())
     }
 }
 
+/// What `--device` names.
+fn device(name: &str) -> Result<stage::Device> {
+    Ok(match (name, name.strip_prefix("cuda:")) {
+        ("cpu", _) => stage::Device::Cpu,
+        // The kernels on the processor, in a build that has them for it.
+        ("emulator", _) => stage::Device::Cuda(u32::MAX),
+        (_, Some(id)) => stage::Device::Cuda(id.parse()?),
+        _ => bail!("--device is cpu, cuda:N or emulator"),
+    })
+}
+
 /// Of the process so far, in GiB, as the kernel counts it.
-pub fn peak_memory() -> Result<f64> {
+fn peak_memory() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;

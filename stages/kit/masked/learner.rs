@@ -76,11 +76,15 @@ pub struct MaskedLearner<'a> {
     pub batch: usize,
     /// Another seed hides other genes.
     pub seed: u64,
+    /// The next batch.
+    pub ready: Option<(Moment, Hidden)>,
 }
 
+/// The tokens of cells with some of them hidden, and the target of each.
+pub type Hidden = (Vec<u32>, Vec<u32>);
+
 impl MaskedLearner<'_> {
-    /// The tokens of cells with some of them hidden, and the target of each.
-    fn hide(&self, masking: Masking, cells: &[usize], stream: impl Fn(usize) -> u64) -> (Vec<u32>, Vec<u32>) {
+    fn hide(&self, masking: Masking, cells: &[usize], stream: impl Fn(usize) -> u64) -> Hidden {
         let (mut tokens, mut targets) = (Vec::new(), Vec::new());
         for cell in cells {
             let start = tokens.len();
@@ -89,6 +93,13 @@ impl MaskedLearner<'_> {
             targets.extend(masking.mask(&mut tokens[start..], u32::from(self.mask), &mut random));
         }
         (tokens, targets)
+    }
+
+    /// A batch of training.
+    fn batch(&self, examples: &[usize], moment: Moment) -> Hidden {
+        let cells: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
+        let first = MASK_STREAM + moment.epoch * self.corpus.cells() as u64;
+        self.hide(self.masking, &cells, |cell| first + cell as u64)
     }
 
     /// What the model makes of some cells, the same genes hidden at every look, and all targets among them: one that could be
@@ -131,12 +142,15 @@ impl Learner for MaskedLearner<'_> {
         }
     }
 
+    fn prepare(&mut self, examples: &[usize], moment: Moment) {
+        self.ready = Some((moment, self.batch(examples, moment)));
+    }
+
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
-        let cells: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
-        let first = MASK_STREAM + moment.epoch * self.corpus.cells() as u64;
-        let (tokens, targets) = self.hide(self.masking, &cells, |cell| first + cell as u64);
+        let ready = self.ready.take().filter(|(of, _)| *of == moment);
+        let (tokens, targets) = ready.map_or_else(|| self.batch(examples, moment), |(_, batch)| batch);
         // Every gene has logits, though few are targets: so shapes stay the same, and memory goes round.
-        let encodings = self.model.encode(&tokens, cells.len(), Taped::default());
+        let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
         Ok(cross_entropy(self.model.logits(encodings), &targets))
     }
 

@@ -41,6 +41,7 @@ pub fn train(task: Task, model: &mut Performer, corpus: &Corpus, about: About, i
         redraw_every: redraw_every.filter(|every| *every > 0),
         batch: training.batch,
         seed,
+        ready: None,
     };
     let trained = training.run(&mut learner, seed, io)?;
     history::write(&io.out(history::FILE), &trained.history)?;

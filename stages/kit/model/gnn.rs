@@ -14,7 +14,7 @@ use crate::kit::tensor::ops::activation::{Activation, activate};
 use crate::kit::tensor::ops::add::add;
 use crate::kit::tensor::ops::add_row::add_row;
 use crate::kit::tensor::ops::aggregate::{Weighted, aggregate};
-use crate::kit::tensor::ops::graph_attention::{Alone, Attention, graph_attention};
+use crate::kit::tensor::ops::graph_attention::{Alone, Attention, Unweighted, graph_attention};
 use crate::kit::tensor::ops::mean_heads::mean_heads;
 use crate::kit::tensor::ops::unit::unit;
 use crate::kit::tensor::tape::Tape;
@@ -86,7 +86,7 @@ pub enum Messages {
     /// Fixed weights.
     Weighted(Arc<Weighted>),
     /// Weights are learned.
-    Plain(Arc<Graph>),
+    Unweighted(Arc<Unweighted>),
     /// Nobody hears anybody.
     None,
 }
@@ -126,7 +126,7 @@ impl Config {
         let loops = (0..if self.self_loops { genes as u32 } else { 0 }).map(|gene| (gene, gene));
         let graph = Graph::new(genes, edges.chain(loops));
         if matches!(self.layer, LayerKind::Gat | LayerKind::Genelink) {
-            return Messages::Plain(Arc::new(graph));
+            return Messages::Unweighted(Arc::new(Unweighted::new(graph)));
         }
         let heard = graph.heard();
         let twice = self.layer == LayerKind::Gnnlink && self.self_loops;
@@ -253,7 +253,7 @@ impl Gnn {
         let heard = match (messages, &layer.attention) {
             (Messages::None, _) => projected,
             (Messages::Weighted(weighted), _) => aggregate(projected, weighted),
-            (Messages::Plain(graph), Some([from, to])) => {
+            (Messages::Unweighted(graph), Some([from, to])) => {
                 let alone = match self.config.layer {
                     LayerKind::Genelink => Alone::Everyone,
                     _ => Alone::Silence,
@@ -262,7 +262,7 @@ impl Gnn {
                 let attention = Attention { heads: self.config.heads, slope: SLOPE, dropout, alone };
                 graph_attention(projected, from, to, graph, attention)
             }
-            (Messages::Plain(_), None) => unreachable!("messages are those of the configuration"),
+            (Messages::Unweighted(_), None) => unreachable!("messages are those of the configuration"),
         };
         let last = index + 1 == self.layers.len();
         let averaged =

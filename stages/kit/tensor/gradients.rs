@@ -49,6 +49,13 @@ impl Gradients {
         }
     }
 
+    /// Lets that of a tensor on a card be added to.
+    pub(super) fn change(&mut self, of: &Tensor, add: impl FnOnce(&mut Memory)) {
+        let mut memory = self.take_memory(of);
+        add(&mut memory);
+        self.put_memory(of, memory);
+    }
+
     /// Puts back what [`Gradients::take_memory`] took.
     pub(super) fn put_memory(&mut self, of: &Tensor, memory: Memory) {
         self.0.insert(of.id, Some(Slope::Card(memory)));

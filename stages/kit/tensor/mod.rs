@@ -8,7 +8,7 @@
 //! `ops` with its formula, its kernels and its tests. Work is cut into pieces whose size does not depend on the
 //! number of threads, so neither does any result.
 //!
-//! On a GPU an operation has kernels of its own in `cuda.rs`. One that has none yet is still right there: its values
+//! On a GPU an operation has kernels of its own in `cuda.rs`. One that has none is still right there: its values
 //! come to the processor and its result goes back (`docs/gpu.md`).
 
 pub mod buffer;

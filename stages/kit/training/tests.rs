@@ -31,6 +31,9 @@ struct Classes {
     stop_after: Option<(usize, StopFlag)>,
     batches: Vec<Vec<usize>>,
     spoil_batch: Option<u64>,
+    /// The batch that was made ready, and how many were not.
+    ready: Option<(Vec<usize>, Moment)>,
+    unprepared: usize,
 }
 
 impl Classes {
@@ -45,6 +48,8 @@ impl Classes {
             stop_after: None,
             batches: Vec::new(),
             spoil_batch: None,
+            ready: None,
+            unprepared: 0,
             device,
         }
     }
@@ -67,8 +72,16 @@ impl Learner for Classes {
         ]
     }
 
+    fn prepare(&mut self, examples: &[usize], moment: Moment) {
+        self.ready = Some((examples.to_vec(), moment));
+    }
+
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
         self.batches.push(examples.to_vec());
+        match self.ready.take() {
+            Some(ready) => assert_eq!(ready, (examples.to_vec(), moment)),
+            None => self.unprepared += 1,
+        }
         if let Some((after, flag)) = &self.stop_after
             && self.batches.len() == *after
         {
@@ -143,6 +156,8 @@ fn losses_fall_and_every_example_is_seen_once_in_an_epoch() {
         assert_eq!(seen, (0..POINTS).collect::<Vec<_>>());
     }
     assert_ne!(learner.batches[0], learner.batches[7]);
+    // The first batch of an epoch has none before it.
+    assert_eq!(learner.unprepared, 6);
 }
 
 #[test]

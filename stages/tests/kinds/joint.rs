@@ -1,11 +1,12 @@
 //! `joint` through simulated cells: what it learns, what its controls may not, and what it says of wrong inputs.
 
-use crate::support::{Outcome, run};
+use crate::support::{Outcome, run, run_on};
 use serde_json::{Value, json};
 use stages::kit::embeddings::{self, ByCell, ByCellWriter, Embeddings};
 use stages::kit::pairs::{self, Pair, Part};
 use stages::kit::scores;
 use stages::kit::table::Table;
+use stages::stage::Device;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -48,10 +49,14 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 fn joint(set: &Set, params: Value, embeddings: Option<&Path>) -> Outcome {
+    joint_on(Device::Cpu, set, params, embeddings)
+}
+
+fn joint_on(device: Device, set: &Set, params: Value, embeddings: Option<&Path>) -> Outcome {
     let (data, split) = (set.data.folder(), set.split.folder());
     let mut inputs: Vec<(&str, &Path)> = vec![("data", &data), ("split", &split)];
     inputs.extend(embeddings.map(|folder| ("embeddings", folder)));
-    run("joint", params, &inputs)
+    run_on(device, "joint", params, &inputs)
 }
 
 fn auroc(set: &Set, outcome: &Outcome) -> f64 {
@@ -224,7 +229,17 @@ fn transformer(set: &Set) -> (Outcome, Outcome) {
 }
 
 /// With the model itself wired, of which so many blocks are trained.
-fn together(set: &Set, (model, tokens): &(Outcome, Outcome), blocks: usize, more: Value) -> Outcome {
+fn together(set: &Set, pair: &(Outcome, Outcome), blocks: usize, more: Value) -> Outcome {
+    together_on(Device::Cpu, set, pair, blocks, more)
+}
+
+fn together_on(
+    device: Device,
+    set: &Set,
+    (model, tokens): &(Outcome, Outcome),
+    blocks: usize,
+    more: Value,
+) -> Outcome {
     let mut params = small(json!({"transformer": {"last_blocks": blocks, "cells_per_step": 2}}));
     merge(&mut params, more);
     let folders = [
@@ -233,7 +248,7 @@ fn together(set: &Set, (model, tokens): &(Outcome, Outcome), blocks: usize, more
         ("model", model.folder()),
         ("tokens", tokens.folder()),
     ];
-    run("joint", params, &folders.each_ref().map(|(slot, path)| (*slot, path.as_path())))
+    run_on(device, "joint", params, &folders.each_ref().map(|(slot, path)| (*slot, path.as_path())))
 }
 
 #[test]
@@ -325,4 +340,40 @@ fn a_transformer_that_does_not_fit_is_refused_with_the_mend() {
         error(json!({"transformer": {"last_blocks": 1}}), &[]),
         "`transformer.last_blocks` is 1, and no transformer is wired; give it in `model`, with its `tokens`"
     );
+}
+
+#[test]
+fn a_gpu_learns_as_the_processor_does() {
+    if !cfg!(feature = "emulator") {
+        return println!("skipped: built without the emulator");
+    }
+    let (set, emulator) = (set(), Device::Cuda(u32::MAX));
+    let (cells, pair) = (by_cell(&set, 5), transformer(&set));
+    let settings = [
+        json!({}),
+        json!({"gnn": {"layer": "sage"}, "scorer": {"form": "bilinear"}, "loss": "squared"}),
+        json!({"gnn": {"layer": "gat", "attention_dropout": 0.2}, "fusion": {"form": "gated"}}),
+        json!({"gnn": {"layer": "genelink"}, "scorer": {"form": "dot", "always_drop": true}, "hide": false}),
+        json!({"gnn": {"layer": "gnnlink"}, "pooling": {"by": "mean"}, "select": "loss"}),
+    ];
+    let given = settings.iter().map(|setting| {
+        let on = |device| joint_on(device, &set, small(setting.clone()), Some(cells.path()));
+        (setting.to_string(), on(emulator), on(Device::Cpu))
+    });
+    let trained = ["attention", "mean"].map(|by| {
+        let on = |device| together_on(device, &set, &pair, 1, json!({"pooling": {"by": by}}));
+        (format!("last block, {by}"), on(emulator), on(Device::Cpu))
+    });
+    for (setting, found, expected) in given.chain(trained) {
+        let losses = |outcome: &Outcome| -> Vec<f64> {
+            let history = Table::open(&outcome.file("history.parquet")).unwrap();
+            history.floats("loss").unwrap().iter().flatten().collect()
+        };
+        let (found, expected) = (losses(&found.done()), losses(&expected.done()));
+        assert_eq!(found.len(), expected.len(), "{setting}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found / expected - 1.0).abs() < 1e-4, "{setting}: {found} and {expected}");
+        }
+        assert_ne!(found, expected, "{setting}: another order of sums gives other last bits");
+    }
 }

@@ -46,13 +46,32 @@ KERNEL(sum_columns)(float *sums, const float *x, uint64_t rows, uint32_t columns
     sums[i] = sum;
 }
 
-// y_l += the rows of x that the l-th list names, summed in its order
-KERNEL(sum_lists)(float *y, const float *x, const uint32_t *named, const uint32_t *starts, uint64_t lists,
-                  uint32_t columns) {
+// sums_p = the numbers of the p-th piece, summed
+KERNEL(sum_pieces)(float *sums, const float *x, uint64_t count, uint64_t pieces, uint32_t piece) {
+    uint64_t p = row();
+    if (p >= pieces) return;
+    uint64_t first = p * piece, after = first + piece < count ? first + piece : count;
+    float sum = 0.f;
+    for (uint64_t i = first + LANE; i < after; i += WARP) sum += x[i];
+    sum = warp_sum(sum);
+    if (LANE == 0) sums[p] = sum;
+}
+
+// y_l += the rows of x that the l-th list names, summed in its order; where there are heads, runs of columns, each has a
+// weight of its own for every entry of a list
+KERNEL(sum_lists)(float *y, const float *x, const uint32_t *named, const uint32_t *starts, const float *weights,
+                  uint64_t lists, uint32_t columns, uint32_t heads) {
     uint64_t i = element();
     if (i >= lists * columns) return;
-    uint64_t list = i / columns, column = i % columns;
-    float sum = y[i];
-    for (uint32_t at = starts[list]; at < starts[list + 1]; at++) sum += x[named[at] * (uint64_t)columns + column];
-    y[i] = sum;
+    uint64_t list = i / columns;
+    uint32_t column = i % columns, after = starts[list + 1];
+    float sum = 0.f;
+    if (heads == 0) {
+        for (uint32_t at = starts[list]; at < after; at++) sum += x[named[at] * (uint64_t)columns + column];
+    } else {
+        weights += column / (columns / heads);
+        for (uint32_t at = starts[list]; at < after; at++)
+            sum += weights[at * (uint64_t)heads] * x[named[at] * (uint64_t)columns + column];
+    }
+    y[i] += sum;
 }

@@ -69,6 +69,32 @@ BODY Most warp_first(Most most) {
     return most;
 }
 
+// Turns the numbers of a list, `step` apart, into their softmax, by one warp. A lane reads what it has written itself: the
+// i-th number is that of lane i % WARP, and whoever wrote the list has kept to that.
+BODY void softmax_list(float *x, uint32_t count, uint32_t step) {
+    float most = -INFINITY, total = 0.f;
+    for (uint32_t i = LANE; i < count; i += WARP) most = larger(most, x[i * (uint64_t)step]);
+    most = warp_most(most);
+    for (uint32_t i = LANE; i < count; i += WARP) {
+        float value = expf(x[i * (uint64_t)step] - most);
+        x[i * (uint64_t)step] = value;
+        total += value;
+    }
+    total = warp_sum(total);
+    for (uint32_t i = LANE; i < count; i += WARP) x[i * (uint64_t)step] /= total;
+}
+
+// The list that an entry is of: the last one that begins at it or before. `starts` has the end of the last list too.
+BODY uint64_t list_of(const uint32_t *starts, uint64_t lists, uint64_t entry) {
+    uint64_t low = 0, high = lists;
+    while (high - low > 1) {
+        uint64_t middle = (low + high) / 2;
+        if (starts[middle] <= entry) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
 // a · b, each of `count` numbers, by one warp.
 BODY float dot(const float *a, const float *b, uint32_t count) {
     float sum = 0.f;

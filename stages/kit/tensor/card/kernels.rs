@@ -12,6 +12,13 @@ pub fn add(y: &mut Memory, x: &Memory) {
     add_scaled(y, 1.0, x);
 }
 
+/// y += x from a place on.
+pub fn add_from(y: &mut Memory, x: &Memory, place: usize) {
+    let (card, count) = (y.card().clone(), y.length());
+    assert!(place + count <= x.length(), "the sizes of a sum");
+    card.launch_each("add_scaled", count, arguments![&*y, 1.0, x.at(place), count]);
+}
+
 /// y += factor x.
 pub fn add_scaled(y: &mut Memory, factor: f32, x: &Memory) {
     assert_eq!(y.length(), x.length(), "the sizes of a sum");
@@ -86,30 +93,6 @@ pub fn add_pieces(sums: &mut Memory, of_pieces: &Memory, pieces: usize) {
     let columns = sums.length();
     let all = arguments![&*sums, of_pieces, pieces, word(columns), 1usize, word(pieces), word(1)];
     of_pieces.card().launch_each("sum_columns", columns, all);
-}
-
-/// Lists of rows to sum up, on a card.
-#[derive(Debug)]
-pub struct Lists {
-    named: Memory,
-    starts: Memory,
-    count: usize,
-}
-
-impl Lists {
-    /// `starts` has where each list begins in `named`, and the end of the last one.
-    pub fn new(card: &Card, named: &[u32], starts: &[u32]) -> Lists {
-        let count = starts.len() - 1;
-        Lists { named: card.upload_words(named), starts: card.upload_words(starts), count }
-    }
-
-    /// y_l += the rows of x that list l names.
-    pub fn sum(&self, y: &mut Memory, x: &Memory, columns: usize) {
-        let Lists { named, starts, count } = self;
-        assert_eq!(y.length(), count * columns, "a row for each list");
-        let list = arguments![&*y, x, named, starts, *count, word(columns)];
-        y.card().launch_each("sum_lists", count * columns, list);
-    }
 }
 
 /// A number of columns or the like, which fits 32 bits.

@@ -13,6 +13,7 @@ mod driver;
 #[cfg(feature = "emulator")]
 mod emulator;
 pub mod kernels;
+pub mod lists;
 mod product;
 
 pub use argument::Argument;
@@ -177,6 +178,11 @@ impl Card {
         Card(Arc::new(Inner { engine, precision, store: Mutex::default() }))
     }
 
+    /// Whether both are the same opened one.
+    pub fn is(&self, other: &Card) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn engine(&self) -> &dyn Engine {
         self.0.engine()
     }
@@ -188,6 +194,11 @@ impl Card {
     /// The most bytes that were in use at once.
     pub fn peak(&self) -> u64 {
         self.store().peak
+    }
+
+    /// Returns when all that was asked for is done.
+    pub fn wait(&self) {
+        self.zeros(1).download();
     }
 
     /// Memory with anything in it.

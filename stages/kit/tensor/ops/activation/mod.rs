@@ -4,6 +4,7 @@
 //! tanh. Backward from the result alone: 1 or slope; 1 or y + 1; 1 - y². So a slope is never negative.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
@@ -28,6 +29,9 @@ pub enum Activation {
 pub fn activate<T: Tape>(x: Tensor<T>, activation: Activation) -> Tensor<T> {
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::activate(card, x, tape, activation);
+    }
     let mut y = buffer::copy(&device, values(&x));
     cpu::forward(&mut y, activation);
     let shape = shape(&x);

@@ -10,9 +10,7 @@ pub fn add<T: Tape>(a: Tensor, b: Tensor, tape: T) -> Tensor<T> {
     kernels::add(&mut sum, b.memory());
     record_on_card(tape, sum, shape(&a), move |flowing, _, gradients| {
         for end in [&a, &b] {
-            let mut gradient = gradients.take_memory(end);
-            kernels::add(&mut gradient, flowing);
-            gradients.put_memory(end, gradient);
+            gradients.change(end, |gradient| kernels::add(gradient, flowing));
         }
     })
 }

@@ -1,6 +1,7 @@
 //! A row added to every row: y_i = x_i + b. Backward: dx = dy, db = Σ dy over rows.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::reduce::add_column_sums;
 use crate::kit::tensor::tape::{Tape, put, record, take};
@@ -12,6 +13,9 @@ pub fn add_row<T: Tape>(x: Tensor<T>, row: &Tensor) -> Tensor<T> {
     assert_eq!(shape(row), (1, columns), "the row of a sum");
     let (x, tape) = x.split_tape();
     let (device, row) = (x.device().clone(), row.clone());
+    if device.card().is_some() {
+        return cuda::add_row(x, row, tape);
+    }
     let mut y = buffer::copy(&device, values(&x));
     cpu::add_row(&mut y, values(&row));
     record(&device, tape, y, (rows, columns), move |flowing, gradients| {

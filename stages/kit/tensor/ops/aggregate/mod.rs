@@ -2,11 +2,13 @@
 //!
 //! y_i = Σ w_e x_j over the edges e from j to i. Backward: dx_j = Σ w_e dy_i over the edges from j.
 
+mod cuda;
+
 use crate::kit::graph::Graph;
 use crate::kit::tensor::sparse::sum_neighbours;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A graph with a weight for each edge.
 #[derive(Debug)]
@@ -15,13 +17,15 @@ pub struct Weighted {
     weights: Vec<f32>,
     /// The same in the order of [`Graph::hearers`].
     by_heard: Vec<f32>,
+    /// The same on a card, once one has summed over it.
+    on_card: OnceLock<cuda::OnCard>,
 }
 
 impl Weighted {
     /// Prereq: as many weights as edges, in the order of [`Graph::heard`].
     pub fn new(graph: Graph, weights: Vec<f32>) -> Weighted {
         let by_heard = graph.by_heard(&weights, 1);
-        Weighted { graph, weights, by_heard }
+        Weighted { graph, weights, by_heard, on_card: OnceLock::new() }
     }
 }
 
@@ -30,7 +34,11 @@ pub fn aggregate<T: Tape>(x: Tensor<T>, weighted: &Arc<Weighted>) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     assert_eq!(rows, weighted.graph.nodes(), "the nodes of a graph");
     let (x, tape) = x.split_tape();
-    let (device, weighted) = (x.device().clone(), weighted.clone());
+    let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::aggregate(card, x, tape, weighted);
+    }
+    let weighted = weighted.clone();
     let mut y = buffer::zeros(&device, rows * columns);
     sum_neighbours(&mut y, weighted.graph.heard(), &weighted.weights, 1, values(&x));
     record(&device, tape, y, (rows, columns), move |flowing, gradients| {

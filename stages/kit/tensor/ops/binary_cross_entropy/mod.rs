@@ -4,6 +4,7 @@
 //! Backward: dz_i = w_i (σ(z_i) - y_i) / n.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record_scalar, take};
 use crate::kit::tensor::{Scalar, Tensor, buffer, shape, values};
@@ -13,6 +14,9 @@ pub fn binary_cross_entropy<T: Tape>(logits: Tensor<T>, labels: &[bool], positiv
     let (rows, columns) = shape(&logits);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one logit for each label");
     let (logits, tape) = logits.split_tape();
+    if let Some(card) = logits.device().clone().card() {
+        return cuda::binary_cross_entropy(card, logits, tape, labels, positive_weight);
+    }
     let mut gradient = buffer::copy(logits.device(), values(&logits));
     let loss = cpu::binary_cross_entropy(&mut gradient, labels, positive_weight);
     record_scalar(tape, loss, move |flowing, gradients| {

@@ -1,5 +1,7 @@
 //! Columns beside columns: y_i = [a_i, b_i].
 
+mod cuda;
+
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 
@@ -10,6 +12,9 @@ pub fn concatenate<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let (a, tape_a) = a.split_tape();
     let (b, tape_b) = b.split_tape();
     let device = a.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::concatenate(card, a, b, tape_a.merge(tape_b));
+    }
     let columns = left + right;
     let mut y = buffer::zeros(&device, rows * columns);
     for (x, start, width) in [(&a, 0, left), (&b, left, right)] {

@@ -19,14 +19,3 @@ KERNEL(cross_entropy)(float *logits, float *losses, const uint32_t *targets, uin
         z[c] = expf(z[c] - most) * (weight / total) - (c == target ? weight : 0.f);
     if (LANE == 0) losses[r] = most - aimed_at + logf(total);
 }
-
-// sums_p = the numbers of the p-th piece, summed
-KERNEL(sum_pieces)(float *sums, const float *x, uint64_t count, uint64_t pieces, uint32_t piece) {
-    uint64_t p = row();
-    if (p >= pieces) return;
-    uint64_t first = p * piece, after = first + piece < count ? first + piece : count;
-    float sum = 0.f;
-    for (uint64_t i = first + LANE; i < after; i += WARP) sum += x[i];
-    sum = warp_sum(sum);
-    if (LANE == 0) sums[p] = sum;
-}

@@ -16,8 +16,6 @@ pub fn cross_entropy<T: Tape>(card: &Card, logits: Tensor, tape: T, targets: &[u
     card.launch_rows("cross_entropy", rows, each);
     let sum: f64 = kernels::pieces(&losses).download().into_iter().map(f64::from).sum();
     record_scalar(tape, (sum / counted as f64) as f32, move |flowing, gradients| {
-        let mut dz = gradients.take_memory(&logits);
-        kernels::add_scaled(&mut dz, flowing, &slopes);
-        gradients.put_memory(&logits, dz);
+        gradients.change(&logits, |dz| kernels::add_scaled(dz, flowing, &slopes));
     })
 }

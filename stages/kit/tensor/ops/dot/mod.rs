@@ -1,6 +1,7 @@
 //! The dot product of each two rows: y_i = a_i · b_i. Backward: da_i = dy_i b_i, db_i = dy_i a_i.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
@@ -12,6 +13,9 @@ pub fn dot<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let (a, tape_a) = a.split_tape();
     let (b, tape_b) = b.split_tape();
     let device = a.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::dot(card, a, b, tape_a.merge(tape_b));
+    }
     let mut y = buffer::zeros(&device, rows);
     cpu::forward(&mut y, values(&a), values(&b), columns);
     record(&device, tape_a.merge(tape_b), y, (rows, 1), move |flowing, gradients| {

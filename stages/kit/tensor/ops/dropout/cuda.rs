@@ -10,9 +10,7 @@ pub fn dropout<T: Tape>(card: &Card, x: Tensor, tape: T, rate: f32, key: u64) ->
     let y = card.zeros(x.memory().length());
     add_kept(&y, x.memory(), rate, key);
     record_on_card(tape, y, shape(&x), move |flowing, _, gradients| {
-        let dx = gradients.take_memory(&x);
-        add_kept(&dx, flowing, rate, key);
-        gradients.put_memory(&x, dx);
+        gradients.change(&x, |dx| add_kept(dx, flowing, rate, key));
     })
 }
 

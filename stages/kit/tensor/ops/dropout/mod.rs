@@ -8,6 +8,7 @@ mod cpu;
 mod cuda;
 
 pub(super) use cpu::add_kept;
+pub(super) use cuda::add_kept as add_kept_on_card;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};

@@ -3,6 +3,7 @@
 //! y = s a + (1 - s) b, s = σ(z) = 1 / (1 + e⁻ᶻ). Backward: da = s dy, db = (1 - s) dy, dz = s (1 - s) (a - b) dy.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, add_to, record};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
@@ -15,6 +16,9 @@ pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let (a, tape_a) = a.split_tape();
     let (b, tape_b) = b.split_tape();
     let device = z.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::gate(card, [z, a, b], tape.merge(tape_a).merge(tape_b));
+    }
     let mut share = buffer::copy(&device, values(&z));
     let mut y = buffer::zeros(&device, share.len());
     cpu::forward(&mut y, &mut share, values(&a), values(&b));

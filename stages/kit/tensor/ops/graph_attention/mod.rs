@@ -6,12 +6,13 @@
 //! dh_i += a_to Σ_j de_ij; da_from = Σ_ij de_ij h_j, da_to = Σ_ij de_ij h_i.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::graph::Graph;
 use crate::kit::tensor::sparse::sum_neighbours;
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What an attention is told.
 #[derive(Debug, Clone, Copy)]
@@ -35,21 +36,40 @@ pub enum Alone {
     Everyone,
 }
 
+/// A graph whose edges have no weights of their own.
+#[derive(Debug)]
+pub struct Unweighted {
+    graph: Graph,
+    /// The same on a card, once an attention there has asked.
+    on_card: OnceLock<cuda::OnCard>,
+}
+
+impl Unweighted {
+    /// For any attention over these edges.
+    pub fn new(graph: Graph) -> Unweighted {
+        Unweighted { graph, on_card: OnceLock::new() }
+    }
+}
+
 /// What each node hears. Prereq: one row of `h` for each node; `from` and `to` are 1 x columns.
 pub fn graph_attention<T: Tape>(
     h: Tensor<T>,
     from: &Tensor,
     to: &Tensor,
-    graph: &Arc<Graph>,
+    unweighted: &Arc<Unweighted>,
     attention: Attention,
 ) -> Tensor<T> {
     let (nodes, columns) = shape(&h);
-    assert_eq!(nodes, graph.nodes(), "the nodes of a graph");
+    assert_eq!(nodes, unweighted.graph.nodes(), "the nodes of a graph");
     assert!(columns.is_multiple_of(attention.heads), "{columns} columns of {} heads", attention.heads);
     assert!([from, to].iter().all(|a| shape(a) == (1, columns)), "the vectors of an attention");
     let (h, tape) = h.split_tape();
     let device = h.device().clone();
-    let (from, to, graph) = (from.clone(), to.clone(), graph.clone());
+    let (from, to, unweighted) = (from.clone(), to.clone(), unweighted.clone());
+    if let Some(card) = device.card() {
+        return cuda::graph_attention(card, [h, from, to], tape, &unweighted, attention);
+    }
+    let graph = &unweighted.graph;
     let heads = attention.heads;
     let scores = |a: &Tensor| {
         let mut scores = buffer::zeros(&device, nodes * heads);
@@ -58,23 +78,24 @@ pub fn graph_attention<T: Tape>(
     };
     let (from_scores, to_scores) = (scores(&from), scores(&to));
     let mut alpha = buffer::zeros(&device, graph.edges() * heads);
-    cpu::softmax(&mut alpha, &graph, &from_scores, &to_scores, attention);
+    cpu::softmax(&mut alpha, graph, &from_scores, &to_scores, attention);
     let mut y = buffer::zeros(&device, nodes * columns);
     {
         let kept = cpu::drop(&alpha, attention.dropout);
         sum_neighbours(&mut y, graph.heard(), &kept, heads, values(&h));
     }
     if attention.alone == Alone::Everyone {
-        cpu::hear_everyone(&mut y, values(&h), &graph);
+        cpu::hear_everyone(&mut y, values(&h), graph);
     }
     record(&device, tape, y, (nodes, columns), move |flowing, gradients| {
+        let graph = &unweighted.graph;
         let mut dh = take(gradients, &h);
         let (mut da_from, mut da_to) = (take(gradients, &from), take(gradients, &to));
         let device = h.device();
         let mut slopes = buffer::zeros(device, alpha.len());
         let mut to_slopes = buffer::zeros(device, nodes * heads);
         let scores = cpu::Scores { from: &from_scores, to: &to_scores };
-        cpu::slopes(&mut slopes, &mut to_slopes, &alpha, scores, values(&h), flowing, &graph, attention);
+        cpu::slopes(&mut slopes, &mut to_slopes, &alpha, scores, values(&h), flowing, graph, attention);
         let kept = graph.by_heard(&cpu::drop(&alpha, attention.dropout), heads);
         sum_neighbours(&mut dh, graph.hearers(), &kept, heads, flowing);
         let mut from_slopes = buffer::zeros(device, nodes * heads);
@@ -83,7 +104,7 @@ pub fn graph_attention<T: Tape>(
             cpu::scores_backward(&mut dh, da, slopes, values(&h), values(a), heads);
         }
         if attention.alone == Alone::Everyone {
-            cpu::hear_everyone_backward(&mut dh, flowing, &graph);
+            cpu::hear_everyone_backward(&mut dh, flowing, graph);
         }
         put(gradients, &h, dh);
         put(gradients, &from, da_from);
@@ -96,7 +117,7 @@ pub fn graph_attention<T: Tape>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Alone, Attention, graph_attention};
+    use super::{Alone, Attention, Unweighted, graph_attention};
     use crate::kit::graph::Graph;
     use crate::kit::tensor::testing::{check_gradients, difference, normal, weighted_sum};
     use crate::kit::tensor::{device, tensor, values};
@@ -105,9 +126,9 @@ mod tests {
     const NODES: usize = 7;
 
     /// Node 6 hears nobody; 5 is heard by all.
-    fn graph() -> Arc<Graph> {
+    fn graph() -> Graph {
         let edges = (0..6).flat_map(|to| [(5, to), ((to * to + 1) % 7, to), (to, to)]);
-        Arc::new(Graph::new(NODES, edges))
+        Graph::new(NODES, edges)
     }
 
     fn attention(heads: usize, alone: Alone) -> Attention {
@@ -116,7 +137,8 @@ mod tests {
 
     #[test]
     fn values_are_those_of_the_formula() {
-        let graph = graph();
+        let (device, graph) = (device(), graph());
+        let unweighted = Arc::new(Unweighted::new(graph.clone()));
         let (h, from, to) = (normal(NODES * 6, 0), normal(6, 1), normal(6, 2));
         let dot = |a: &[f32], b: &[f32]| -> f64 {
             a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
@@ -147,10 +169,9 @@ mod tests {
                     }
                 }
             }
-            let device = device();
             let row = |values: &[f32]| tensor(&device, values.to_vec(), 1, 6);
             let h = tensor(&device, h.clone(), NODES, 6);
-            let y = graph_attention(h, &row(&from), &row(&to), &graph, attention(2, alone));
+            let y = graph_attention(h, &row(&from), &row(&to), &unweighted, attention(2, alone));
             assert!(difference(values(&y), &expected) < 2e-6, "{alone:?}");
         }
     }
@@ -161,8 +182,9 @@ mod tests {
             [(Alone::Silence, (0.0, 0)), (Alone::Everyone, (0.0, 0)), (Alone::Silence, (0.4, 3))]
         {
             let attention = Attention { dropout, ..attention(2, alone) };
+            let graph = Arc::new(Unweighted::new(graph()));
             check_gradients(&[(NODES, 6), (1, 6), (1, 6)], 3e-3, |t| {
-                weighted_sum(graph_attention(t[0].retaped(), &t[1], &t[2], &graph(), attention))
+                weighted_sum(graph_attention(t[0].retaped(), &t[1], &t[2], &graph, attention))
             });
         }
     }
@@ -170,7 +192,7 @@ mod tests {
     #[test]
     fn a_share_of_the_attention_is_dropped_and_the_mean_is_kept() {
         let edges = (0..4_000).flat_map(|to| (0..25).map(move |i| ((to + i * 7) % 4_000, to)));
-        let graph = Arc::new(Graph::new(4_000, edges));
+        let graph = Arc::new(Unweighted::new(Graph::new(4_000, edges)));
         let device = device();
         let zero = tensor(&device, vec![0.0], 1, 1);
         let ones = tensor(&device, vec![1.0; 4_000], 4_000, 1);

@@ -1,7 +1,7 @@
 //! Layer normalisation on a GPU: a warp for each row.
 
 use super::EPSILON;
-use crate::kit::tensor::card::kernels::{add_pieces, cut_rows, word};
+use crate::kit::tensor::card::kernels::{add_from, add_pieces, cut_rows, word};
 use crate::kit::tensor::card::{Card, Memory, arguments};
 use crate::kit::tensor::tape::{Tape, record_on_card};
 use crate::kit::tensor::{Gradients, Tensor, shape};
@@ -20,10 +20,10 @@ pub fn layer_norm<T: Tape>(card: &Card, x: Tensor, tape: T, gain: Tensor, bias: 
 
 fn backward([x, gain, bias]: [&Tensor; 3], moments: &Memory, dy: &Memory, gradients: &mut Gradients) {
     let ((rows, columns), card) = (shape(x), dy.card());
-    let dx = gradients.take_memory(x);
-    let of_rows = arguments![&dx, x.memory(), moments, gain.memory(), dy, rows, word(columns)];
-    card.launch_rows("layer_norm_back", rows, of_rows);
-    gradients.put_memory(x, dx);
+    gradients.change(x, |dx| {
+        let of_rows = arguments![dx, x.memory(), moments, gain.memory(), dy, rows, word(columns)];
+        card.launch_rows("layer_norm_back", rows, of_rows);
+    });
     // The sums for gain and bias lie side by side.
     let (pieces, piece) = cut_rows(rows);
     let of_pieces = card.scratch(pieces * 2 * columns);
@@ -32,8 +32,6 @@ fn backward([x, gain, bias]: [&Tensor; 3], moments: &Memory, dy: &Memory, gradie
     let mut both = card.zeros(2 * columns);
     add_pieces(&mut both, &of_pieces, pieces);
     for (of, start) in [(gain, 0), (bias, columns)] {
-        let slope = gradients.take_memory(of);
-        card.launch_each("add_scaled", columns, arguments![&slope, 1.0, both.at(start), columns]);
-        gradients.put_memory(of, slope);
+        gradients.change(of, |slope| add_from(slope, &both, start));
     }
 }

@@ -54,19 +54,17 @@ impl Layer {
         let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
         let (card, flowing) = (dy.card(), dy.matrix(rows, outputs));
         if !constant {
-            let dx = gradients.take_memory(&self.x);
             let weights = self.weight.memory().matrix(outputs, inputs);
-            card.multiply(Product::new(dx.matrix(rows, inputs), flowing, weights).add());
-            gradients.put_memory(&self.x, dx);
+            gradients.change(&self.x, |dx| {
+                card.multiply(Product::new(dx.matrix(rows, inputs), flowing, weights).add());
+            });
         }
-        let dw = gradients.take_memory(&self.weight);
         let x = self.x.memory().matrix(rows, inputs);
-        card.multiply(Product::new(dw.matrix(outputs, inputs), flowing.turned(), x).add());
-        gradients.put_memory(&self.weight, dw);
+        gradients.change(&self.weight, |dw| {
+            card.multiply(Product::new(dw.matrix(outputs, inputs), flowing.turned(), x).add());
+        });
         if let Some(bias) = &self.bias {
-            let mut db = gradients.take_memory(bias);
-            add_column_sums(&mut db, dy);
-            gradients.put_memory(bias, db);
+            gradients.change(bias, |db| add_column_sums(db, dy));
         }
     }
 }

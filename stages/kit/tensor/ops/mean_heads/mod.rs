@@ -1,5 +1,7 @@
 //! The mean over heads that lie side by side: y_ij = 1/H Σ_h x_i,(h w + j). Backward: dx_i,(h w + j) = dy_ij / H.
 
+mod cuda;
+
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 
@@ -11,6 +13,9 @@ pub fn mean_heads<T: Tape>(x: Tensor<T>, heads: usize) -> Tensor<T> {
     let factor = 1.0 / heads as f32;
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::mean_heads(card, x, tape, heads);
+    }
     let mut y = buffer::zeros(&device, rows * width);
     for (y, x) in y.chunks_exact_mut(width.max(1)).zip(values(&x).chunks_exact(columns.max(1))) {
         for head in x.chunks_exact(width) {

@@ -3,6 +3,7 @@
 //! Backward: ds_c = a_c (dy · h_c - Σ_k a_k dy · h_k), and dh_c = a_c dy where the encoder that made h is trained too.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Gradients, Tensor, buffer, shape, values};
@@ -17,6 +18,10 @@ pub use cpu::attention;
 pub fn pool<T: Tape>(scores: Tensor<T>, vectors: Tensor<T>, starts: &Arc<Vec<usize>>) -> Tensor<T> {
     let (scores, tape) = scores.split_tape();
     let (vectors, other) = vectors.split_tape();
+    check(&scores, &vectors, starts);
+    if let Some(card) = scores.device().clone().card() {
+        return cuda::pool(card, scores, vectors, starts, tape.merge(other), false);
+    }
     let pooled = Pooled::new(scores, vectors, starts);
     let (y, size) = pooled.forward();
     record(&pooled.scores.device().clone(), tape.merge(other), y, size, move |flowing, gradients| {
@@ -30,11 +35,20 @@ pub fn pool<T: Tape>(scores: Tensor<T>, vectors: Tensor<T>, starts: &Arc<Vec<usi
 /// The same of vectors that need no gradient.
 pub fn pool_of_constant<T: Tape>(scores: Tensor<T>, vectors: &Tensor, starts: &Arc<Vec<usize>>) -> Tensor<T> {
     let (scores, tape) = scores.split_tape();
+    check(&scores, vectors, starts);
+    if let Some(card) = scores.device().clone().card() {
+        return cuda::pool(card, scores, vectors.clone(), starts, tape, true);
+    }
     let pooled = Pooled::new(scores, vectors.clone(), starts);
     let (y, size) = pooled.forward();
     record(&pooled.scores.device().clone(), tape, y, size, move |flowing, gradients| {
         pooled.backward_to_scores(flowing, gradients);
     })
+}
+
+fn check(scores: &Tensor, vectors: &Tensor, starts: &[usize]) {
+    let rows = shape(vectors).0;
+    assert!(shape(scores) == (rows, 1) && starts.last() == Some(&rows), "a score for each vector");
 }
 
 struct Pooled {
@@ -46,8 +60,6 @@ struct Pooled {
 
 impl Pooled {
     fn new(scores: Tensor, vectors: Tensor, starts: &Arc<Vec<usize>>) -> Pooled {
-        let rows = shape(&vectors).0;
-        assert!(shape(&scores) == (rows, 1) && starts.last() == Some(&rows), "a score for each vector");
         let shares = attention(values(&scores), starts);
         Pooled { scores, vectors, shares, starts: starts.clone() }
     }

@@ -7,8 +7,6 @@ use crate::kit::tensor::tape::{Tape, record_on_card};
 /// The same values in another shape.
 pub fn reshape<T: Tape>(x: Tensor, tape: T, shape: (usize, usize)) -> Tensor<T> {
     record_on_card(tape, x.memory().copy(), shape, move |flowing, _, gradients| {
-        let mut dx = gradients.take_memory(&x);
-        kernels::add(&mut dx, flowing);
-        gradients.put_memory(&x, dx);
+        gradients.change(&x, |dx| kernels::add(dx, flowing));
     })
 }

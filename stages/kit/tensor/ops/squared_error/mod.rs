@@ -2,6 +2,8 @@
 //!
 //! loss = 1/n Σ_i (z_i - y_i)². Backward: dz_i = 2 (z_i - y_i) / n.
 
+mod cuda;
+
 use crate::kit::tensor::tape::{Tape, put, record_scalar, take};
 use crate::kit::tensor::{Scalar, Tensor, shape, values};
 
@@ -10,6 +12,9 @@ pub fn squared_error<T: Tape>(scores: Tensor<T>, labels: &[bool]) -> Scalar<T> {
     let (rows, columns) = shape(&scores);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one score for each label");
     let (scores, tape) = scores.split_tape();
+    if let Some(card) = scores.device().clone().card() {
+        return cuda::squared_error(card, scores, tape, labels);
+    }
     let distance = |(score, label): (&f32, &bool)| score - f32::from(u8::from(*label));
     let distances: Vec<f32> = values(&scores).iter().zip(labels).map(distance).collect();
     let sum: f64 = distances.iter().map(|distance| f64::from(*distance).powi(2)).sum();

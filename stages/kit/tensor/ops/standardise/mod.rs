@@ -2,6 +2,8 @@
 //!
 //! y_i = (x_{r_i} - m) s, and (0 - m) s where a row stands for nothing. Backward: dx_{r_i} += dy_i s.
 
+mod cuda;
+
 use crate::kit::tensor::tape::{Tape, put, record, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 use rayon::prelude::*;
@@ -53,7 +55,11 @@ pub fn standardise<T: Tape>(x: Tensor<T>, rows: &Arc<[Option<u32>]>, moments: &M
     let (height, columns) = shape(&x);
     assert_eq!(moments.columns.len(), columns, "moments for each column");
     let (x, tape) = x.split_tape();
-    let (device, rows, moments) = (x.device().clone(), rows.clone(), moments.clone());
+    let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::standardise(card, x, tape, rows, moments);
+    }
+    let (rows, moments) = (rows.clone(), moments.clone());
     let mut y = buffer::zeros(&device, rows.len() * columns);
     let found = values(&x);
     y.par_chunks_mut(ROWS * columns).zip(rows.par_chunks(ROWS)).for_each(|(y, rows)| {

@@ -1,10 +1,8 @@
 //! Unit lengths on the processor.
 
+use super::EPSILON;
 use crate::kit::tensor::simd::{dot, vectorised};
 use rayon::prelude::*;
-
-/// PyTorch's least length.
-const EPSILON: f32 = 1e-12;
 
 /// The runs of one task.
 const RUNS: usize = 256;

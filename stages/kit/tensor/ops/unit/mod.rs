@@ -3,9 +3,13 @@
 //! y = x / max(|x|, ε) over each run. Backward: dx = (dy - y (y · dy)) / |x|, and dy / ε below ε.
 
 mod cpu;
+mod cuda;
 
 use crate::kit::tensor::tape::{Tape, put, record_with_result, take};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
+
+/// PyTorch's least length.
+const EPSILON: f32 = 1e-12;
 
 /// Brings each run of `width` columns to length 1. Prereq: the columns are such runs.
 pub fn unit<T: Tape>(x: Tensor<T>, width: usize) -> Tensor<T> {
@@ -13,6 +17,9 @@ pub fn unit<T: Tape>(x: Tensor<T>, width: usize) -> Tensor<T> {
     assert!(width > 0 && columns.is_multiple_of(width), "{columns} columns in runs of {width}");
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
+    if let Some(card) = device.card() {
+        return cuda::unit(card, x, tape, width);
+    }
     let mut y = buffer::copy(&device, values(&x));
     let mut lengths = buffer::zeros(&device, rows * columns / width);
     cpu::forward(&mut y, &mut lengths, width);
