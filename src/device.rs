@@ -38,20 +38,15 @@ impl FromStr for Wanted {
 /// A step of a kind that computes on a device takes a GPU or none. Under `auto` one that asks for GPUs in the
 /// pipeline file keeps them, so that a file may insist.
 pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
-    let Wanted::Cuda(_) = wanted else { return settle_steps(graph, wanted) };
-    let without = |able: bool| -> BTreeSet<&str> {
-        let steps = graph.steps.node_weights().filter(|step| step.kind.on_device.is_some() == able);
-        steps.filter(|step| able || step.resources.gpus == 0).map(|step| step.kind.name).collect()
-    };
-    let (able, other) = (without(true), without(false));
-    let other = other.into_iter().collect::<Vec<_>>().join(", ");
-    match (able.is_empty(), other.is_empty()) {
-        (true, true) => None,
-        (true, false) => Some(format!("computing on the processor: no GPU is of use to {other}")),
-        (false, true) => settle_steps(graph, wanted),
-        (false, false) => {
-            settle_steps(graph, wanted).map(|said| format!("{said}; on the processor: {other}"))
-        }
+    let said = settle_steps(graph, wanted);
+    let Wanted::Cuda(_) = wanted else { return said };
+    let others = graph.steps.node_weights().filter(|step| step.resources.gpus == 0);
+    let others: BTreeSet<&str> = others.map(|step| step.kind.name).collect();
+    let others = others.into_iter().collect::<Vec<_>>().join(", ");
+    match said {
+        said if others.is_empty() => said,
+        Some(said) => Some(format!("{said}; on the processor: {others}")),
+        None => Some(format!("computing on the processor: no GPU is of use to {others}")),
     }
 }
 
@@ -116,7 +111,27 @@ pub fn kinds(kinds: &[Kind]) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::{Wanted, settle};
+    use crate::graph::Graph;
+
+    #[test]
+    fn who_asks_for_a_gpu_is_told_what_stays_on_the_processor() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.yaml");
+        let said = |stages: &str, wanted| {
+            std::fs::write(&file, format!("stages: {{cells: {{kind: simulate}}{stages}}}")).unwrap();
+            let mut graph = Graph::load(&file, stages::KINDS, &[], folder.path()).unwrap();
+            settle(&mut graph, wanted)
+        };
+        let more = ", t: {kind: tokenise, in: {data: cells}}, p: {kind: pretrain, in: {tokens: t}}";
+        let both = "computing on a GPU: --device asks for it; on the processor: simulate, tokenise";
+        assert_eq!(said(more, Wanted::Cuda(None)).as_deref(), Some(both));
+        let none = "computing on the processor: no GPU is of use to simulate";
+        assert_eq!(said("", Wanted::Cuda(None)).as_deref(), Some(none));
+        let asked = "computing on the processor: --device asks for it";
+        assert_eq!(said(more, Wanted::Cpu).as_deref(), Some(asked));
+        assert_eq!(said("", Wanted::Auto), None);
+    }
 
     #[test]
     fn a_device_is_read_as_it_is_written() {

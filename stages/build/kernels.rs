@@ -104,9 +104,22 @@ fn for_emulator(out: &Path, sources: &[PathBuf]) -> Result<(), String> {
     run(command)?;
     println!("cargo::rustc-link-search=native={}", out.display());
     println!("cargo::rustc-link-lib=static=emulator");
-    // What the sanitizers' flags ask of the linker too.
-    for flag in flags.split_whitespace().filter(|flag| flag.starts_with("-fsanitize")) {
-        println!("cargo::rustc-link-arg={flag}");
+    // rustc links without what a compiler adds by itself, such as what sanitizers call.
+    for name in flags
+        .split_whitespace()
+        .filter_map(|flag| flag.strip_prefix("-fsanitize="))
+        .flat_map(|all| all.split(','))
+    {
+        let library = match name {
+            "address" => "asan",
+            "undefined" => "ubsan",
+            _ => {
+                return Err(format!(
+                    "CXXFLAGS asks for the sanitizer `{name}`; address and undefined are known"
+                ));
+            }
+        };
+        println!("cargo::rustc-link-arg=-l{library}");
     }
     Ok(())
 }
