@@ -30,17 +30,16 @@ const PAIRS: usize = 1 << 16;
 
 fn main() -> Result<()> {
     let options = Options::read(7, "--layer", &["gcn", "sage", "gat"], |_, _| Ok(false))?;
-    for name in &options.chosen {
-        let layer = match name.as_str() {
+    options.each(|name| {
+        let layer = match name {
             "gcn" => LayerKind::Gcn,
             "sage" => LayerKind::Sage,
             "gat" => LayerKind::Gat,
             _ => bail!("expected gcn, sage or gat, found {name}"),
         };
         let mut work = Work::new(layer);
-        options.time(name, || work.step(), timing::peak_memory)?;
-    }
-    Ok(())
+        options.time(name, || work.step(), timing::peak_memory)
+    })
 }
 
 struct Work {

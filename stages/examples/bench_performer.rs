@@ -36,7 +36,7 @@ fn main() -> Result<()> {
         Ok(true)
     })?;
     let device = Device::open(given, precision)?;
-    for case in &options.chosen {
+    options.each(|case| {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
@@ -54,9 +54,8 @@ fn main() -> Result<()> {
                 Some(card) => Ok(card.peak() as f64 / f64::from(1 << 30)),
                 None => timing::peak_memory(),
             },
-        )?;
-    }
-    Ok(())
+        )
+    })
 }
 
 struct Work {

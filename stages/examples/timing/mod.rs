@@ -14,7 +14,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them and sets the threads. `choice` is the option that names one of `all` and may be given again; `other`
+    /// Reads them. `choice` is the option that names one of `all` and may be given again; `other`
     /// hears of any further option and its value, and says whether it knows it.
     pub fn read(
         repeats: usize,
@@ -37,8 +37,13 @@ impl Options {
         if options.chosen.is_empty() {
             options.chosen = all.iter().map(|name| (*name).to_owned()).collect();
         }
-        rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global()?;
         Ok(options)
+    }
+
+    /// Does something for each that was chosen where parallel loops find as many threads, as a stage does.
+    pub fn each(&self, work: impl Fn(&str) -> Result<()> + Send + Sync) -> Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
+        pool.install(|| self.chosen.iter().try_for_each(|chosen| work(chosen)))
     }
 
     /// Prints how long a step takes after the first, and the peak memory in GiB that `memory` finds.

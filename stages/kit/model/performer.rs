@@ -279,11 +279,11 @@ impl Block {
         let (normal, tape) = self.attention_norm.forward(x.clone().put_tape(tape)).split_tape();
         let q = self.query.forward(normal.clone().put_tape(tape));
         let [k, v] = [&self.key, &self.value].map(|layer| layer.forward(normal.retaped::<T>()));
-        let attended = self.output.forward(favor(q, k, v, &self.features, layout));
-        let (x, tape) = add(attended, x.retaped::<T>()).split_tape();
+        let attended = favor(q, k, v, &self.features, layout);
+        let (x, tape) = self.output.forward_add(attended, x.retaped::<T>()).split_tape();
         let normal = self.feed_norm.forward(x.clone().put_tape(tape));
         let wide = self.widen.forward_gelu(normal);
-        add(self.narrow.forward(wide), x.retaped::<T>())
+        self.narrow.forward_add(wide, x.retaped::<T>())
     }
 }
 

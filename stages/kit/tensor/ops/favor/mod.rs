@@ -67,7 +67,7 @@ pub fn favor<T: Tape>(
     }
     let sizes = cpu::Sizes { genes: rows / layout.cells, layout, d, m };
     let projection = cpu::Projection::new(&device, values(features), sizes);
-    let mut out = buffer::zeros(&device, rows * columns);
+    let mut out = buffer::scratch(&device, rows * columns);
     let sums = cpu::sum_keys(&device, sizes, &projection, values(&k), values(&v));
     cpu::query(&device, sizes, &projection, &sums, values(&q), &mut out);
     // The result's own values are needed on the way back; a second handle on them costs nothing.
