@@ -25,6 +25,11 @@ impl Linear {
         Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
     }
 
+    /// W.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// One row for each of an input that may need no gradient.
     pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
         x.through(&self.weight, self.bias.as_ref(), tape)

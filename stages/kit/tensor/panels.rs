@@ -5,6 +5,9 @@
 //! An element is one chain of fused multiplications and additions, so its bits do not depend on what is computed
 //! beside it. Where there is no AVX-512 the library computes (`gemm`).
 
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+
 use super::gemm;
 use super::matrix::{View, ViewMut};
 use super::{Device, buffer};
@@ -174,7 +177,7 @@ impl Panels {
             let (first, rows) = (band * SHORT_BAND, out.rows());
             // The values of a column of `left` lie side by side, columns a page apart: tiles would read them slowly.
             let mut near = buffer::scratch(device, DEPTH * rows);
-            let mut start = start;
+            begin(&mut out, start);
             for depth in (0..self.inner).step_by(DEPTH) {
                 let part = depth..self.inner.min(depth + DEPTH);
                 let columns = left.part(first..first + rows, part.clone()).transposed();
@@ -183,8 +186,7 @@ impl Panels {
                     .enumerate()
                     .for_each(|(column, near)| near.copy_from_slice(columns.row(column)));
                 let near = View::new(near, part.len(), rows).transposed();
-                self.multiply_part(part, &mut out, near, start);
-                start = Start::Out;
+                self.multiply_part(part, &mut out, near, Start::Out);
             }
             buffer::recycle(device, near);
         });
@@ -195,6 +197,9 @@ impl Panels {
         let sizes = (out.rows(), out.columns(), left.columns());
         assert_eq!(sizes, (left.rows(), self.columns, part.len()), "sizes of a product");
         assert!(part.end <= self.inner, "a part of the inner dimension");
+        if part.is_empty() {
+            return begin(out, start);
+        }
         if !self.cut {
             return self.multiply_by_library(part, out, left, start);
         }
@@ -204,6 +209,28 @@ impl Panels {
             let width = panel.len() / self.inner;
             let panel = &panel[part.start * width..part.end * width];
             tiles::multiply(&mut out.part(0..rows, columns.clone()), left, panel, start.of(columns));
+        }
+    }
+
+    /// Whether columns can be taken apart in parts of this many.
+    pub fn can_part(columns: usize) -> bool {
+        columns.is_multiple_of(PANEL)
+    }
+
+    /// The product with as many columns as `out` has, from one on. Prereq: they can be taken apart.
+    pub fn multiply_columns(&self, first: usize, out: &mut ViewMut, left: View, start: Start) {
+        let (rows, columns) = (out.rows(), out.columns());
+        assert!(Panels::can_part(first) && Panels::can_part(columns), "whole panels");
+        assert!(first + columns <= self.columns && left.columns() == self.inner, "sizes of a product");
+        if !self.cut {
+            let right = View::new(self.values(), self.inner, self.columns)
+                .part(0..self.inner, first..first + columns);
+            return by_library(out, left, right, start);
+        }
+        let panels = self.values()[first * self.inner..].chunks(self.piece());
+        for (index, panel) in (0..columns / PANEL).zip(panels) {
+            let part = index * PANEL..(index + 1) * PANEL;
+            tiles::multiply(&mut out.part(0..rows, part.clone()), left, panel, start.of(part));
         }
     }
 
@@ -223,16 +250,24 @@ impl Panels {
     }
 
     fn multiply_by_library(&self, part: Range<usize>, out: &mut ViewMut, left: View, start: Start) {
-        let keep = match start {
-            Start::Zero => 0.0,
-            Start::Out => 1.0,
-            Start::Row(values) => {
-                (0..out.rows()).for_each(|row| out.row(row).copy_from_slice(values));
-                1.0
-            }
-        };
         let right = View::new(self.values(), self.inner, self.columns).part(part, 0..self.columns);
-        gemm::multiply(out, keep, 1.0, left, right);
+        by_library(out, left, right, start);
+    }
+}
+
+fn by_library(out: &mut ViewMut, left: View, right: View, start: Start) {
+    begin(out, start);
+    gemm::multiply(out, 1.0, 1.0, left, right);
+}
+
+/// out = start.
+fn begin(out: &mut ViewMut, start: Start) {
+    for row in 0..out.rows() {
+        match start {
+            Start::Zero => out.row(row).fill(0.0),
+            Start::Out => {}
+            Start::Row(values) => out.row(row).copy_from_slice(values),
+        }
     }
 }
 
@@ -255,15 +290,11 @@ fn fill(panel: &mut [f32], right: View, index: usize) {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 /// Whether the processor has the registers for tiles.
 fn has_tiles() -> bool {
-    is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-/// Whether the processor has the registers for tiles.
-fn has_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("avx512f");
+    #[cfg(not(target_arch = "x86_64"))]
     false
 }
 
@@ -273,162 +304,6 @@ mod tiles {
 
     pub fn multiply(_: &mut ViewMut, _: View, _: &[f32], _: Start) {
         unreachable!("nothing is cut where there is no AVX-512");
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "registers are loaded from pointers")]
-mod tiles {
-    use super::{LANES, Start, View, ViewMut};
-    use std::arch::x86_64::{
-        __mmask16, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-        _mm512_set1_ps, _mm512_setzero_ps,
-    };
-
-    /// The rows of tiles: 28 sums, two values of the right factor and one of the left fill 31 of 32 registers.
-    const ROWS: usize = 14;
-
-    /// Where a tile is.
-    #[derive(Clone, Copy)]
-    struct Tile {
-        out: *mut f32,
-        out_row: isize,
-        /// What the sums start from, and the distance of its rows; null for zeros.
-        start: (*const f32, isize),
-        left: *const f32,
-        left_row: isize,
-        left_column: isize,
-        panel: *const f32,
-        inner: usize,
-        /// The columns of the last register that there are.
-        mask: __mmask16,
-    }
-
-    /// out = start + left · panel. Prereq: a processor with AVX-512, and a panel as wide as `out` needs.
-    pub fn multiply(out: &mut ViewMut, left: View, panel: &[f32], start: Start) {
-        let (rows, columns, inner) = (out.rows(), out.columns(), left.columns());
-        let registers = columns.div_ceil(LANES);
-        assert_eq!((left.rows(), inner * registers * LANES), (rows, panel.len()), "sizes of a product");
-        let (left, left_row, left_column) = left.raw();
-        let (out, out_row) = out.raw();
-        let start = match start {
-            Start::Zero => (std::ptr::null(), 0),
-            Start::Out => (out.cast_const(), out_row),
-            Start::Row(row) => {
-                assert_eq!(row.len(), columns, "what a product is added to");
-                (row.as_ptr(), 0)
-            }
-        };
-        let mask = __mmask16::MAX >> (registers * LANES - columns);
-        let at =
-            Tile { out, out_row, start, left, left_row, left_column, panel: panel.as_ptr(), inner, mask };
-        let mut row = 0;
-        while row < rows {
-            // SAFETY: `raw` hands out pointers and strides whose elements are inside their buffers for the sizes
-            // compared above, as are those of the panel and of what the sums start from; a tile has no more rows than
-            // are left. `out` is borrowed exclusively. The processor is the caller's promise.
-            row += unsafe {
-                let at = at.down(row.cast_signed());
-                if registers == 1 { below::<1>(at, rows - row) } else { below::<2>(at, rows - row) }
-            };
-        }
-    }
-
-    impl Tile {
-        /// So many rows below.
-        unsafe fn down(self, rows: isize) -> Tile {
-            // SAFETY: the caller's.
-            unsafe {
-                let (from, row) = self.start;
-                let start = if from.is_null() { self.start } else { (from.offset(rows * row), row) };
-                let (out, left) =
-                    (self.out.offset(rows * self.out_row), self.left.offset(rows * self.left_row));
-                Tile { out, start, left, ..self }
-            }
-        }
-    }
-
-    /// Computes a tile of the rows that are left, which are cut evenly; returns its height.
-    #[target_feature(enable = "avx512f")]
-    unsafe fn below<const REGISTERS: usize>(at: Tile, rows: usize) -> usize {
-        // SAFETY: the caller's.
-        unsafe {
-            match rows.div_ceil(rows.div_ceil(ROWS)) {
-                1 => tile::<1, REGISTERS>(at),
-                2 => tile::<2, REGISTERS>(at),
-                3 => tile::<3, REGISTERS>(at),
-                4 => tile::<4, REGISTERS>(at),
-                5 => tile::<5, REGISTERS>(at),
-                6 => tile::<6, REGISTERS>(at),
-                7 => tile::<7, REGISTERS>(at),
-                8 => tile::<8, REGISTERS>(at),
-                9 => tile::<9, REGISTERS>(at),
-                10 => tile::<10, REGISTERS>(at),
-                11 => tile::<11, REGISTERS>(at),
-                12 => tile::<12, REGISTERS>(at),
-                13 => tile::<13, REGISTERS>(at),
-                _ => tile::<ROWS, REGISTERS>(at),
-            }
-        }
-    }
-
-    /// Repeats a block for each row of a tile. A loop of so many rows is not unrolled, and its sums go to memory.
-    macro_rules! for_each_row {
-        ($row:ident of $height:ident $block:block) => {
-            for_each_row!($row of $height $block 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
-        };
-        ($row:ident of $height:ident $block:block $($index:literal)*) => {
-            $(if $index < $height {
-                let $row: usize = $index;
-                $block
-            })*
-        };
-    }
-
-    #[target_feature(enable = "avx512f")]
-    unsafe fn tile<const HEIGHT: usize, const REGISTERS: usize>(at: Tile) -> usize {
-        let Tile { out, out_row, start: (start, start_row), left, left_row, left_column, .. } = at;
-        let mask_of = |register: usize| if register + 1 == REGISTERS { at.mask } else { __mmask16::MAX };
-        let mut sums = [[_mm512_setzero_ps(); REGISTERS]; HEIGHT];
-        // SAFETY: the caller's; masked elements are not touched.
-        unsafe {
-            if !start.is_null() {
-                for_each_row!(row of HEIGHT {
-                    let from = start.offset(row.cast_signed() * start_row);
-                    for register in 0..REGISTERS {
-                        let from = from.add(register * LANES);
-                        sums[row][register] = _mm512_maskz_loadu_ps(mask_of(register), from);
-                    }
-                });
-            }
-            // Every third row has a pointer; the next two are reached from it by once and twice the stride.
-            let mut thirds: [*const f32; 5] =
-                std::array::from_fn(|third| left.wrapping_offset(3 * third.cast_signed() * left_row));
-            let mut panel = at.panel;
-            for _ in 0..at.inner {
-                let mut right = [_mm512_setzero_ps(); REGISTERS];
-                for register in 0..REGISTERS {
-                    right[register] = _mm512_loadu_ps(panel.add(register * LANES));
-                }
-                for_each_row!(row of HEIGHT {
-                    let value = _mm512_set1_ps(*thirds[row / 3].offset((row % 3).cast_signed() * left_row));
-                    for register in 0..REGISTERS {
-                        sums[row][register] = _mm512_fmadd_ps(value, right[register], sums[row][register]);
-                    }
-                });
-                panel = panel.add(REGISTERS * LANES);
-                for third in 0..5 {
-                    thirds[third] = thirds[third].wrapping_offset(left_column);
-                }
-            }
-            for_each_row!(row of HEIGHT {
-                let to = out.offset(row.cast_signed() * out_row);
-                for register in 0..REGISTERS {
-                    _mm512_mask_storeu_ps(to.add(register * LANES), mask_of(register), sums[row][register]);
-                }
-            });
-        }
-        HEIGHT
     }
 }
 
@@ -452,7 +327,7 @@ mod tests {
     #[test]
     fn products_are_those_of_the_definition_for_any_size_stride_and_start() {
         for (rows, inner, columns) in
-            [(1, 1, 1), (3, 5, 2), (129, 17, 33), (27, 64, 16), (14, 20, 32), (300, 64, 266)]
+            [(2, 0, 3), (1, 1, 1), (3, 5, 2), (129, 17, 33), (27, 64, 16), (14, 20, 32), (300, 64, 266)]
         {
             let (a, b) = (normal(rows * inner, 1), normal(inner * columns, 2));
             let (there, row) = (normal(rows * columns, 3), normal(columns, 4));
@@ -501,6 +376,19 @@ mod tests {
                 // Sums of 600 products of standard normals.
                 assert!(difference(&found, &expected) < 1e-4);
             }
+        }
+    }
+
+    #[test]
+    fn columns_can_be_computed_apart() {
+        let (a, b) = (normal(30 * 20, 1), normal(20 * 96, 2));
+        let (left, right) = (View::new(&a, 30, 20), View::new(&b, 20, 96));
+        for cut in [super::has_tiles(), false] {
+            let mut panels = Panels::empty(&device(), (20, 96), cut);
+            panels.fill(right);
+            let mut found = vec![0.0; 30 * 64];
+            panels.multiply_columns(32, &mut ViewMut::new(&mut found, 30, 64), left, Start::Zero);
+            assert!(difference(&found, &expected(left, right.part(0..20, 32..96), |_, _| 0.0)) < 1e-5);
         }
     }
 

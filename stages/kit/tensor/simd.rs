@@ -147,7 +147,7 @@ pub fn exp(x: f32) -> f32 {
     let p = 8.312_501e-3f32;
     let p = p.mul_add(r, 4.189_033e-2);
     let p = p.mul_add(r, 1.666_711_6e-1);
-    let p = p.mul_add(r, 4.999_923_1e-1);
+    let p = p.mul_add(r, 4.999_923e-1);
     let p = p.mul_add(r, 1.0);
     let p = p.mul_add(r, 1.0);
     let power = f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0f32.to_bits()));

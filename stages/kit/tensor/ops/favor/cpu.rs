@@ -3,12 +3,19 @@
 //! One task computes one head of one cell, gene block by gene block, so that features stay in the second-level
 //! cache and memory does not grow with the number of genes beyond what goes in and out.
 
+mod loops;
+
 use super::{Layout, Stabiliser};
 use crate::kit::tensor::matrix::{View, ViewMut};
 use crate::kit::tensor::panels::{Panels, Start};
-use crate::kit::tensor::simd::{dot, exp, largest, map, place_of, sum_of, vectorised};
+use crate::kit::tensor::simd::{exp, place_of};
 use crate::kit::tensor::{Device, buffer};
+use loops::{
+    add_rows, add_to_rows, divide_rows, exponentials, finish_sums, keys_through_exp, largest_of,
+    queries_through_exp, query_divide, query_features,
+};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The genes of one block: two tiles of a product, whose 266 features stay in the first-level cache.
 const BLOCK: usize = 28;
@@ -42,7 +49,7 @@ impl Sizes {
         ViewMut::new(data, cells * self.genes, heads * self.d).tiles(self.genes, self.d)
     }
 
-    fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let genes = self.genes;
         (0..genes).step_by(BLOCK).map(move |first| first..genes.min(first + BLOCK))
     }
@@ -71,6 +78,38 @@ pub struct Sums {
 impl Drop for Sums {
     fn drop(&mut self) {
         buffer::recycle(&self.device, std::mem::take(&mut self.values));
+    }
+}
+
+/// Queries, keys or values.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// They are there.
+    Made(&'a [f32]),
+    /// x Wᵀ, of which a block is made when it is needed.
+    Layer { x: View<'a>, turned: &'a Panels },
+}
+
+impl Source<'_> {
+    /// Some genes of a task, made in `near` if need be.
+    fn block<'b>(&'b self, sizes: &Sizes, task: usize, genes: Range<usize>, near: &'b mut [f32]) -> View<'b> {
+        let d = sizes.d;
+        match self {
+            Source::Made(data) => sizes.task(data, task).part(genes, 0..d),
+            Source::Layer { x, turned } => {
+                let (cell, head) = (task / sizes.layout.heads, task % sizes.layout.heads);
+                let rows = cell * sizes.genes + genes.start..cell * sizes.genes + genes.end;
+                let near = &mut near[..rows.len() * d];
+                let mut made = ViewMut::new(near, rows.len(), d);
+                turned.multiply_columns(
+                    head * d,
+                    &mut made,
+                    x.part(rows.clone(), 0..x.columns()),
+                    Start::Zero,
+                );
+                View::new(near, rows.len(), d)
+            }
+        }
     }
 }
 
@@ -108,15 +147,13 @@ impl Projection {
 }
 
 /// S = Σ φ(k) vᵀ and s = Σ φ(k).
-pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: &[f32], v: &[f32]) -> Sums {
+pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: Source, v: Source) -> Sums {
     let tasks = sizes.layout.cells * sizes.layout.heads;
     let mut values = buffer::zeros(device, tasks * sizes.sums());
     let found: Vec<(f32, usize, usize)> = values
         .par_chunks_mut(sizes.sums())
         .enumerate()
-        .map(|(task, sums)| {
-            sum_task(device, sizes, projection, sizes.task(k, task), sizes.task(v, task), sums)
-        })
+        .map(|(task, sums)| sum_task(device, sizes, projection, task, [k, v], sums))
         .collect();
     let own = found.iter().enumerate().map(|(task, (_, gene, feature))| (task, *gene, *feature));
     let (most, sources) = match sizes.layout.stabiliser {
@@ -142,16 +179,18 @@ fn sum_task(
     device: &Device,
     sizes: Sizes,
     projection: &Projection,
-    k: View,
-    v: View,
+    task: usize,
+    [k, v]: [Source; 2],
     sums: &mut [f32],
 ) -> (f32, usize, usize) {
     let Sizes { d, m, .. } = sizes;
     let mut scratch = buffer::scratch(device, BLOCK * m);
+    let [mut near_k, mut near_v] = [0; 2].map(|_| buffer::scratch(device, BLOCK * d));
     let mut found = (f32::NEG_INFINITY, 0, 0);
     for block in sizes.blocks() {
         let rows = block.len();
-        let (keys, values) = (k.part(block.clone(), 0..d), v.part(block.clone(), 0..d));
+        let keys = k.block(&sizes, task, block.clone(), &mut near_k);
+        let values = v.block(&sizes, task, block.clone(), &mut near_v);
         let e = &mut scratch[..rows * m];
         projection.project(e, keys);
         let most = largest_of(e);
@@ -169,7 +208,7 @@ fn sum_task(
         values.multiply(&mut ViewMut::new(s_matrix, m, d), e.transposed(), Start::Out);
         values.recycle(device);
     }
-    buffer::recycle(device, scratch);
+    [scratch, near_k, near_v].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
     found
 }
 
@@ -184,18 +223,18 @@ pub fn query(
     sizes: Sizes,
     projection: &Projection,
     sums: &Sums,
-    q: &[f32],
+    q: Source,
     out: &mut [f32],
 ) {
     let Sizes { d, m, .. } = sizes;
     sizes.tasks(out).into_par_iter().enumerate().for_each(|(task, mut out)| {
-        let q = sizes.task(q, task);
         let (s_matrix, s) = sums.values[task * sizes.sums()..][..m * d + m].split_at(m * d);
         let s_matrix = Panels::new(device, View::new(s_matrix, m, d));
         let mut scratch = buffer::scratch(device, BLOCK * m);
+        let mut near = buffer::scratch(device, BLOCK * d);
         for block in sizes.blocks() {
             let rows = block.len();
-            let queries = q.part(block.clone(), 0..d);
+            let queries = q.block(&sizes, task, block.clone(), &mut near);
             let phi = &mut scratch[..rows * m];
             projection.project(phi, queries);
             let mut totals = [0.0; BLOCK];
@@ -204,7 +243,7 @@ pub fn query(
             s_matrix.multiply(&mut out, View::new(phi, rows, m), Start::Zero);
             divide_rows(&mut out, &totals);
         }
-        buffer::recycle(device, scratch);
+        [scratch, near].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
         s_matrix.recycle(device);
     });
 }
@@ -358,159 +397,5 @@ impl Task<'_> {
         right.recycle(device);
         turned.recycle(device);
         flown
-    }
-}
-
-vectorised! {
-    fn largest_of(values: &[f32]) -> f32 {
-        largest(values)
-    }
-}
-
-vectorised! {
-    /// sums += each row.
-    fn add_rows(sums: &mut [f32], rows: View) {
-        for row in 0..rows.rows() {
-            for (sum, value) in sums.iter_mut().zip(rows.row(row)) {
-                *sum += value;
-            }
-        }
-    }
-}
-
-vectorised! {
-    /// Scales from the largest projection of a task to that of all, and adds ε to each feature of each key.
-    fn finish_sums(s_matrix: &mut [f32], s: &mut [f32], total_v: &[f32], factor: f32, genes: f32) {
-        for (row, s) in s_matrix.chunks_exact_mut(total_v.len()).zip(s) {
-            for (sum, total_v) in row.iter_mut().zip(total_v) {
-                *sum = *sum * factor + EPSILON * total_v;
-            }
-            *s = *s * factor + EPSILON * genes;
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become exp(projection - c²|u|²/2 - M).
-    fn exponentials(e: &mut [f32], u: View, most: f32, scale: f32) {
-        let columns = e.len() / u.rows();
-        for (row, e) in e.chunks_exact_mut(columns).enumerate() {
-            let shift = 0.5 * scale * dot(u.row(row), u.row(row)) + most;
-            map(e, |e| exp(e - shift));
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become φ(q), totals φ(q)·s.
-    fn query_features(phi: &mut [f32], totals: &mut [f32], q: View, s: &[f32], scale: f32) {
-        for (row, (phi, total)) in phi.chunks_exact_mut(s.len()).zip(totals).enumerate() {
-            let shift = 0.5 * scale * dot(q.row(row), q.row(row)) + largest(phi);
-            map(phi, |e| exp(e - shift) + EPSILON);
-            *total = dot(phi, s);
-        }
-    }
-}
-
-vectorised! {
-    /// Each row is divided by its total.
-    fn divide_rows(rows: &mut ViewMut, totals: &[f32]) {
-        for (row, total) in (0..rows.rows()).zip(totals) {
-            let part = 1.0 / total;
-            rows.row(row).iter_mut().for_each(|value| *value *= part);
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become exponentials; fills dn, and per row dD with the feature that M was taken from; adds
-    /// Σ e dD to ds.
-    fn query_divide(
-        e: &mut [f32],
-        dn: &mut [f32],
-        per_row: &mut [(f32, usize)],
-        inputs: [View; 3],
-        s: &[f32],
-        ds: &mut [f32],
-        scale: f32,
-    ) {
-        let [q, out, flowing] = inputs;
-        let constant = EPSILON * sum_of(s, s, |s, _| s);
-        let rows = e.chunks_exact_mut(s.len()).zip(dn.chunks_exact_mut(q.columns()));
-        for (row, ((e, dn), per_row)) in rows.zip(per_row).enumerate() {
-            let most = largest(e);
-            let source = place_of(most, e);
-            let shift = 0.5 * scale * dot(q.row(row), q.row(row)) + most;
-            map(e, |e| exp(e - shift));
-            let part = 1.0 / (dot(e, s) + constant);
-            for (dn, flowing) in dn.iter_mut().zip(flowing.row(row)) {
-                *dn = flowing * part;
-            }
-            let dd = -dot(flowing.row(row), out.row(row)) * part;
-            for (ds, e) in ds.iter_mut().zip(&*e) {
-                *ds += dd * e;
-            }
-            *per_row = (dd, source);
-        }
-    }
-}
-
-/// t = (t + factor · s) ∘ e of a row; returns Σ t.
-#[inline(always)]
-fn through_exp(t: &mut [f32], e: &[f32], s: &[f32], factor: f32) -> f32 {
-    for ((t, e), s) in t.iter_mut().zip(e).zip(s) {
-        *t = (*t + factor * s) * e;
-    }
-    sum_of(t, t, |t, _| t)
-}
-
-/// du -= c² u Σt of a row.
-#[inline(always)]
-fn through_length(du: &mut [f32], u: &[f32], factor: f32) {
-    for (du, u) in du.iter_mut().zip(u) {
-        *du -= factor * u;
-    }
-}
-
-vectorised! {
-    /// dφ of queries, without what comes from D, becomes t; what t does to lengths is added to dq.
-    fn queries_through_exp(
-        t: &mut [f32],
-        dq: &mut ViewMut,
-        e: View,
-        q: View,
-        s: &[f32],
-        per_row: &[(f32, usize)],
-        scale: f32,
-    ) {
-        for (row, (t, (dd, source))) in t.chunks_exact_mut(s.len()).zip(per_row).enumerate() {
-            let total = through_exp(t, e.row(row), s, *dd);
-            t[*source] -= total;
-            through_length(dq.row(row), q.row(row), scale * total);
-        }
-    }
-}
-
-vectorised! {
-    /// dφ of keys, without ds, becomes t; what t does to lengths is added to dk. Returns Σ t.
-    fn keys_through_exp(t: &mut [f32], dk: &mut ViewMut, e: View, k: View, ds: &[f32], scale: f32) -> f32 {
-        let mut flown = 0.0;
-        for (row, t) in t.chunks_exact_mut(ds.len()).enumerate() {
-            let total = through_exp(t, e.row(row), ds, 1.0);
-            through_length(dk.row(row), k.row(row), scale * total);
-            flown += total;
-        }
-        flown
-    }
-}
-
-vectorised! {
-    /// Each row += values.
-    fn add_to_rows(rows: &mut ViewMut, values: &[f32]) {
-        for row in 0..rows.rows() {
-            for (sum, value) in rows.row(row).iter_mut().zip(values) {
-                *sum += value;
-            }
-        }
     }
 }
