@@ -39,11 +39,33 @@ pub struct Console {
     worked: usize,
     due: usize,
     why: HashMap<String, String>,
-    /// What running steps last said, and when that was last told in a plain line.
-    running: HashMap<String, (String, Instant)>,
+    running: HashMap<String, Running>,
     absent: Absences,
     /// Lines not yet written.
     pending: String,
+}
+
+/// A step that is running.
+struct Running {
+    /// When what it says was last told in a plain line.
+    told: Instant,
+    /// When it first said how far it was, and how far; then how far it is, and of how much.
+    first: Option<(Instant, u64)>,
+    last: (u64, u64),
+}
+
+impl Running {
+    fn heard(&mut self, done: u64, total: u64) {
+        self.first.get_or_insert((Instant::now(), done));
+        self.last = (done, total);
+    }
+
+    /// How many seconds it may still take at its pace; nothing where it has told of none.
+    fn remaining(&self) -> Option<f64> {
+        let ((since, first), (done, total)) = (self.first?, self.last);
+        let moved = done.checked_sub(first).filter(|moved| *moved > 0)?;
+        Some(since.elapsed().as_secs_f64() / moved as f64 * total.saturating_sub(done) as f64)
+    }
 }
 
 struct Bars {
@@ -119,18 +141,16 @@ impl Console {
         if let Some(bars) = &mut self.bars {
             bars.start(&step);
         }
-        self.running.insert(step, (String::new(), Instant::now()));
+        self.running.insert(step, Running { told: Instant::now(), first: None, last: (0, 0) });
     }
 
     /// Shows what a step says; in plain lines only now and then.
-    fn goes_on(&mut self, step: &str, text: String) {
-        let Some((said, told)) = self.running.get_mut(step) else { return };
-        *said = text;
-        if self.bars.is_some() || told.elapsed() < HEARTBEAT || self.detail < Detail::Normal {
+    fn goes_on(&mut self, step: &str, said: &str) {
+        let Some(running) = self.running.get_mut(step) else { return };
+        if self.bars.is_some() || running.told.elapsed() < HEARTBEAT || self.detail < Detail::Normal {
             return;
         }
-        *told = Instant::now();
-        let said = said.clone();
+        running.told = Instant::now();
         let elapsed = text::duration(self.began.elapsed());
         let left = self.remaining().map(|left| format!(", about {left} left")).unwrap_or_default();
         self.line(&format!(
@@ -139,10 +159,12 @@ impl Console {
         ));
     }
 
-    /// How long the rest may take, from the pace of the steps computed so far.
+    /// How long the rest may take, from the pace of the steps computed so far; not less than a running step says.
     fn remaining(&self) -> Option<String> {
-        let left = self.due.checked_sub(self.worked).filter(|_| self.worked > 0)?;
-        Some(text::seconds(self.began.elapsed().as_secs_f64() / self.worked as f64 * left as f64))
+        let left = self.due.checked_sub(self.worked).filter(|_| self.worked > 0);
+        let by_steps = left.map(|left| self.began.elapsed().as_secs_f64() / self.worked as f64 * left as f64);
+        let by_running = self.running.values().filter_map(Running::remaining);
+        by_steps.into_iter().chain(by_running).max_by(f64::total_cmp).map(text::seconds)
     }
 
     fn failed(&mut self, failed: &Failed) {
@@ -191,7 +213,7 @@ impl Sink for Console {
                 if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.steps.get(step)) {
                     bar.set_message(text.clone());
                 }
-                self.goes_on(step, text.clone());
+                self.goes_on(step, text);
             }
             Event::Progress { step, done, total } => {
                 if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.steps.get(step)) {
@@ -199,7 +221,10 @@ impl Sink for Console {
                     bar.set_length(*total);
                     bar.set_position(*done);
                 }
-                self.goes_on(step, format!("{done}/{total}"));
+                if let Some(running) = self.running.get_mut(step) {
+                    running.heard(*done, *total);
+                }
+                self.goes_on(step, &format!("{done}/{total}"));
             }
             Event::Warning { step, text } => {
                 let word = self.paint("1;33", "warning");
@@ -306,5 +331,25 @@ impl Sink for JsonLines {
             Err(Error::NobodyReads) => Ok(()),
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Running;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_running_step_remains_at_its_own_pace() {
+        let began = Instant::now() - Duration::from_secs(100);
+        let mut running = Running { told: began, first: None, last: (0, 0) };
+        assert!(running.remaining().is_none());
+        // One that went on from a checkpoint: half of it was done when it began.
+        running.first = Some((began, 50));
+        running.heard(50, 100);
+        assert!(running.remaining().is_none());
+        running.heard(75, 100);
+        let remaining = running.remaining().unwrap();
+        assert!((100.0..101.0).contains(&remaining), "{remaining}");
     }
 }

@@ -49,13 +49,14 @@ pub fn work(
         match report {
             Report::Log(bytes) => {
                 output.take(&bytes);
-                if output.is_time()
+                if output.noted.is_time()
                     && let Some(line) = output.tail.back()
                 {
                     tell(Report::Note(line.clone()));
                 }
             }
-            Report::Note(_) | Report::Progress { .. } if !output.is_time() => {}
+            Report::Note(_) if !output.noted.is_time() => {}
+            Report::Progress { .. } if !output.progressed.is_time() => {}
             report => tell(report),
         }
     });
@@ -102,12 +103,36 @@ struct Output {
     tail: VecDeque<String>,
     /// The line that is not complete yet.
     partial: Vec<u8>,
-    told: Option<Instant>,
+    noted: Told,
+    progressed: Told,
+}
+
+/// When something was last told.
+#[derive(Default)]
+struct Told(Option<Instant>);
+
+impl Told {
+    /// Whether it is time to tell it again, which then counts as told.
+    fn is_time(&mut self) -> bool {
+        let time = self.0.is_none_or(|told| told.elapsed() >= THROTTLE);
+        if time {
+            self.0 = Some(Instant::now());
+        }
+        time
+    }
 }
 
 impl Output {
     fn to(path: PathBuf) -> Output {
-        Output { path, file: None, refused: None, tail: VecDeque::new(), partial: Vec::new(), told: None }
+        Output {
+            path,
+            file: None,
+            refused: None,
+            tail: VecDeque::new(),
+            partial: Vec::new(),
+            noted: Told::default(),
+            progressed: Told::default(),
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -155,14 +180,6 @@ impl Output {
     fn last_lines(&mut self) -> Vec<String> {
         self.end_line();
         self.tail.iter().cloned().collect()
-    }
-
-    fn is_time(&mut self) -> bool {
-        let time = self.told.is_none_or(|told| told.elapsed() >= THROTTLE);
-        if time {
-            self.told = Some(Instant::now());
-        }
-        time
     }
 
     fn close(&mut self) -> disk::Result<()> {

@@ -28,7 +28,7 @@ const FEATURES: usize = 512;
 
 fn main() -> Result<()> {
     let options = Options::read(7, "--layer", &["gcn:20000", "sage:20000", "gat:20000"])?;
-    for case in &options.chosen {
+    options.each(|case| {
         let (name, genes) = case.split_once(':').context("expected layer:genes")?;
         let layer = match name {
             "gcn" => LayerKind::Gcn,
@@ -41,9 +41,8 @@ fn main() -> Result<()> {
             bail!("{genes} genes have no room for 25 edges each; give 1000 or more");
         }
         let mut work = Work::new(&options.device, layer, genes);
-        options.time(case, || work.step())?;
-    }
-    Ok(())
+        options.time(case, || work.step())
+    })
 }
 
 struct Work {

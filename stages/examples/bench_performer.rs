@@ -20,7 +20,7 @@ use timing::Options;
 
 fn main() -> Result<()> {
     let options = Options::read(5, "--case", &["train:4:1025", "infer:1:1025", "infer:1:16907"])?;
-    for case in &options.chosen {
+    options.each(|case| {
         let [what, cells, genes] = case.split(':').collect::<Vec<_>>()[..] else {
             bail!("expected what:cells:genes, found {case}");
         };
@@ -30,9 +30,8 @@ fn main() -> Result<()> {
             "infer" => Work::infer,
             _ => bail!("expected train or infer, found {what}"),
         };
-        options.time(case, || step(&mut work))?;
-    }
-    Ok(())
+        options.time(case, || step(&mut work))
+    })
 }
 
 struct Work {

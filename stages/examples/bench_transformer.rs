@@ -15,7 +15,6 @@ use stages::kit::random::Random;
 use stages::kit::tensor::gemm::multiply_parallel;
 use stages::kit::tensor::matrix::{View, ViewMut};
 use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::add::add;
 use stages::kit::tensor::ops::attention::attention;
 use stages::kit::tensor::tape::{backward, put, record_scalar, take};
 use stages::kit::tensor::{Device, Scalar, Taped, Tensor, tensor, values};
@@ -30,17 +29,14 @@ const LAYERS: usize = 2;
 
 fn main() -> Result<()> {
     let options = Options::read(10, "--case", &["step", "product"])?;
-    for case in &options.chosen {
-        match case.as_str() {
-            "step" => {
-                let mut work = Work::new(&options.device);
-                options.time("transformer step", || work.step())?;
-            }
-            "product" => plain_product(&options)?,
-            _ => bail!("expected step or product, found {case}"),
+    options.each(|case| match case {
+        "step" => {
+            let mut work = Work::new(&options.device);
+            options.time("transformer step", || work.step())
         }
-    }
-    Ok(())
+        "product" => plain_product(&options),
+        _ => bail!("expected step or product, found {case}"),
+    })
 }
 
 /// What x W of a feed-forward layer reaches on all threads.
@@ -100,11 +96,11 @@ impl Layer {
         let (x, tape) = x.split_tape();
         let q = queries.forward(x.clone().put_tape(tape));
         let [k, v] = [keys, values].map(|layer| layer.forward(x.retaped::<Taped>()));
-        let attended = result.forward(attention(q, k, v, BATCH, HEADS));
-        let normal = self.norms[0].forward(add(attended, x.retaped::<Taped>()));
+        let attended = result.forward_add(attention(q, k, v, BATCH, HEADS), x.retaped::<Taped>());
+        let normal = self.norms[0].forward(attended);
         let (x, tape) = normal.split_tape();
-        let fed = self.feed[1].forward(self.feed[0].forward_gelu(x.clone().put_tape(tape)));
-        self.norms[1].forward(add(fed, x.retaped::<Taped>()))
+        let wide = self.feed[0].forward_gelu(x.clone().put_tape(tape));
+        self.norms[1].forward(self.feed[1].forward_add(wide, x.retaped::<Taped>()))
     }
 
     fn list<'a>(&'a mut self, list: &mut List<'a>) {

@@ -315,8 +315,9 @@ impl<L: Learner> Run<'_, L> {
 
     fn tell(&mut self, loss: f64) {
         let (seen, all) = (self.seen(), (self.training.epochs * self.learner.examples()) as u64);
+        self.io.progress(seen, all);
         if self.told.elapsed() < TELL_EVERY {
-            return self.io.progress(seen, all);
+            return;
         }
         self.told = Instant::now();
         let pace = (seen - self.before) as f64 / self.began.elapsed().as_secs_f64();

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 /// What the command line says; every option takes a value.
 pub struct Options {
+    /// `--threads`.
+    threads: usize,
     /// `--repeats`: how many steps are timed.
     pub repeats: usize,
     /// What was chosen of what is measured, or all of it.
@@ -16,7 +18,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them, and sets on how many `--threads` everything runs. `choice` is the option that names one of `all` and may be given again.
+    /// Reads them. `choice` is the option that names one of `all` and may be given again.
     pub fn read(repeats: usize, choice: &str, all: &[&str]) -> Result<Options> {
         let (mut threads, mut repeats, mut chosen) = (2, repeats, Vec::new());
         let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
@@ -35,8 +37,13 @@ impl Options {
         if chosen.is_empty() {
             chosen = all.iter().map(|name| (*name).to_owned()).collect();
         }
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-        Ok(Options { repeats, chosen, device: Device::open(given, precision)? })
+        Ok(Options { threads, repeats, chosen, device: Device::open(given, precision)? })
+    }
+
+    /// Does something for each that was chosen where parallel loops find as many threads, as a stage does.
+    pub fn each(&self, work: impl Fn(&str) -> Result<()> + Send + Sync) -> Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
+        pool.install(|| self.chosen.iter().try_for_each(|chosen| work(chosen)))
     }
 
     /// Prints how long a step takes after the first, until its device has done it, and the peak memory in GiB: of a card

@@ -3,7 +3,7 @@
 use super::parameters::{Named, Role};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::layer_norm::layer_norm;
-use crate::kit::tensor::ops::linear::{linear, linear_gelu, linear_of_constant};
+use crate::kit::tensor::ops::linear::{linear, linear_add, linear_gelu, linear_of_constant};
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, tensor};
 
@@ -25,6 +25,11 @@ impl Linear {
         Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
     }
 
+    /// W.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// The same with another weight: outputs x inputs.
     pub fn with_weight(self, weight: Tensor) -> Linear {
         Linear { weight, ..self }
@@ -40,7 +45,12 @@ impl Linear {
         linear(x, &self.weight, self.bias.as_ref())
     }
 
-    /// The same, then GELU.
+    /// The same, and the residual.
+    pub fn forward_add<T: Tape>(&self, x: Tensor<T>, residual: Tensor<T>) -> Tensor<T> {
+        linear_add(x, &self.weight, self.bias.as_ref(), residual)
+    }
+
+    /// The same without it, then GELU.
     pub fn forward_gelu<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         linear_gelu(x, &self.weight, self.bias.as_ref())
     }

@@ -10,7 +10,7 @@ use super::layers::{Linear, List, Norm};
 use super::parameters::{Named, Role};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::add::add;
-use crate::kit::tensor::ops::favor::{Layout, Stabiliser, favor};
+use crate::kit::tensor::ops::favor::{Layout, Stabiliser, favor_of};
 use crate::kit::tensor::ops::gather::gather;
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, shape, tensor};
@@ -276,14 +276,13 @@ impl Performer {
 impl Block {
     fn forward<T: Tape>(&self, x: Tensor<T>, layout: Layout) -> Tensor<T> {
         let (x, tape) = x.split_tape();
-        let (normal, tape) = self.attention_norm.forward(x.clone().put_tape(tape)).split_tape();
-        let q = self.query.forward(normal.clone().put_tape(tape));
-        let [k, v] = [&self.key, &self.value].map(|layer| layer.forward(normal.retaped::<T>()));
-        let attended = self.output.forward(favor(q, k, v, &self.features, layout));
-        let (x, tape) = add(attended, x.retaped::<T>()).split_tape();
+        let normal = self.attention_norm.forward(x.clone().put_tape(tape));
+        let layers = [&self.query, &self.key, &self.value].map(Linear::weight);
+        let attended = favor_of(normal, layers, &self.features, layout);
+        let (x, tape) = self.output.forward_add(attended, x.retaped::<T>()).split_tape();
         let normal = self.feed_norm.forward(x.clone().put_tape(tape));
         let wide = self.widen.forward_gelu(normal);
-        add(self.narrow.forward(wide), x.retaped::<T>())
+        self.narrow.forward_add(wide, x.retaped::<T>())
     }
 }
 

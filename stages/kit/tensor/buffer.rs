@@ -4,6 +4,8 @@
 
 use super::Device;
 use super::card::Memory;
+use super::matrix::View;
+use super::panels::Panels;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -34,18 +36,21 @@ pub struct Held {
     /// Values on the processor; of a card, those that somebody has looked at.
     host: OnceLock<Vec<f32>>,
     card: Option<Memory>,
+    /// The transposed matrix as a right factor, once somebody has asked for it.
+    turned: OnceLock<Panels>,
 }
 
 impl Held {
     /// Values that go to the device.
     pub fn new(device: &Device, values: Vec<f32>) -> Held {
         let card = device.card().map(|card| card.upload(&values));
-        Held { device: device.clone(), host: OnceLock::from(values), card }
+        Held { device: device.clone(), host: OnceLock::from(values), card, turned: OnceLock::new() }
     }
 
     /// Values that are on a card.
     pub fn card(memory: Memory) -> Held {
-        Held { device: Device::Cuda(memory.card().clone()), host: OnceLock::new(), card: Some(memory) }
+        let device = Device::Cuda(memory.card().clone());
+        Held { device, host: OnceLock::new(), card: Some(memory), turned: OnceLock::new() }
     }
 
     /// Where they are.
@@ -56,6 +61,18 @@ impl Held {
     /// All of them, on the processor.
     pub fn values(&self) -> &[f32] {
         self.host.get_or_init(|| self.memory().download())
+    }
+
+    /// What multiplies from the right with the transposed matrix of so many rows and columns.
+    pub fn turned(&self, (rows, columns): (usize, usize)) -> &Panels {
+        if self.turned.get().is_none() {
+            let view = View::new(self.values(), rows, columns).transposed();
+            // Not under a lock: a thread that waits for others may be given work that asks for the same.
+            if let Err(late) = self.turned.set(Panels::new_parallel(&self.device, view)) {
+                late.recycle(&self.device);
+            }
+        }
+        self.turned.get().expect("it was just set")
     }
 
     /// All of them, on the card.
@@ -74,6 +91,9 @@ impl Drop for Held {
         if let (Device::Cpu(pool), Some(values)) = (&self.device, self.host.take()) {
             pool.put(values);
         }
+        if let Some(panels) = self.turned.take() {
+            panels.recycle(&self.device);
+        }
     }
 }
 
@@ -87,6 +107,12 @@ pub fn zeros(device: &Device, length: usize) -> Vec<f32> {
         }
         None => vec![0.0; length],
     }
+}
+
+/// Whatever stands in a buffer that was freed earlier, or zeros: for what is written whole.
+pub fn scratch(device: &Device, length: usize) -> Vec<f32> {
+    let Device::Cpu(pool) = device else { return vec![0.0; length] };
+    pool.take(length).unwrap_or_else(|| vec![0.0; length])
 }
 
 /// Gives a buffer to whoever asks for this length next.

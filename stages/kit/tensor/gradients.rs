@@ -31,6 +31,15 @@ impl Gradients {
         }
     }
 
+    /// Takes out that of a tensor on the processor, and whether there is one; else what is there means nothing.
+    pub(super) fn take_or_scratch(&mut self, of: &Tensor) -> (Vec<f32>, bool) {
+        match self.0.insert(of.id, None).flatten() {
+            Some(Slope::Host(_, values)) => (values, true),
+            Some(Slope::Card(memory)) => (memory.download(), true),
+            None => (buffer::scratch(of.device(), length(of)), false),
+        }
+    }
+
     /// Puts one back from the processor.
     pub(super) fn put(&mut self, of: &Tensor, values: Vec<f32>) {
         let slope = match of.device() {

@@ -55,9 +55,22 @@ impl<'a> View<'a> {
         &self.data[row * self.row_stride..][..self.columns]
     }
 
-    /// The values row after row of the transposed matrix.
-    pub fn transposed_into(&self, out: &mut [f32]) {
-        assert_eq!(out.len(), self.rows * self.columns, "values of a transposed matrix");
+    /// One element.
+    pub fn at(&self, row: usize, column: usize) -> f32 {
+        assert!(row < self.rows && column < self.columns, "an element inside the matrix");
+        self.data[row * self.row_stride + column * self.column_stride]
+    }
+
+    /// Whether the columns of a row lie side by side: not transposed.
+    pub fn has_whole_rows(&self) -> bool {
+        self.column_stride == 1
+    }
+
+    /// The rows of the transposed matrix, each the start of a row of `out`, which are `width` wide.
+    ///
+    /// Prereq: not transposed.
+    pub fn transposed_into(&self, out: &mut [f32], width: usize) {
+        assert!(self.rows <= width && out.len() == width * self.columns, "values of a transposed matrix");
         // Square blocks, so that what is read and what is written stay in the first-level cache.
         const BLOCK: usize = 16;
         for first_row in (0..self.rows).step_by(BLOCK) {
@@ -65,7 +78,7 @@ impl<'a> View<'a> {
                 for row in first_row..self.rows.min(first_row + BLOCK) {
                     let values = &self.row(row)[first_column..self.columns.min(first_column + BLOCK)];
                     for (column, value) in (first_column..).zip(values) {
-                        out[column * self.rows + row] = *value;
+                        out[column * width + row] = *value;
                     }
                 }
             }
@@ -133,10 +146,14 @@ impl<'a> ViewMut<'a> {
         (0..count).map(|band| self.tile(band * rows, 0, (end(band) - band * rows, self.columns))).collect()
     }
 
-    /// Some of the rows, as long as the matrix itself is not used.
-    pub fn part(&mut self, rows: Range<usize>) -> ViewMut<'_> {
-        assert!(rows.end <= self.rows, "a part lies inside its matrix");
-        self.tile(rows.start, 0, (rows.len(), self.columns))
+    /// The first columns.
+    pub fn narrow(self, columns: usize) -> ViewMut<'a> {
+        self.tile(0, 0, (self.rows, columns))
+    }
+
+    /// Some of the rows and columns, as long as the matrix itself is not used.
+    pub fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> ViewMut<'_> {
+        self.tile(rows.start, columns.start, (rows.len(), columns.len()))
     }
 
     /// One row.
@@ -201,7 +218,7 @@ mod tests {
     fn a_transposed_matrix_has_rows_for_columns() {
         let data: Vec<f32> = (0..20 * 37).map(|i| i as f32).collect();
         let mut turned = vec![0.0; 20 * 37];
-        View::new(&data, 20, 37).transposed_into(&mut turned);
+        View::new(&data, 20, 37).transposed_into(&mut turned, 20);
         let expected: Vec<f32> = (0..20 * 37).map(|i| (i % 20 * 37 + i / 20) as f32).collect();
         assert_eq!(turned, expected);
     }

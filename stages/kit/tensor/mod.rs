@@ -18,6 +18,7 @@ pub mod gemm;
 pub mod gradients;
 pub mod matrix;
 pub mod ops;
+mod panels;
 mod reduce;
 pub mod simd;
 mod sparse;
@@ -32,6 +33,7 @@ pub use gradients::Gradients;
 
 use buffer::Held;
 use card::Memory;
+use panels::Panels;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,6 +63,11 @@ impl Tensor {
     fn on_card(memory: Memory, shape: (usize, usize)) -> Tensor {
         assert_eq!(memory.length(), shape.0 * shape.1, "values of a {} x {} tensor", shape.0, shape.1);
         Tensor::new(Held::card(memory), shape)
+    }
+
+    /// The transposed matrix as a right factor on the processor: laid out once, since values do not change.
+    fn turned(&self) -> &Panels {
+        self.held.turned(self.shape)
     }
 
     /// Its memory on the card for a step to change, a copy where somebody else has it too; the tensor has none then.

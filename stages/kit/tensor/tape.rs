@@ -2,10 +2,16 @@
 
 use super::card::Memory;
 use super::gradients::Gradients;
+use super::panels::Start;
+use super::reduce::add;
 use super::{Device, Scalar, Tensor, buffer, tensor, values};
 use dfdx::tensor::{PutTape, TensorFromVec};
 use dfdx::tensor_ops::Backward;
+use rayon::prelude::*;
 use std::cell::RefCell;
+
+/// The elements of one task.
+const PIECE: usize = 1 << 15;
 
 /// A tape or none, as a type: operations are written once for training and inference.
 pub trait Tape: dfdx::tensor::Tape<f32, dfdx::tensor::Cpu> + dfdx::tensor::Merge<Self> {}
@@ -96,6 +102,26 @@ pub fn record_scalar<T: Tape>(
 /// Takes a tensor's gradient out, zeros if nothing flowed to it, so that several can be written at once.
 pub fn take(gradients: &mut Gradients, of: &Tensor) -> Vec<f32> {
     gradients.take(of)
+}
+
+/// The same where a product can be the first that flows: also says from what it then starts.
+pub fn take_for_product(gradients: &mut Gradients, of: &Tensor) -> (Vec<f32>, Start<'static>) {
+    let (slope, flowed) = gradients.take_or_scratch(of);
+    (slope, if flowed { Start::Out } else { Start::Zero })
+}
+
+/// Adds one gradient to that of a tensor.
+pub fn flow_on(gradients: &mut Gradients, of: &Tensor, flowing: &[f32]) {
+    let (mut slope, flowed) = gradients.take_or_scratch(of);
+    if flowed {
+        slope.par_chunks_mut(PIECE).zip(flowing.par_chunks(PIECE)).for_each(|(slope, more)| add(slope, more));
+    } else {
+        slope
+            .par_chunks_mut(PIECE)
+            .zip(flowing.par_chunks(PIECE))
+            .for_each(|(slope, first)| slope.copy_from_slice(first));
+    }
+    put(gradients, of, slope);
 }
 
 /// Puts a gradient back that was taken out.

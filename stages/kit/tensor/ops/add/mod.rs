@@ -5,7 +5,7 @@ mod cuda;
 
 pub use cpu::add as add_to;
 
-use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::tape::{Tape, flow_on, record};
 use crate::kit::tensor::{Tensor, buffer, shape, values};
 
 /// y = a + b. Prereq: equal shapes; `a` and `b` may be the same tensor.
@@ -21,11 +21,7 @@ pub fn add<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     cpu::add(&mut sum, values(&b));
     let shape = shape(&a);
     record(&device, tape_a.merge(tape_b), sum, shape, move |flowing, gradients| {
-        for end in [&a, &b] {
-            let mut gradient = take(gradients, end);
-            cpu::add(&mut gradient, flowing);
-            put(gradients, end, gradient);
-        }
+        [&a, &b].into_iter().for_each(|end| flow_on(gradients, end, flowing));
     })
 }
 

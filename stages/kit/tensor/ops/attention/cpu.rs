@@ -1,14 +1,14 @@
 //! Exact attention on the processor: one task computes one head of one cell, block of queries by block.
 
-use crate::kit::tensor::gemm::multiply;
 use crate::kit::tensor::matrix::{View, ViewMut};
-use crate::kit::tensor::simd::{dot, exp, largest, sum_of, vectorised};
+use crate::kit::tensor::panels::{Panels, Start};
+use crate::kit::tensor::simd::{dot, exp, larger, vectorised};
 use crate::kit::tensor::{Device, buffer};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The queries of one block: with 512 genes its scores and their gradients take 512 KB.
-const BLOCK: usize = 128;
+/// The queries of one block: one panel of a product; its scores with 512 genes and their gradients take 128 KB.
+const BLOCK: usize = 32;
 
 /// What the kernels must know of the shapes.
 #[derive(Clone, Copy)]
@@ -51,35 +51,29 @@ pub struct Forward<'a> {
 }
 
 /// Fills `out`; returns log Σ_j exp(S_ij) of each query, task by task.
+///
+/// A row of scores is a key's: so sums over keys add whole registers, and scores are the right factor of their product.
 pub fn forward(device: &Device, sizes: Sizes, [q, k, v]: [&[f32]; 3], out: &mut [f32]) -> Vec<f32> {
     let Sizes { genes, cells, heads, d } = sizes;
-    let mut logs = buffer::zeros(device, cells * heads * genes);
+    let mut logs = buffer::scratch(device, cells * heads * genes);
     let outputs = sizes.tasks(out).into_par_iter().zip(logs.par_chunks_mut(genes));
     outputs.enumerate().for_each(|(task, (mut out, logs))| {
         let [q, k, v] = [q, k, v].map(|data| sizes.task(data, task));
-        let mut turned = buffer::zeros(device, d * genes);
-        k.transposed_into(&mut turned);
-        let keys = View::new(&turned, d, genes);
-        let mut scratch = buffer::zeros(device, BLOCK * genes);
+        let mut turned = buffer::scratch(device, d * BLOCK);
         for block in sizes.blocks() {
-            let rows = block.len();
-            let p = &mut scratch[..rows * genes];
-            multiply(
-                &mut ViewMut::new(p, rows, genes),
-                0.0,
-                sizes.scale(),
-                q.part(block.clone(), 0..d),
-                keys,
-            );
+            let turned = &mut turned[..d * block.len()];
+            let queries = Panels::new(device, q.part(block.clone(), 0..d).transposed());
+            let mut scores = Panels::scratch(device, genes, block.len());
+            queries.multiply_into(&mut scores, k, Start::Zero);
             let mut parts = [0.0; BLOCK];
-            exponentials(p, &mut logs[block.clone()], &mut parts[..rows]);
-            let mut out = out.part(block);
-            multiply(&mut out, 0.0, 1.0, View::new(p, rows, genes), v);
-            for (row, part) in parts[..rows].iter().enumerate() {
-                out.row(row).iter_mut().for_each(|out| *out *= part);
+            for mut scores in scores.views() {
+                exponentials(&mut scores, sizes.scale(), &mut logs[block.clone()], &mut parts);
             }
+            let mut of_block = ViewMut::new(turned, d, block.len());
+            scores.multiply_part(0..genes, &mut of_block, v.transposed(), Start::Zero);
+            turn_and_scale(&mut out.part(block, 0..d), turned, &parts);
+            [queries, scores].into_iter().for_each(|panels| panels.recycle(device));
         }
-        buffer::recycle(device, scratch);
         buffer::recycle(device, turned);
     });
     logs
@@ -99,49 +93,97 @@ pub fn backward(
         let [q, k, v] = forward.inputs.map(|data| sizes.task(data, task));
         let [out, flowing] = [forward.out, flowing].map(|data| sizes.task(data, task));
         let logs = &forward.logs[task * genes..][..genes];
-        let [mut keys, mut values] = [0; 2].map(|_| buffer::zeros(device, d * genes));
-        k.transposed_into(&mut keys);
-        v.transposed_into(&mut values);
-        let [mut scores, mut gradients] = [0; 2].map(|_| buffer::zeros(device, BLOCK * genes));
+        let keys = Panels::new(device, k);
+        let [to_keys, to_values] = [k, v].map(|right| Panels::new(device, right.transposed()));
+        // dkᵀ and dvᵀ, whose rows fill registers.
+        let [mut turned_dk, mut turned_dv] = [0; 2].map(|_| buffer::zeros(device, d * genes));
         for block in sizes.blocks() {
             let rows = block.len();
             let [q, out, flowing] = [q, out, flowing].map(|data| data.part(block.clone(), 0..d));
-            let (p, ds) = (&mut scores[..rows * genes], &mut gradients[..rows * genes]);
-            multiply(&mut ViewMut::new(p, rows, genes), 0.0, sizes.scale(), q, View::new(&keys, d, genes));
-            multiply(&mut ViewMut::new(ds, rows, genes), 0.0, 1.0, flowing, View::new(&values, d, genes));
-            through_softmax(p, ds, &logs[block.clone()], out, flowing, sizes.scale());
-            let (p, ds) = (View::new(p, rows, genes), View::new(ds, rows, genes));
-            multiply(&mut dv, 1.0, 1.0, p.transposed(), flowing);
-            multiply(&mut dk, 1.0, 1.0, ds.transposed(), q);
-            multiply(&mut dq.part(block), 1.0, 1.0, ds, k);
+            let [mut p, mut ds] = [0; 2].map(|_| Panels::scratch(device, rows, genes));
+            to_keys.multiply_into(&mut p, q, Start::Zero);
+            to_values.multiply_into(&mut ds, flowing, Start::Zero);
+            let mut shared = [0.0; BLOCK];
+            products_of_rows(&mut shared[..rows], out, flowing);
+            for (mut p, mut ds) in p.views().zip(ds.views()) {
+                through_softmax(&mut p, &mut ds, &logs[block.clone()], &shared, sizes.scale());
+            }
+            let [mut dk, mut dv] = [&mut turned_dk, &mut turned_dv].map(|data| ViewMut::new(data, d, genes));
+            p.multiply_part(0..rows, &mut dv, flowing.transposed(), Start::Out);
+            ds.multiply_part(0..rows, &mut dk, q.transposed(), Start::Out);
+            let (mut dq, mut first) = (dq.part(block, 0..d), 0);
+            for ds in ds.parts() {
+                keys.multiply_part(first..first + ds.columns(), &mut dq, ds, Start::Out);
+                first += ds.columns();
+            }
+            [p, ds].into_iter().for_each(|panels| panels.recycle(device));
         }
-        [keys, values, scores, gradients].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
+        add_turned(&mut dk, &turned_dk);
+        add_turned(&mut dv, &turned_dv);
+        [turned_dk, turned_dv].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
+        [keys, to_keys, to_values].into_iter().for_each(|panels| panels.recycle(device));
     });
 }
 
 vectorised! {
-    /// Scores become exp(score - most); fills the logarithms of the rows' sums and 1 / Σ exp(score - most).
-    fn exponentials(p: &mut [f32], logs: &mut [f32], parts: &mut [f32]) {
-        let columns = p.len() / logs.len();
-        for ((row, log), part) in p.chunks_exact_mut(columns).zip(logs).zip(parts) {
-            let most = largest(row);
-            row.iter_mut().for_each(|score| *score = exp(*score - most));
-            let total = sum_of(row, row, |e, _| e);
+    /// Scores become exp(score - most), most being the largest of a column; fills the logarithms of the columns' sums and
+    /// 1 / Σ exp(score - most).
+    fn exponentials(scores: &mut ViewMut, scale: f32, logs: &mut [f32], parts: &mut [f32; BLOCK]) {
+        let mut most = [f32::NEG_INFINITY; BLOCK];
+        for row in 0..scores.rows() {
+            for (most, score) in most.iter_mut().zip(scores.row(row)) {
+                *most = larger(*score, *most);
+            }
+        }
+        most.iter_mut().for_each(|most| *most *= scale);
+        let mut totals = [0.0; BLOCK];
+        for row in 0..scores.rows() {
+            for (score, (most, total)) in scores.row(row).iter_mut().zip(most.iter().zip(&mut totals)) {
+                *score = exp(score.mul_add(scale, -most));
+                *total += *score;
+            }
+        }
+        for ((log, part), (most, total)) in logs.iter_mut().zip(parts).zip(most.iter().zip(totals)) {
             *log = most + libm::logf(total);
             *part = 1.0 / total;
         }
     }
 }
 
+/// Rows become the columns of a matrix, times the part of each.
+fn turn_and_scale(rows: &mut ViewMut, turned: &[f32], parts: &[f32]) {
+    let count = rows.rows();
+    for (row, part) in (0..count).zip(parts) {
+        for (value, turned) in rows.row(row).iter_mut().zip(turned.chunks_exact(count)) {
+            *value = turned[row] * part;
+        }
+    }
+}
+
+/// Adds the columns of a matrix to rows.
+fn add_turned(rows: &mut ViewMut, turned: &[f32]) {
+    let count = rows.rows();
+    for row in 0..count {
+        for (value, turned) in rows.row(row).iter_mut().zip(turned.chunks_exact(count)) {
+            *value += turned[row];
+        }
+    }
+}
+
+vectorised! {
+    fn products_of_rows(products: &mut [f32], a: View, b: View) {
+        for (row, product) in products.iter_mut().enumerate() {
+            *product = dot(a.row(row), b.row(row));
+        }
+    }
+}
+
 vectorised! {
     /// Scores become P, and dP becomes dS / √d.
-    fn through_softmax(p: &mut [f32], ds: &mut [f32], logs: &[f32], out: View, flowing: View, scale: f32) {
-        let columns = p.len() / logs.len();
-        let rows = p.chunks_exact_mut(columns).zip(ds.chunks_exact_mut(columns)).zip(logs);
-        for (row, ((p, ds), log)) in rows.enumerate() {
-            let shared = dot(out.row(row), flowing.row(row));
-            for (p, ds) in p.iter_mut().zip(ds) {
-                *p = exp(*p - log);
+    fn through_softmax(p: &mut ViewMut, ds: &mut ViewMut, logs: &[f32], shared: &[f32], scale: f32) {
+        for (row, (log, shared)) in logs.iter().zip(shared).enumerate() {
+            for (p, ds) in p.row(row).iter_mut().zip(ds.row(row)) {
+                *p = exp(p.mul_add(scale, -log));
                 *ds = scale * *p * (*ds - shared);
             }
         }

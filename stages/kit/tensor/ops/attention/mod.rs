@@ -25,7 +25,7 @@ pub fn attention<T: Tape>(q: Tensor<T>, k: Tensor<T>, v: Tensor<T>, cells: usize
     let (v, tape_v) = v.split_tape();
     let device = q.device().clone();
     let sizes = cpu::Sizes { genes: rows / cells, cells, heads, d: columns / heads };
-    let mut out = buffer::zeros(&device, rows * columns);
+    let mut out = buffer::scratch(&device, rows * columns);
     let logs = cpu::forward(&device, sizes, [&q, &k, &v].map(values), &mut out);
     record_with_result(
         &device,

@@ -3,15 +3,22 @@
 //! One task computes one head of one cell, gene block by gene block, so that features stay in the second-level
 //! cache and memory does not grow with the number of genes beyond what goes in and out.
 
-use super::{Layout, Stabiliser};
-use crate::kit::tensor::gemm::multiply;
-use crate::kit::tensor::matrix::{View, ViewMut};
-use crate::kit::tensor::simd::{dot, exp, largest, place_of, sum_of, vectorised};
-use crate::kit::tensor::{Device, buffer};
-use rayon::prelude::*;
+mod loops;
 
-/// The genes of one block: two blocks of 266 features take 272 KB.
-const BLOCK: usize = 128;
+use super::{Layout, Stabiliser};
+use crate::kit::tensor::matrix::{View, ViewMut};
+use crate::kit::tensor::panels::{Panels, Start};
+use crate::kit::tensor::simd::{exp, place_of};
+use crate::kit::tensor::{Device, buffer};
+use loops::{
+    add_rows, add_to_rows, divide_rows, exponentials, finish_sums, keys_through_exp, largest_of,
+    queries_through_exp, query_divide, query_features,
+};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// The genes of one block: two tiles of a product, whose 266 features stay in the first-level cache.
+const BLOCK: usize = 28;
 
 /// scBERT's ε.
 const EPSILON: f32 = 1e-4;
@@ -42,7 +49,7 @@ impl Sizes {
         ViewMut::new(data, cells * self.genes, heads * self.d).tiles(self.genes, self.d)
     }
 
-    fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> {
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let genes = self.genes;
         (0..genes).step_by(BLOCK).map(move |first| first..genes.min(first + BLOCK))
     }
@@ -60,11 +67,50 @@ impl Sizes {
 
 /// The sums over keys, and the largest projection that they were computed with.
 pub struct Sums {
+    device: Device,
     values: Vec<f32>,
     /// M of each task.
     most: Vec<f32>,
     /// The task, gene and feature each M was taken from; one for a batch, else one a task.
     sources: Vec<(usize, usize, usize)>,
+}
+
+impl Drop for Sums {
+    fn drop(&mut self) {
+        buffer::recycle(&self.device, std::mem::take(&mut self.values));
+    }
+}
+
+/// Queries, keys or values.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// They are there.
+    Made(&'a [f32]),
+    /// x Wᵀ, of which a block is made when it is needed.
+    Layer { x: View<'a>, turned: &'a Panels },
+}
+
+impl Source<'_> {
+    /// Some genes of a task, made in `near` if need be.
+    fn block<'b>(&'b self, sizes: &Sizes, task: usize, genes: Range<usize>, near: &'b mut [f32]) -> View<'b> {
+        let d = sizes.d;
+        match self {
+            Source::Made(data) => sizes.task(data, task).part(genes, 0..d),
+            Source::Layer { x, turned } => {
+                let (cell, head) = (task / sizes.layout.heads, task % sizes.layout.heads);
+                let rows = cell * sizes.genes + genes.start..cell * sizes.genes + genes.end;
+                let near = &mut near[..rows.len() * d];
+                let mut made = ViewMut::new(near, rows.len(), d);
+                turned.multiply_columns(
+                    head * d,
+                    &mut made,
+                    x.part(rows.clone(), 0..x.columns()),
+                    Start::Zero,
+                );
+                View::new(near, rows.len(), d)
+            }
+        }
+    }
 }
 
 /// What the way back needs of the way there.
@@ -77,10 +123,10 @@ pub struct Forward<'a> {
     pub out: &'a [f32],
 }
 
-/// c P and c Pᵀ: products read a matrix row by row faster than column by column.
+/// c P, row after row and as a right factor transposed.
 pub struct Projection {
     rows: Vec<f32>,
-    columns: Vec<f32>,
+    turned: Panels,
 }
 
 impl Projection {
@@ -89,34 +135,25 @@ impl Projection {
         let scale = (d as f64).powf(-0.25) as f32;
         let mut rows = buffer::copy(device, features);
         rows.iter_mut().for_each(|p| *p *= scale);
-        let mut columns = buffer::zeros(device, m * d);
-        View::new(&rows, m, d).transposed_into(&mut columns);
-        Projection { rows, columns }
+        let turned = Panels::new(device, View::new(&rows, m, d).transposed());
+        Projection { rows, turned }
     }
 
     /// e = c u·P of a block.
     fn project(&self, e: &mut [f32], u: View) {
-        let (d, m) = (u.columns(), self.rows.len() / u.columns());
-        multiply(&mut ViewMut::new(e, u.rows(), m), 0.0, 1.0, u, View::new(&self.columns, d, m));
-    }
-
-    /// du += c Pᵀ t of a block.
-    fn add_back(&self, du: &mut ViewMut, t: &[f32]) {
-        let (d, m) = (du.columns(), self.rows.len() / du.columns());
-        multiply(du, 1.0, 1.0, View::new(t, t.len() / m, m), View::new(&self.rows, m, d));
+        let m = e.len() / u.rows();
+        self.turned.multiply(&mut ViewMut::new(e, u.rows(), m), u, Start::Zero);
     }
 }
 
 /// S = Σ φ(k) vᵀ and s = Σ φ(k).
-pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: &[f32], v: &[f32]) -> Sums {
+pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: Source, v: Source) -> Sums {
     let tasks = sizes.layout.cells * sizes.layout.heads;
     let mut values = buffer::zeros(device, tasks * sizes.sums());
     let found: Vec<(f32, usize, usize)> = values
         .par_chunks_mut(sizes.sums())
         .enumerate()
-        .map(|(task, sums)| {
-            sum_task(device, sizes, projection, sizes.task(k, task), sizes.task(v, task), sums)
-        })
+        .map(|(task, sums)| sum_task(device, sizes, projection, task, [k, v], sums))
         .collect();
     let own = found.iter().enumerate().map(|(task, (_, gene, feature))| (task, *gene, *feature));
     let (most, sources) = match sizes.layout.stabiliser {
@@ -132,7 +169,7 @@ pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: &[f32
         let (s, total_v) = rest.split_at_mut(sizes.m);
         finish_sums(s_matrix, s, total_v, exp(found[task].0 - most[task]), sizes.genes as f32);
     });
-    Sums { values, most, sources }
+    Sums { device: device.clone(), values, most, sources }
 }
 
 /// Sums exp(c k·P_j - c²|k|²/2 - M) without ε, M being the largest projection of the task, and says where it was.
@@ -142,20 +179,22 @@ fn sum_task(
     device: &Device,
     sizes: Sizes,
     projection: &Projection,
-    k: View,
-    v: View,
+    task: usize,
+    [k, v]: [Source; 2],
     sums: &mut [f32],
 ) -> (f32, usize, usize) {
     let Sizes { d, m, .. } = sizes;
-    let mut scratch = buffer::zeros(device, BLOCK * m);
+    let mut scratch = buffer::scratch(device, BLOCK * m);
+    let [mut near_k, mut near_v] = [0; 2].map(|_| buffer::scratch(device, BLOCK * d));
     let mut found = (f32::NEG_INFINITY, 0, 0);
     for block in sizes.blocks() {
         let rows = block.len();
-        let (keys, values) = (k.part(block.clone(), 0..d), v.part(block.clone(), 0..d));
+        let keys = k.block(&sizes, task, block.clone(), &mut near_k);
+        let values = v.block(&sizes, task, block.clone(), &mut near_v);
         let e = &mut scratch[..rows * m];
         projection.project(e, keys);
         let most = largest_of(e);
-        if most > found.0 || most.is_nan() {
+        if most > found.0 {
             let place = place_of(most, e);
             scale(sums, &sizes, exp(found.0 - most));
             found = (most, block.start + place / m, place % m);
@@ -165,10 +204,11 @@ fn sum_task(
         exponentials(e, keys, found.0, sizes.scale());
         add_rows(s, View::new(e, rows, m));
         add_rows(total_v, values);
-        let e = View::new(e, rows, m);
-        multiply(&mut ViewMut::new(s_matrix, m, d), 1.0, 1.0, e.transposed(), values);
+        let (e, values) = (View::new(e, rows, m), Panels::new(device, values));
+        values.multiply(&mut ViewMut::new(s_matrix, m, d), e.transposed(), Start::Out);
+        values.recycle(device);
     }
-    buffer::recycle(device, scratch);
+    [scratch, near_k, near_v].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
     found
 }
 
@@ -183,28 +223,28 @@ pub fn query(
     sizes: Sizes,
     projection: &Projection,
     sums: &Sums,
-    q: &[f32],
+    q: Source,
     out: &mut [f32],
 ) {
     let Sizes { d, m, .. } = sizes;
     sizes.tasks(out).into_par_iter().enumerate().for_each(|(task, mut out)| {
-        let q = sizes.task(q, task);
         let (s_matrix, s) = sums.values[task * sizes.sums()..][..m * d + m].split_at(m * d);
-        let mut scratch = buffer::zeros(device, BLOCK * m);
+        let s_matrix = Panels::new(device, View::new(s_matrix, m, d));
+        let mut scratch = buffer::scratch(device, BLOCK * m);
+        let mut near = buffer::scratch(device, BLOCK * d);
         for block in sizes.blocks() {
             let rows = block.len();
-            let queries = q.part(block.clone(), 0..d);
+            let queries = q.block(&sizes, task, block.clone(), &mut near);
             let phi = &mut scratch[..rows * m];
             projection.project(phi, queries);
             let mut totals = [0.0; BLOCK];
             query_features(phi, &mut totals[..rows], queries, s, sizes.scale());
-            let mut out = out.part(block);
-            multiply(&mut out, 0.0, 1.0, View::new(phi, rows, m), View::new(s_matrix, m, d));
-            for (row, total) in totals[..rows].iter().enumerate() {
-                out.row(row).iter_mut().for_each(|out| *out /= total);
-            }
+            let mut out = out.part(block, 0..d);
+            s_matrix.multiply(&mut out, View::new(phi, rows, m), Start::Zero);
+            divide_rows(&mut out, &totals);
         }
-        buffer::recycle(device, scratch);
+        [scratch, near].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
+        s_matrix.recycle(device);
     });
 }
 
@@ -216,21 +256,23 @@ pub fn backward(
     flowing: &[f32],
     [dq, dk, dv]: [&mut [f32]; 3],
 ) {
+    let back = Panels::new(device, View::new(&forward.projection.rows, sizes.m, sizes.d));
     let outputs = sizes.tasks(dq).into_par_iter().zip(sizes.tasks(dk)).zip(sizes.tasks(dv));
     let flown: Vec<f32> = outputs
         .enumerate()
         .map(|(task, ((dq, dk), dv))| {
             let mut buffers = Buffers::new(device, sizes);
-            query_backward(sizes, &forward, task, sizes.task(flowing, task), &mut buffers, dq);
-            let flown = keys_backward(sizes, &forward, task, &mut buffers, dk, dv);
+            let task = Task { device, sizes, forward: &forward, back: &back, number: task };
+            task.queries(sizes.task(flowing, task.number), &mut buffers, dq);
+            let flown = task.keys(&mut buffers, dk, dv);
             buffers.recycle(device);
             flown
         })
         .collect();
+    back.recycle(device);
     // What flowed to M goes to the key that it was taken from.
-    let Sums { sources, .. } = forward.sums;
     let Layout { heads, .. } = sizes.layout;
-    for (task, gene, feature) in sources {
+    for (task, gene, feature) in &forward.sums.sources {
         let flown = match sizes.layout.stabiliser {
             Stabiliser::Row => flown[*task],
             Stabiliser::Batch => flown.iter().sum(),
@@ -253,248 +295,107 @@ struct Buffers {
     /// dS and ds.
     ds_matrix: Vec<f32>,
     ds: Vec<f32>,
-    /// Sᵀ, then dSᵀ.
-    turned: Vec<f32>,
 }
 
 impl Buffers {
     fn new(device: &Device, Sizes { d, m, .. }: Sizes) -> Buffers {
-        let zeros = |length| buffer::zeros(device, length);
+        let scratch = |length| buffer::scratch(device, length);
         Buffers {
-            e: zeros(BLOCK * m),
-            t: zeros(BLOCK * m),
-            dn: zeros(BLOCK * d),
-            ds_matrix: zeros(m * d),
-            ds: zeros(m),
-            turned: zeros(d * m),
+            e: scratch(BLOCK * m),
+            t: scratch(BLOCK * m),
+            dn: scratch(BLOCK * d),
+            ds_matrix: buffer::zeros(device, m * d),
+            ds: buffer::zeros(device, m),
         }
     }
 
     fn recycle(self, device: &Device) {
-        let Buffers { e, t, dn, ds_matrix, ds, turned } = self;
-        [e, t, dn, ds_matrix, ds, turned].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
+        let Buffers { e, t, dn, ds_matrix, ds } = self;
+        [e, t, dn, ds_matrix, ds].into_iter().for_each(|buffer| buffer::recycle(device, buffer));
     }
 }
 
-/// dq, dS and ds of a task.
-fn query_backward(
+/// One head of one cell on the way back.
+struct Task<'a> {
+    device: &'a Device,
     sizes: Sizes,
-    forward: &Forward,
-    task: usize,
-    flowing: View,
-    buffers: &mut Buffers,
-    mut dq: ViewMut,
-) {
-    let Sizes { d, m, .. } = sizes;
-    let (q, out) = (sizes.task(forward.q, task), sizes.task(forward.out, task));
-    let (s_matrix, s) = forward.sums.values[task * sizes.sums()..][..m * d + m].split_at(m * d);
-    View::new(s_matrix, m, d).transposed_into(&mut buffers.turned);
-    let (mut total_dn, mut total_dd) = (vec![0.0; d], 0.0);
-    for block in sizes.blocks() {
-        let rows = block.len();
-        let queries = q.part(block.clone(), 0..d);
-        let (e, t, dn) =
-            (&mut buffers.e[..rows * m], &mut buffers.t[..rows * m], &mut buffers.dn[..rows * d]);
-        forward.projection.project(e, queries);
-        let mut per_row = [(0.0f32, 0usize); BLOCK];
-        query_divide(
-            e,
-            dn,
-            &mut per_row[..rows],
-            [queries, out.part(block.clone(), 0..d), flowing.part(block.clone(), 0..d)],
-            s,
-            &mut buffers.ds,
-            sizes.scale(),
-        );
-        add_rows(&mut total_dn, View::new(dn, rows, d));
-        total_dd += per_row[..rows].iter().map(|(dd, _)| dd).sum::<f32>();
-        let (e, dn) = (View::new(e, rows, m), View::new(dn, rows, d));
-        multiply(&mut ViewMut::new(&mut buffers.ds_matrix, m, d), 1.0, 1.0, e.transposed(), dn);
-        multiply(&mut ViewMut::new(t, rows, m), 0.0, 1.0, dn, View::new(&buffers.turned, d, m));
-        let mut dq = dq.part(block);
-        queries_through_exp(t, &mut dq, e, queries, s, &per_row[..rows], sizes.scale());
-        forward.projection.add_back(&mut dq, t);
-    }
-    for (row, ds) in buffers.ds_matrix.chunks_exact_mut(d).zip(&mut buffers.ds) {
-        row.iter_mut().zip(&total_dn).for_each(|(ds, dn)| *ds += EPSILON * dn);
-        *ds += EPSILON * total_dd;
-    }
+    forward: &'a Forward<'a>,
+    /// c P as a right factor.
+    back: &'a Panels,
+    number: usize,
 }
 
-/// dk and dv of a task, and what flows to minus M.
-fn keys_backward(
-    sizes: Sizes,
-    forward: &Forward,
-    task: usize,
-    buffers: &mut Buffers,
-    mut dk: ViewMut,
-    mut dv: ViewMut,
-) -> f32 {
-    let Sizes { d, m, .. } = sizes;
-    let (k, v) = (sizes.task(forward.k, task), sizes.task(forward.v, task));
-    let ds_matrix = View::new(&buffers.ds_matrix, m, d);
-    ds_matrix.transposed_into(&mut buffers.turned);
-    let mut constant = vec![0.0; d];
-    add_rows(&mut constant, ds_matrix);
-    constant.iter_mut().for_each(|sum| *sum *= EPSILON);
-    let mut flown = 0.0;
-    for block in sizes.blocks() {
-        let rows = block.len();
-        let (keys, values) = (k.part(block.clone(), 0..d), v.part(block.clone(), 0..d));
-        let (e, t) = (&mut buffers.e[..rows * m], &mut buffers.t[..rows * m]);
-        forward.projection.project(e, keys);
-        exponentials(e, keys, forward.sums.most[task], sizes.scale());
-        let e = View::new(e, rows, m);
-        let (mut dk, mut dv) = (dk.part(block.clone()), dv.part(block));
-        multiply(&mut dv, 1.0, 1.0, e, ds_matrix);
-        add_to_rows(&mut dv, &constant);
-        multiply(&mut ViewMut::new(t, rows, m), 0.0, 1.0, values, View::new(&buffers.turned, d, m));
-        flown += keys_through_exp(t, &mut dk, e, keys, &buffers.ds, sizes.scale());
-        forward.projection.add_back(&mut dk, t);
-    }
-    flown
-}
-
-vectorised! {
-    fn largest_of(values: &[f32]) -> f32 {
-        largest(values)
-    }
-}
-
-vectorised! {
-    /// sums += each row.
-    fn add_rows(sums: &mut [f32], rows: View) {
-        for row in 0..rows.rows() {
-            for (sum, value) in sums.iter_mut().zip(rows.row(row)) {
-                *sum += value;
-            }
+impl Task<'_> {
+    /// dq, dS and ds.
+    fn queries(&self, flowing: View, buffers: &mut Buffers, mut dq: ViewMut) {
+        let Task { device, sizes, forward, back, number } = *self;
+        let Sizes { d, m, .. } = sizes;
+        let (q, out) = (sizes.task(forward.q, number), sizes.task(forward.out, number));
+        let (s_matrix, s) = forward.sums.values[number * sizes.sums()..][..m * d + m].split_at(m * d);
+        let s_matrix = Panels::new(device, View::new(s_matrix, m, d).transposed());
+        let (mut total_dn, mut total_dd) = (vec![0.0; d], 0.0);
+        for block in sizes.blocks() {
+            let rows = block.len();
+            let queries = q.part(block.clone(), 0..d);
+            let (e, t, dn) =
+                (&mut buffers.e[..rows * m], &mut buffers.t[..rows * m], &mut buffers.dn[..rows * d]);
+            forward.projection.project(e, queries);
+            let mut per_row = [(0.0f32, 0usize); BLOCK];
+            query_divide(
+                e,
+                dn,
+                &mut per_row[..rows],
+                [queries, out.part(block.clone(), 0..d), flowing.part(block.clone(), 0..d)],
+                s,
+                &mut buffers.ds,
+                sizes.scale(),
+            );
+            add_rows(&mut total_dn, View::new(dn, rows, d));
+            total_dd += per_row[..rows].iter().map(|(dd, _)| dd).sum::<f32>();
+            let (e, dn) = (View::new(e, rows, m), View::new(dn, rows, d));
+            let right = Panels::new(device, dn);
+            right.multiply(&mut ViewMut::new(&mut buffers.ds_matrix, m, d), e.transposed(), Start::Out);
+            right.recycle(device);
+            s_matrix.multiply(&mut ViewMut::new(t, rows, m), dn, Start::Zero);
+            let mut dq = dq.part(block, 0..d);
+            queries_through_exp(t, &mut dq, e, queries, s, &per_row[..rows], sizes.scale());
+            back.multiply(&mut dq, View::new(t, rows, m), Start::Out);
+        }
+        s_matrix.recycle(device);
+        for (row, ds) in buffers.ds_matrix.chunks_exact_mut(d).zip(&mut buffers.ds) {
+            row.iter_mut().zip(&total_dn).for_each(|(ds, dn)| *ds += EPSILON * dn);
+            *ds += EPSILON * total_dd;
         }
     }
-}
 
-vectorised! {
-    /// Scales from the largest projection of a task to that of all, and adds ε to each feature of each key.
-    fn finish_sums(s_matrix: &mut [f32], s: &mut [f32], total_v: &[f32], factor: f32, genes: f32) {
-        for (row, s) in s_matrix.chunks_exact_mut(total_v.len()).zip(s) {
-            for (sum, total_v) in row.iter_mut().zip(total_v) {
-                *sum = *sum * factor + EPSILON * total_v;
-            }
-            *s = *s * factor + EPSILON * genes;
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become exp(projection - c²|u|²/2 - M).
-    fn exponentials(e: &mut [f32], u: View, most: f32, scale: f32) {
-        let columns = e.len() / u.rows();
-        for (row, e) in e.chunks_exact_mut(columns).enumerate() {
-            let shift = 0.5 * scale * dot(u.row(row), u.row(row)) + most;
-            e.iter_mut().for_each(|e| *e = exp(*e - shift));
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become φ(q), totals φ(q)·s.
-    fn query_features(phi: &mut [f32], totals: &mut [f32], q: View, s: &[f32], scale: f32) {
-        for (row, (phi, total)) in phi.chunks_exact_mut(s.len()).zip(totals).enumerate() {
-            let shift = 0.5 * scale * dot(q.row(row), q.row(row)) + largest(phi);
-            phi.iter_mut().for_each(|e| *e = exp(*e - shift) + EPSILON);
-            *total = dot(phi, s);
-        }
-    }
-}
-
-vectorised! {
-    /// Projections become exponentials; fills dn, and per row dD with the feature that M was taken from; adds
-    /// Σ e dD to ds.
-    fn query_divide(
-        e: &mut [f32],
-        dn: &mut [f32],
-        per_row: &mut [(f32, usize)],
-        inputs: [View; 3],
-        s: &[f32],
-        ds: &mut [f32],
-        scale: f32,
-    ) {
-        let [q, out, flowing] = inputs;
-        let constant = EPSILON * sum_of(s, s, |s, _| s);
-        let rows = e.chunks_exact_mut(s.len()).zip(dn.chunks_exact_mut(q.columns()));
-        for (row, ((e, dn), per_row)) in rows.zip(per_row).enumerate() {
-            let most = largest(e);
-            let source = place_of(most, e);
-            let shift = 0.5 * scale * dot(q.row(row), q.row(row)) + most;
-            e.iter_mut().for_each(|e| *e = exp(*e - shift));
-            let part = 1.0 / (dot(e, s) + constant);
-            for (dn, flowing) in dn.iter_mut().zip(flowing.row(row)) {
-                *dn = flowing * part;
-            }
-            let dd = -dot(flowing.row(row), out.row(row)) * part;
-            for (ds, e) in ds.iter_mut().zip(&*e) {
-                *ds += dd * e;
-            }
-            *per_row = (dd, source);
-        }
-    }
-}
-
-/// t = (t + factor · s) ∘ e of a row; returns Σ t.
-#[inline(always)]
-fn through_exp(t: &mut [f32], e: &[f32], s: &[f32], factor: f32) -> f32 {
-    for ((t, e), s) in t.iter_mut().zip(e).zip(s) {
-        *t = (*t + factor * s) * e;
-    }
-    sum_of(t, t, |t, _| t)
-}
-
-/// du -= c² u Σt of a row.
-#[inline(always)]
-fn through_length(du: &mut [f32], u: &[f32], factor: f32) {
-    for (du, u) in du.iter_mut().zip(u) {
-        *du -= factor * u;
-    }
-}
-
-vectorised! {
-    /// dφ of queries, without what comes from D, becomes t; what t does to lengths is added to dq.
-    fn queries_through_exp(
-        t: &mut [f32],
-        dq: &mut ViewMut,
-        e: View,
-        q: View,
-        s: &[f32],
-        per_row: &[(f32, usize)],
-        scale: f32,
-    ) {
-        for (row, (t, (dd, source))) in t.chunks_exact_mut(s.len()).zip(per_row).enumerate() {
-            let total = through_exp(t, e.row(row), s, *dd);
-            t[*source] -= total;
-            through_length(dq.row(row), q.row(row), scale * total);
-        }
-    }
-}
-
-vectorised! {
-    /// dφ of keys, without ds, becomes t; what t does to lengths is added to dk. Returns Σ t.
-    fn keys_through_exp(t: &mut [f32], dk: &mut ViewMut, e: View, k: View, ds: &[f32], scale: f32) -> f32 {
+    /// dk and dv, and what flows to minus M.
+    fn keys(&self, buffers: &mut Buffers, mut dk: ViewMut, mut dv: ViewMut) -> f32 {
+        let Task { device, sizes, forward, back, number } = *self;
+        let Sizes { d, m, .. } = sizes;
+        let (k, v) = (sizes.task(forward.k, number), sizes.task(forward.v, number));
+        let ds_matrix = View::new(&buffers.ds_matrix, m, d);
+        let right = Panels::new(device, ds_matrix);
+        let turned = Panels::new(device, ds_matrix.transposed());
+        let mut constant = vec![0.0; d];
+        add_rows(&mut constant, ds_matrix);
+        constant.iter_mut().for_each(|sum| *sum *= EPSILON);
         let mut flown = 0.0;
-        for (row, t) in t.chunks_exact_mut(ds.len()).enumerate() {
-            let total = through_exp(t, e.row(row), ds, 1.0);
-            through_length(dk.row(row), k.row(row), scale * total);
-            flown += total;
+        for block in sizes.blocks() {
+            let rows = block.len();
+            let (keys, values) = (k.part(block.clone(), 0..d), v.part(block.clone(), 0..d));
+            let (e, t) = (&mut buffers.e[..rows * m], &mut buffers.t[..rows * m]);
+            forward.projection.project(e, keys);
+            exponentials(e, keys, forward.sums.most[number], sizes.scale());
+            let e = View::new(e, rows, m);
+            let (mut dk, mut dv) = (dk.part(block.clone(), 0..d), dv.part(block, 0..d));
+            right.multiply(&mut dv, e, Start::Out);
+            add_to_rows(&mut dv, &constant);
+            turned.multiply(&mut ViewMut::new(t, rows, m), values, Start::Zero);
+            flown += keys_through_exp(t, &mut dk, e, keys, &buffers.ds, sizes.scale());
+            back.multiply(&mut dk, View::new(t, rows, m), Start::Out);
         }
+        right.recycle(device);
+        turned.recycle(device);
         flown
-    }
-}
-
-vectorised! {
-    /// Each row += values.
-    fn add_to_rows(rows: &mut ViewMut, values: &[f32]) {
-        for row in 0..rows.rows() {
-            for (sum, value) in rows.row(row).iter_mut().zip(values) {
-                *sum += value;
-            }
-        }
     }
 }

@@ -14,8 +14,11 @@
 mod cpu;
 mod cuda;
 
+use super::linear::linear;
+use crate::kit::tensor::matrix::View;
+use crate::kit::tensor::panels::Panels;
 use crate::kit::tensor::tape::{Tape, add_to, record_with_result};
-use crate::kit::tensor::{Tensor, buffer, shape, values};
+use crate::kit::tensor::{Tensor, buffer, shape, tensor, values};
 use serde::{Deserialize, Serialize};
 
 /// Over what the largest projection of the keys is taken.
@@ -67,9 +70,10 @@ pub fn favor<T: Tape>(
     }
     let sizes = cpu::Sizes { genes: rows / layout.cells, layout, d, m };
     let projection = cpu::Projection::new(&device, values(features), sizes);
-    let mut out = buffer::zeros(&device, rows * columns);
-    let sums = cpu::sum_keys(&device, sizes, &projection, values(&k), values(&v));
-    cpu::query(&device, sizes, &projection, &sums, values(&q), &mut out);
+    let mut out = buffer::scratch(&device, rows * columns);
+    let [of_q, of_k, of_v] = [&q, &k, &v].map(|tensor| cpu::Source::Made(values(tensor)));
+    let sums = cpu::sum_keys(&device, sizes, &projection, of_k, of_v);
+    cpu::query(&device, sizes, &projection, &sums, of_q, &mut out);
     // The result's own values are needed on the way back; a second handle on them costs nothing.
     record_with_result(
         &device,
@@ -92,9 +96,39 @@ pub fn favor<T: Tape>(
     )
 }
 
+/// The same, queries, keys and values being x Wᵀ, each with a W of its own.
+///
+/// Without a tape a head makes its own, block of genes by block, so that they never leave the cache.
+/// Prereq: `weights` are heads times d x columns of x.
+pub fn favor_of<T: Tape>(
+    x: Tensor<T>,
+    weights: [&Tensor; 3],
+    features: &Tensor,
+    layout: Layout,
+) -> Tensor<T> {
+    let (x, tape) = x.split_tape();
+    let ((rows, columns), (m, d), device) = (shape(&x), shape(features), x.device().clone());
+    if T::OWNS_TAPE || device.card().is_some() || !Panels::can_part(d) {
+        let q = linear(x.clone().put_tape(tape), weights[0], None);
+        let [k, v] = [weights[1], weights[2]].map(|weight| linear(x.retaped::<T>(), weight, None));
+        return favor(q, k, v, features, layout);
+    }
+    let inner = layout.heads * d;
+    assert!(weights.iter().all(|weight| shape(weight) == (inner, columns)), "the layers of an attention");
+    assert!(rows.is_multiple_of(layout.cells), "the cells of an attention");
+    let sizes = cpu::Sizes { genes: rows / layout.cells, layout, d, m };
+    let projection = cpu::Projection::new(&device, values(features), sizes);
+    let mut out = buffer::scratch(&device, rows * inner);
+    let view = View::new(values(&x), rows, columns);
+    let [q, k, v] = weights.map(|weight| cpu::Source::Layer { x: view, turned: weight.turned() });
+    let sums = cpu::sum_keys(&device, sizes, &projection, k, v);
+    cpu::query(&device, sizes, &projection, &sums, q, &mut out);
+    tensor(&device, out, rows, inner).put_tape(tape)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Layout, Stabiliser, favor};
+    use super::{Layout, Stabiliser, favor, favor_of, linear};
     use crate::kit::tensor::ops::gather::gather;
     use crate::kit::tensor::tape::{backward, gradient};
     use crate::kit::tensor::testing::{check_gradients, difference, normal, weighted_sum};
@@ -151,6 +185,22 @@ mod tests {
         }
         assert_eq!(m * d, features.len());
         out
+    }
+
+    #[test]
+    fn what_heads_make_for_themselves_is_what_layers_make() {
+        let (genes, width, d, m) = (70, 24, 32, 40);
+        let device = device();
+        let x = tensor(&device, normal(CELLS * genes * width, 0), CELLS * genes, width);
+        let layer = |stream| tensor(&device, normal(HEADS * d * width, stream), HEADS * d, width);
+        let (weights, features) = ([layer(1), layer(2), layer(3)], tensor(&device, normal(m * d, 4), m, d));
+        for stabiliser in [Stabiliser::Row, Stabiliser::Batch] {
+            let [q, k, v] = weights.each_ref().map(|weight| linear(x.clone(), weight, None));
+            let apart = favor(q, k, v, &features, layout(stabiliser));
+            let within = favor_of(x.clone(), weights.each_ref(), &features, layout(stabiliser));
+            // The products are other ones where the library computes them.
+            assert!(difference(values(&within), values(&apart)) < 1e-4);
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub fn gather<T: Tape>(table: Tensor<T>, rows: &[u32]) -> Tensor<T> {
     if let Some(card) = device.card() {
         return cuda::gather(card, table, tape, rows);
     }
-    let mut y = buffer::zeros(&device, rows.len() * columns);
+    let mut y = buffer::scratch(&device, rows.len() * columns);
     cpu::gather(&mut y, View::new(values(&table), height, columns), rows);
     let rows = rows.to_vec();
     record(&device, tape, y, (rows.len(), columns), move |flowing, gradients| {

@@ -22,9 +22,9 @@ pub fn layer_norm<T: Tape>(x: Tensor<T>, gain: &Tensor, bias: &Tensor) -> Tensor
     if let Some(card) = device.card() {
         return cuda::layer_norm(card, x, tape, gain, bias);
     }
-    let mut y = buffer::zeros(&device, rows * columns);
+    let mut y = buffer::scratch(&device, rows * columns);
     // Mean and reciprocal deviation of each row.
-    let mut moments = buffer::zeros(&device, rows * 2);
+    let mut moments = buffer::scratch(&device, rows * 2);
     cpu::forward(&mut y, &mut moments, values(&x), values(&gain), values(&bias), EPSILON);
     record(&device, tape, y, (rows, columns), move |flowing, gradients| {
         let mut dx = take(gradients, &x);

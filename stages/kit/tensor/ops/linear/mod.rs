@@ -1,4 +1,4 @@
-//! A linear layer, alone or followed by GELU.
+//! A linear layer, alone, followed by GELU or beside a residual connection.
 //!
 //! y = x Wᵀ + b, W one row per output, as PyTorch keeps it. GELU(z) = z Φ(z) = z (1 + erf(z / √2)) / 2
 //! (Hendrycks and Gimpel 2016; the exact one, not the one by tanh).
@@ -7,10 +7,11 @@
 mod cpu;
 mod cuda;
 
-use crate::kit::tensor::gemm::multiply_parallel;
+use super::add::add;
 use crate::kit::tensor::matrix::{View, ViewMut};
+use crate::kit::tensor::panels::Panels;
 use crate::kit::tensor::reduce::add_column_sums;
-use crate::kit::tensor::tape::{Tape, put, record, take};
+use crate::kit::tensor::tape::{Tape, flow_on, put, record, take, take_for_product};
 use crate::kit::tensor::{Device, Gradients, Tensor, buffer, shape, values};
 
 /// y = x Wᵀ + b. Prereq: `weight` is outputs x inputs, `bias` 1 x outputs.
@@ -45,14 +46,40 @@ pub fn linear_gelu<T: Tape>(x: Tensor<T>, weight: &Tensor, bias: Option<&Tensor>
     if let Some(card) = layer.x.device().card() {
         return cuda::linear_gelu(&card.clone(), layer, tape);
     }
-    let mut y = layer.forward();
-    let device = layer.device();
-    let mut before = if T::OWNS_TAPE { buffer::copy(&device, &y) } else { Vec::new() };
-    cpu::gelu(&mut y);
+    let (device, (rows, outputs)) = (layer.device(), layer.size());
+    let mut y = buffer::scratch(&device, rows * outputs);
+    let mut before = if T::OWNS_TAPE { buffer::scratch(&device, y.len()) } else { Vec::new() };
+    let view = T::OWNS_TAPE.then(|| ViewMut::new(&mut before, rows, outputs));
+    cpu::linear_gelu(ViewMut::new(&mut y, rows, outputs), view, layer.inputs(), layer.turned(), layer.bias());
     record(&device, tape, y, layer.size(), move |flowing, gradients| {
         cpu::gelu_backward(&mut before, flowing);
         layer.backward(&before, gradients);
         buffer::recycle(&layer.device(), before);
+    })
+}
+
+/// y = r + x Wᵀ + b. Prereq: as for [`linear`]; the residual r has the shape of y.
+pub fn linear_add<T: Tape>(
+    x: Tensor<T>,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    residual: Tensor<T>,
+) -> Tensor<T> {
+    if x.device().card().is_some() {
+        return add(linear(x, weight, bias), residual);
+    }
+    let (x, tape) = x.split_tape();
+    let (residual, tape_of_residual) = residual.split_tape();
+    let layer = Layer::new(x, weight, bias);
+    let (device, (rows, outputs)) = (layer.device(), layer.size());
+    assert_eq!(shape(&residual), (rows, outputs), "the residual beside a linear layer");
+    let mut y = buffer::scratch(&device, rows * outputs);
+    let of_residual = View::new(values(&residual), rows, outputs);
+    let view = ViewMut::new(&mut y, rows, outputs);
+    cpu::linear_add(view, layer.inputs(), layer.turned(), layer.bias(), of_residual);
+    record(&device, tape.merge(tape_of_residual), y, (rows, outputs), move |flowing, gradients| {
+        flow_on(gradients, &residual, flowing);
+        layer.backward(flowing, gradients);
     })
 }
 
@@ -73,15 +100,18 @@ impl Layer {
     /// What it makes of x on the processor.
     fn forward(&self) -> Vec<f32> {
         let (device, (rows, outputs)) = (self.device(), self.size());
-        let mut y = buffer::zeros(&device, rows * outputs);
-        // The products of all tasks take the weights column by column; turning them once is faster.
-        let mut turned = buffer::zeros(&device, values(&self.weight).len());
-        cpu::turn(&mut turned, self.weights());
-        let weights = View::new(&turned, shape(&self.weight).1, outputs);
-        let bias = self.bias.as_ref().map(values);
-        cpu::linear(ViewMut::new(&mut y, rows, outputs), self.inputs(), weights, bias);
-        buffer::recycle(&device, turned);
+        let mut y = buffer::scratch(&device, rows * outputs);
+        cpu::linear(ViewMut::new(&mut y, rows, outputs), self.inputs(), self.turned(), self.bias());
         y
+    }
+
+    /// Wᵀ.
+    fn turned(&self) -> &Panels {
+        self.weight.turned()
+    }
+
+    fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_ref().map(values)
     }
 
     fn device(&self) -> Device {
@@ -107,18 +137,24 @@ impl Layer {
 
     fn backward(&self, flowing: &[f32], gradients: &mut Gradients) {
         let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
+        let device = self.device();
+        let (mut dx, start) = take_for_product(gradients, &self.x);
+        let weights = Panels::new_parallel(&device, self.weights());
         let dy = View::new(flowing, rows, outputs);
-        let mut dx = take(gradients, &self.x);
-        multiply_parallel(ViewMut::new(&mut dx, rows, inputs), 1.0, 1.0, dy, self.weights());
+        weights.multiply_parallel(ViewMut::new(&mut dx, rows, inputs), dy, start);
+        weights.recycle(&device);
         put(gradients, &self.x, dx);
         self.backward_to_parameters(flowing, gradients);
     }
 
     fn backward_to_parameters(&self, flowing: &[f32], gradients: &mut Gradients) {
         let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
-        let dy = View::new(flowing, rows, outputs);
-        let mut dw = take(gradients, &self.weight);
-        multiply_parallel(ViewMut::new(&mut dw, outputs, inputs), 1.0, 1.0, dy.transposed(), self.inputs());
+        let device = self.device();
+        let (mut dw, start) = take_for_product(gradients, &self.weight);
+        let x = Panels::new_parallel(&device, self.inputs());
+        let dy = View::new(flowing, rows, outputs).transposed();
+        x.multiply_long(&device, ViewMut::new(&mut dw, outputs, inputs), dy, start);
+        x.recycle(&device);
         put(gradients, &self.weight, dw);
         if let Some(bias) = &self.bias {
             let mut db = take(gradients, bias);
@@ -130,7 +166,7 @@ impl Layer {
 
 #[cfg(test)]
 mod tests {
-    use super::{linear, linear_gelu, linear_of_constant};
+    use super::{linear, linear_add, linear_gelu, linear_of_constant};
     use crate::kit::tensor::testing::{check_gradients, difference, normal, weighted_sum};
     use crate::kit::tensor::{Taped, device, tensor, values};
 
@@ -153,7 +189,11 @@ mod tests {
             .iter()
             .map(|z| (z * 0.5 * (1.0 + libm::erf(z * std::f64::consts::FRAC_1_SQRT_2))) as f32)
             .collect();
-        assert!(difference(values(&linear_gelu(x, &w, Some(&b))), &expected) < 2e-6);
+        assert!(difference(values(&linear_gelu(x.clone(), &w, Some(&b))), &expected) < 2e-6);
+        let residual = tensor(&device, normal(200 * 5, 3), 200, 5);
+        let expected: Vec<f32> =
+            z.iter().zip(values(&residual)).map(|(z, r)| (z + f64::from(*r)) as f32).collect();
+        assert!(difference(values(&linear_add(x, &w, Some(&b), residual)), &expected) < 2e-6);
     }
 
     #[test]
@@ -183,6 +223,13 @@ mod tests {
         check_gradients(&sizes, 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], Some(&t[2]))));
         check_gradients(&sizes[..2], 1e-3, |t| weighted_sum(linear(t[0].retaped(), &t[1], None)));
         check_gradients(&sizes, 1e-3, |t| weighted_sum(linear_gelu(t[0].retaped(), &t[1], Some(&t[2]))));
+        check_gradients(&[sizes[0], sizes[1], sizes[2], (3, 5)], 1e-3, |t| {
+            weighted_sum(linear_add(t[0].retaped(), &t[1], Some(&t[2]), t[3].retaped()))
+        });
+        // A residual that is the input itself.
+        check_gradients(&[(3, 4), (4, 4)], 1e-3, |t| {
+            weighted_sum(linear_add(t[0].retaped(), &t[1], None, t[0].retaped()))
+        });
         let x = tensor(&device(), normal(12, 7), 3, 4);
         check_gradients(&sizes[1..], 1e-3, |t| {
             weighted_sum(linear_of_constant(&x, &t[0], Some(&t[1]), Taped::default()))
