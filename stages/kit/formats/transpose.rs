@@ -24,6 +24,14 @@ impl Transposer {
         }
     }
 
+    /// Adds the values of some genes, from `first` on, each over all cells.
+    pub fn push_genes<'a>(&mut self, first: u32, rows: impl Iterator<Item = &'a [f32]> + Clone) {
+        for (index, cell) in self.cells.iter_mut().enumerate() {
+            let values = (first..).zip(rows.clone()).map(|(gene, row)| (gene, row[index]));
+            cell.extend(values.filter(|(_, value)| *value != 0.0));
+        }
+    }
+
     /// Gives the cells away.
     pub fn emit(self, ids: &[String], place: &str, sink: &mut dyn Sink) -> Result<()> {
         let (mut genes, mut values) = (Vec::new(), Vec::new());
