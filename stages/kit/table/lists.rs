@@ -27,6 +27,7 @@ use parquet::schema::types::ColumnDescPtr;
 use std::fs::File;
 use std::io::Cursor;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
 
 /// A page ends with the list that reaches so many: what one core packs at once stays in its cache.
 const ITEMS_PER_PAGE: i32 = 3 << 13;
@@ -112,17 +113,18 @@ impl Lists {
         rise: bool,
         compressor: &mut Compressor,
     ) -> Result<()> {
-        let (encoding, values) = if rise {
-            (Encoding::DELTA_BINARY_PACKED, delta::pack(words))
+        let (encoding, values, repeats) = if rise {
+            (Encoding::DELTA_BINARY_PACKED, delta::pack(words), Repeats::Long)
+        } else if let Some(numbers) = self.dictionary.number(words) {
+            let width = width_of(&numbers);
+            let repeats = if width < 16 { Repeats::Long } else { Repeats::Any };
+            (Encoding::RLE_DICTIONARY, numbered(&numbers, width), repeats)
         } else {
-            match self.dictionary.number(words) {
-                Some(numbers) => (Encoding::RLE_DICTIONARY, numbered(&numbers)),
-                None => (Encoding::PLAIN, plain(words)),
-            }
+            (Encoding::PLAIN, plain(words), Repeats::Any)
         };
         let mut bytes = [&*levels.repetition.bytes, &*levels.definition.bytes].concat();
         let unpacked = bytes.len() + values.len();
-        append_compressed(&mut bytes, &values, compressor)?;
+        append_compressed(&mut bytes, &values, repeats, compressor)?;
         let is_compressed = bytes.len() < unpacked - values.len() / 16;
         if !is_compressed {
             bytes.truncate(unpacked - values.len());
@@ -154,7 +156,7 @@ impl Lists {
         let mut bytes = Vec::new();
         if !words.is_empty() {
             let values = plain(&words);
-            append_compressed(&mut bytes, &values, compressor)?;
+            append_compressed(&mut bytes, &values, Repeats::Any, compressor)?;
             let page = Page::DictionaryPage {
                 buf: bytes.into(),
                 num_values: words.len() as u32,
@@ -246,16 +248,20 @@ impl Runs {
     }
 }
 
-/// Numbers as one run that is packed by bits.
-fn numbered(numbers: &[u32]) -> Vec<u8> {
-    // A run is made of whole groups of eight, each as many bytes as a number has bits.
-    let groups = numbers.len().div_ceil(8);
-    // A few bits are hardly made fewer; of more, zstd finds what repeats where they are whole bytes.
-    let width = match bits::width(numbers) {
+/// How many bits each of the numbers gets: a few, which are hardly made fewer, or whole bytes, in which zstd finds what
+/// repeats.
+fn width_of(numbers: &[u32]) -> usize {
+    match bits::width(numbers) {
         width @ 0..=8 => width.max(1),
         _ => 16,
-    };
-    let mut bytes = Vec::with_capacity(numbers.len() * 2 + 32);
+    }
+}
+
+/// Numbers as one run that is packed by bits.
+fn numbered(numbers: &[u32], width: usize) -> Vec<u8> {
+    // A run is made of whole groups of eight, each as many bytes as a number has bits.
+    let groups = numbers.len().div_ceil(8);
+    let mut bytes = Vec::with_capacity(groups * width + 8);
     bytes.push(width as u8);
     varint((groups as u64) << 1 | 1, &mut bytes);
     let end = bytes.len() + groups * width;
@@ -268,7 +274,25 @@ fn plain(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn append_compressed(bytes: &mut Vec<u8>, values: &[u8], compressor: &mut Compressor) -> Result<()> {
+/// What zstd looks for.
+#[derive(Clone, Copy)]
+enum Repeats {
+    /// Whatever its level has.
+    Any,
+    /// Only long ones: what is packed by bits repeats by chance, and naming that takes twice the time and more bytes.
+    Long,
+}
+
+fn append_compressed(
+    bytes: &mut Vec<u8>,
+    values: &[u8],
+    repeats: Repeats,
+    compressor: &mut Compressor,
+) -> Result<()> {
+    compressor.set_parameter(CParameter::MinMatch(match repeats {
+        Repeats::Any => 0,
+        Repeats::Long => 7,
+    }))?;
     bytes.reserve(zstd::zstd_safe::compress_bound(values.len()));
     let end = bytes.len() as u64;
     let mut place = Cursor::new(bytes);
