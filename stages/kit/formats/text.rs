@@ -2,6 +2,7 @@
 
 use super::transpose::Transposer;
 use super::{Orient, Sink};
+use crate::kit::decimal;
 use crate::kit::lines::Block;
 use crate::kit::records::{Layout, Record, Records, is_blank};
 use anyhow::{Result, anyhow, bail};
@@ -23,15 +24,15 @@ pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
             let indices: Vec<u32> = (0..columns.len() as u32).collect();
             sink.genes(columns)?;
             each_block(path, &mut records, |rows| {
-                rows.iter().try_for_each(|(id, values)| sink.cell(id, &indices, values))
+                rows.iter().try_for_each(|row| sink.cell(&row.name, &indices, &row.values))
             })
         }
         Orient::GenesByCells => {
             let mut transposer = Transposer::new(columns.len());
             let mut genes = Vec::new();
             each_block(path, &mut records, |rows| {
-                transposer.push_genes(genes.len() as u32, rows.iter().map(|(_, values)| values.as_slice()));
-                genes.extend(rows.iter().map(|(gene, _)| gene.clone()));
+                transposer.push_genes(genes.len() as u32, rows);
+                genes.extend(rows.iter().map(|row| row.name.clone()));
                 sink.poll()
             })?;
             sink.genes(genes)?;
@@ -41,7 +42,16 @@ pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
 }
 
 /// A name and the numbers behind it.
-type Row = (String, Vec<f32>);
+struct Row {
+    name: String,
+    values: Vec<f32>,
+}
+
+impl AsRef<[f32]> for Row {
+    fn as_ref(&self) -> &[f32] {
+        &self.values
+    }
+}
 
 /// Gives the rows, some at once. Taking lines apart is most of the work: it is done in parallel, while the rows
 /// before are given away and the lines behind are read.
@@ -64,7 +74,7 @@ fn each_block(
                 None => bail!("{}: column `{column}` holds `{field}`, which is no number", place()),
             }
         }
-        Ok((record.field(0).to_owned(), values))
+        Ok(Row { name: record.field(0).to_owned(), values })
     };
     // Rows of the block before, up to the first that is broken.
     let (mut rows, mut broken): (Vec<Row>, Result<()>) = (Vec::new(), Ok(()));
@@ -95,11 +105,11 @@ fn each_block(
 }
 
 /// The name and numbers of a line that has nothing unusual, in half the time of taking it apart first.
-fn plain_row(line: &str, layout: Layout) -> Option<(String, Vec<f32>)> {
+fn plain_row(line: &str, layout: Layout) -> Option<Row> {
     let (name, mut rest) = line.split_once(layout.delimiter)?;
     let mut values = Vec::with_capacity(layout.fields);
     loop {
-        let (value, used) = lexical_core::parse_partial::<f32>(rest.as_bytes()).ok()?;
+        let (value, used) = decimal::parse_start(rest.as_bytes())?;
         values.push(value);
         match rest.as_bytes().get(used) {
             None => break,
@@ -110,7 +120,7 @@ fn plain_row(line: &str, layout: Layout) -> Option<(String, Vec<f32>)> {
     let plain = values.len() + 1 == layout.fields
         && !name.contains('"')
         && values.iter().all(|value| value.is_finite());
-    plain.then(|| (name.to_owned(), values))
+    plain.then(|| Row { name: name.to_owned(), values })
 }
 
 /// The finite number that a field holds, perhaps between blanks.

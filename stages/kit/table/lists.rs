@@ -271,7 +271,9 @@ fn numbered(numbers: &[u32], width: usize) -> Vec<u8> {
 }
 
 fn plain(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    let mut bytes = vec![0; words.len() * size_of::<u32>()];
+    bytes.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+    bytes
 }
 
 /// What zstd looks for.
