@@ -6,6 +6,7 @@
 mod bits;
 mod delta;
 mod dictionary;
+mod levels;
 mod list_reader;
 mod lists;
 mod packer;
@@ -129,6 +130,9 @@ fn properties(schema: &Schema, rows: Option<&RecordBatch>) -> WriterProperties {
         .set_dictionary_enabled(true);
     for field in schema.fields() {
         let DataType::List(item) = field.data_type() else { continue };
+        if !lists::packs(field) {
+            continue;
+        }
         let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
         // The library prepares for each column, also for those that are packed without it.
         builder = builder.set_column_compression(column, Compression::UNCOMPRESSED);

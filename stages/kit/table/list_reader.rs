@@ -163,3 +163,92 @@ impl Levels {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Groups;
+    use super::*;
+    use arrow::array::{Array, ArrayRef, LargeListArray, ListArray, RecordBatch};
+    use arrow::datatypes::{Float64Type, Int64Type as Int64, UInt32Type};
+    use parquet::arrow::ArrowWriter;
+    use std::fs::File;
+    use std::sync::Arc;
+
+    type Read = Result<(Vec<i32>, Vec<f32>)>;
+
+    /// Writes a column as another library might and reads it, two rows at a time.
+    fn read(column: ArrayRef) -> (Read, Result<Vec<u32>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let rows = column.len();
+        let batch = RecordBatch::try_from_iter([("c", column)]).unwrap();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let groups = Groups::open(&path).unwrap();
+        let open = || groups.lists(0, "c", "lists of numbers").unwrap();
+        let floats = || {
+            let (mut reader, mut all_ends, mut all) = (open(), vec![0], Vec::new());
+            let (mut ends, mut floats) = (Vec::new(), Vec::new());
+            for start in (0..rows).step_by(2) {
+                reader.floats((rows - start).min(2), &mut ends, &mut floats)?;
+                all_ends.extend(ends[1..].iter().map(|end| end + all.len() as i32));
+                all.extend_from_slice(&floats);
+            }
+            Ok((all_ends, all))
+        };
+        let indices = || {
+            let (mut ends, mut indices) = (Vec::new(), Vec::new());
+            open().indices(rows, &mut ends, &mut indices)?;
+            Ok(indices)
+        };
+        (floats(), indices())
+    }
+
+    #[test]
+    fn lists_of_other_writers_are_read() {
+        let lists = [vec![1, 2, 3], vec![], vec![4], vec![5; 100], vec![]];
+        let items = |list: &Vec<i64>| Some(list.iter().map(|item| Some(*item)).collect::<Vec<_>>());
+        let floats = |list: &Vec<i64>| Some(list.iter().map(|item| Some(*item as f64)).collect::<Vec<_>>());
+        let words = |list: &Vec<i64>| Some(list.iter().map(|item| Some(*item as u32)).collect::<Vec<_>>());
+        let columns: [ArrayRef; 3] = [
+            Arc::new(ListArray::from_iter_primitive::<Int64, _, _>(lists.iter().map(items))),
+            Arc::new(LargeListArray::from_iter_primitive::<Float64Type, _, _>(lists.iter().map(floats))),
+            Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(lists.iter().map(words))),
+        ];
+        for (number, column) in columns.into_iter().enumerate() {
+            let (floats, indices) = read(column);
+            let (ends, floats) = floats.unwrap();
+            assert_eq!(ends, [0, 3, 3, 4, 104, 104]);
+            assert_eq!(floats, lists.concat().iter().map(|item| *item as f32).collect::<Vec<_>>());
+            match indices {
+                Ok(indices) => {
+                    assert_eq!(indices, lists.concat().iter().map(|item| *item as u32).collect::<Vec<_>>());
+                }
+                Err(error) => {
+                    assert_eq!(number, 1);
+                    assert!(error.to_string().ends_with("should hold lists of indices and holds fractions"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let without_an_item = [Some(vec![Some(1), None])];
+        let without_a_list = [Some(vec![Some(1)]), None];
+        for column in [
+            ListArray::from_iter_primitive::<Int64, _, _>(without_an_item),
+            ListArray::from_iter_primitive::<Int64, _, _>(without_a_list),
+        ] {
+            let error = read(Arc::new(column)).0.unwrap_err().to_string();
+            assert!(error.ends_with("the column `c` lacks some lists or values"), "{error}");
+        }
+    }
+
+    #[test]
+    fn negative_indices_are_beyond_all_others() {
+        let column = ListArray::from_iter_primitive::<Int64, _, _>([Some(vec![Some(-1), Some(1 << 40)])]);
+        assert_eq!(read(Arc::new(column)).1.unwrap(), [u32::MAX; 2]);
+    }
+}

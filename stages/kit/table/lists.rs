@@ -13,10 +13,11 @@
 use super::bits::{self, varint};
 use super::delta;
 use super::dictionary::Dictionary;
+use super::levels::Levels;
 use anyhow::{Result, bail};
 use arrow::array::{Array, AsArray, ListArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, Float32Type, UInt8Type, UInt32Type};
+use arrow::datatypes::{DataType, Field, Float32Type, UInt8Type, UInt32Type};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -37,10 +38,11 @@ pub fn compressor() -> Result<Compressor<'static>> {
     Ok(Compressor::new(ZstdLevel::default().compression_level())?)
 }
 
-/// Whether a column is packed here. Prereq: no list and no item is missing.
-pub fn packs(column: &DataType) -> bool {
-    use DataType::{Float32, List, UInt8, UInt32};
-    matches!(column, List(item) if matches!(item.data_type(), UInt8 | UInt32 | Float32))
+/// Whether a column is packed here.
+pub fn packs(column: &Field) -> bool {
+    let DataType::List(item) = column.data_type() else { return false };
+    let known = matches!(item.data_type(), DataType::UInt8 | DataType::UInt32 | DataType::Float32);
+    known && !column.is_nullable() && !item.is_nullable()
 }
 
 /// A packed column of a row group.
@@ -122,7 +124,7 @@ impl Lists {
         } else {
             (Encoding::PLAIN, plain(words), Repeats::Any)
         };
-        let mut bytes = [&*levels.repetition.bytes, &*levels.definition.bytes].concat();
+        let mut bytes = [&*levels.repetition, &*levels.definition].concat();
         let unpacked = bytes.len() + values.len();
         append_compressed(&mut bytes, &values, repeats, compressor)?;
         let is_compressed = bytes.len() < unpacked - values.len() / 16;
@@ -136,8 +138,8 @@ impl Lists {
             encoding,
             num_nulls: (levels.slots - words.len()) as u32,
             num_rows: levels.rows as u32,
-            def_levels_byte_len: levels.definition.bytes.len() as u32,
-            rep_levels_byte_len: levels.repetition.bytes.len() as u32,
+            def_levels_byte_len: levels.definition.len() as u32,
+            rep_levels_byte_len: levels.repetition.len() as u32,
             is_compressed,
             statistics: None,
         };
@@ -190,61 +192,6 @@ impl Lists {
             offset_index: None,
         };
         Ok(Packed { bytes: bytes.into(), about })
-    }
-}
-
-/// Where lists begin and which are empty, as Parquet has it: a slot for each item and for each empty list.
-struct Levels {
-    /// 0 where a list begins, 1 where it goes on.
-    repetition: Runs,
-    /// 0 where a list is empty, 1 where there is an item.
-    definition: Runs,
-    rows: usize,
-    slots: usize,
-}
-
-impl Levels {
-    /// Of lists that end where `ends` say, after the first of them.
-    fn new(ends: &[i32]) -> Levels {
-        let (mut repetition, mut definition) = (Runs::default(), Runs::default());
-        let mut slots = 0;
-        for list in ends.windows(2) {
-            let items = (list[1] - list[0]) as usize;
-            let own_slots = items.max(1);
-            repetition.push(0, 1);
-            repetition.push(1, own_slots - 1);
-            definition.push(u8::from(items > 0), own_slots);
-            slots += own_slots;
-        }
-        repetition.end_run();
-        definition.end_run();
-        Levels { repetition, definition, rows: ends.len() - 1, slots }
-    }
-}
-
-/// Levels of one bit as the runs of Parquet's RLE, none of them packed by bits: our lists are long.
-#[derive(Default)]
-struct Runs {
-    bytes: Vec<u8>,
-    level: u8,
-    length: usize,
-}
-
-impl Runs {
-    fn push(&mut self, level: u8, count: usize) {
-        if level != self.level && count > 0 {
-            self.end_run();
-            self.level = level;
-        }
-        self.length += count;
-    }
-
-    fn end_run(&mut self) {
-        if self.length > 0 {
-            varint((self.length as u64) << 1, &mut self.bytes);
-            self.bytes.push(self.level);
-        }
-        self.length = 0;
     }
 }
 
@@ -316,7 +263,7 @@ mod tests {
     use crate::kit::table::{Batches, Writer};
     use arrow::array::{ArrayRef, Float32Array, RecordBatch, UInt8Array, UInt32Array};
     use arrow::buffer::OffsetBuffer;
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::Schema;
     use std::sync::Arc;
 
     fn column(items: ArrayRef, lengths: &[usize]) -> ListArray {

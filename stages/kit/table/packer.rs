@@ -102,7 +102,7 @@ impl Packer {
         if !self.open {
             let mut own: Vec<Vec<_>> = self.threads.iter().map(|_| Vec::new()).collect();
             for (index, writer) in self.factory.create_column_writers(self.begun)?.into_iter().enumerate() {
-                let column = if lists::packs(self.schema.field(index).data_type()) {
+                let column = if lists::packs(self.schema.field(index)) {
                     Column::Lists(Lists::new(self.file.schema_descr().column(index)))
                 } else {
                     Column::Flat(writer)
