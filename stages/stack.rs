@@ -102,9 +102,10 @@ struct Expression {
 
 impl Expression {
     /// How many numbers describe a pair.
-    const WIDTH: usize = 2;
+    const WIDTH: usize = 3;
 
-    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds.
+    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds; and what that
+    /// of the other TFs says, by those that share its targets.
     fn of(&self, evidence: &Evidence, unseen: Unseen, pair: &Labelled) -> Vec<f64> {
         let Some(target) = self.rows[pair.target] else { return vec![0.0; Expression::WIDTH] };
         let tfs = self.seen.len();
@@ -117,7 +118,7 @@ impl Expression {
                 others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
             }
         };
-        vec![own, own / evidence.deviation(pair.tf)]
+        vec![own, own / evidence.deviation(pair.tf), evidence.from_neighbours(pair.tf, surplus)]
     }
 }
 

@@ -157,11 +157,15 @@ impl<'a> Evidence<'a> {
     pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
         let (edges, expected) = self.found[target];
         let tfs = self.rates.len();
-        let weights = &self.neighbours[tf * tfs..][..tfs];
-        let surplus = &self.beyond[target * tfs..][..tfs];
-        let neighbours = weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum();
+        let neighbours = self.from_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
         let ratio = libm::log((edges + PRIOR / 2.0) / (expected + PRIOR / 2.0));
         [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
+    }
+
+    /// What TFs with similar targets say, given the surplus of each at one target, in standard deviations.
+    pub fn from_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
+        let weights = &self.neighbours[tf * surplus.len()..][..surplus.len()];
+        weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
     }
 
     /// Whether the target, as a TF, is known to regulate this TF, less how often it regulates; 0 where it is not known.

@@ -25,6 +25,11 @@ impl Linear {
         Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
     }
 
+    /// The same with another weight: outputs x inputs.
+    pub fn with_weight(self, weight: Tensor) -> Linear {
+        Linear { weight, ..self }
+    }
+
     /// One row for each of an input that may need no gradient.
     pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
         x.through(&self.weight, self.bias.as_ref(), tape)

@@ -5,7 +5,7 @@
 //! layer is computed gene by gene. Biases add a number of the TF, one of the target and one of all.
 
 use super::draws::Draws;
-use super::layers::{Linear, List};
+use super::layers::{Linear, List, glorot};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::activation::{Activation, activate};
 use crate::kit::tensor::ops::add::add;
@@ -32,6 +32,9 @@ pub struct Config {
     pub dropout: f64,
     /// Goes on dropping at test time, as GENELink does.
     pub always_drop: bool,
+    /// The weights of each role's network start within this times Glorot's bound, as GENELink's do; none, and they start
+    /// within 1 / √inputs.
+    pub gain: Option<f64>,
     /// Adds numbers of the TF, of the target and of all.
     pub biases: bool,
 }
@@ -50,7 +53,14 @@ pub enum Form {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { form: Form::Mlp, widths: vec![16], dropout: 0.5, always_drop: false, biases: true }
+        Config {
+            form: Form::Mlp,
+            widths: vec![16],
+            dropout: 0.5,
+            always_drop: false,
+            gain: None,
+            biases: true,
+        }
     }
 }
 
@@ -97,7 +107,14 @@ impl Scorer {
         let mut role = || {
             let starts = std::iter::once(inputs).chain(config.widths.iter().copied());
             let sizes: Vec<(usize, usize)> = starts.zip(config.widths.iter().copied()).collect();
-            sizes.iter().map(|(from, to)| Linear::new(device, random, *from, *to, true)).collect()
+            let layer = |(from, to): &(usize, usize)| {
+                let layer = Linear::new(device, random, *from, *to, true);
+                match config.gain {
+                    Some(gain) => layer.with_weight(glorot(device, random, *from, *to, gain)),
+                    None => layer,
+                }
+            };
+            sizes.iter().map(layer).collect()
         };
         let (tf, target) = (role(), role());
         let side = config.widths.last().copied().unwrap_or(inputs);
