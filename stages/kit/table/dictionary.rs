@@ -27,9 +27,9 @@ impl Dictionary {
         let before = self.words.len();
         let (first, others) = words.split_at(words.len().min(TRIED_WORDS));
         let mut numbers = Vec::with_capacity(words.len());
-        let fits = first.iter().try_for_each(|word| Some(numbers.push(self.number_of(*word)?))).is_some()
+        let fits = self.append_numbers(first, &mut numbers)
             && (before > 0 || self.words.len() <= first.len() / 2)
-            && others.iter().try_for_each(|word| Some(numbers.push(self.number_of(*word)?))).is_some();
+            && self.append_numbers(others, &mut numbers);
         if fits {
             return Some(numbers);
         }
@@ -43,6 +43,15 @@ impl Dictionary {
     /// The words by number.
     pub fn into_words(self) -> Vec<u32> {
         self.words
+    }
+
+    /// Says whether all of the words have numbers.
+    fn append_numbers(&mut self, words: &[u32], numbers: &mut Vec<u32>) -> bool {
+        for word in words {
+            let Some(number) = self.number_of(*word) else { return false };
+            numbers.push(number);
+        }
+        true
     }
 
     fn number_of(&mut self, word: u32) -> Option<u32> {

@@ -218,7 +218,7 @@ fn numbered(numbers: &[u32], width: usize) -> Vec<u8> {
 }
 
 fn plain(words: &[u32]) -> Vec<u8> {
-    let mut bytes = vec![0; words.len() * size_of::<u32>()];
+    let mut bytes = vec![0; size_of_val(words)];
     bytes.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
     bytes
 }

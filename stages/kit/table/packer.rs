@@ -55,7 +55,7 @@ enum Part {
 
 /// Packs a column of a row group.
 enum Column {
-    Flat(ArrowColumnWriter),
+    Flat(Box<ArrowColumnWriter>),
     Lists(Lists),
 }
 
@@ -105,7 +105,7 @@ impl Packer {
                 let column = if lists::packs(self.schema.field(index)) {
                     Column::Lists(Lists::new(self.file.schema_descr().column(index)))
                 } else {
-                    Column::Flat(writer)
+                    Column::Flat(Box::new(writer))
                 };
                 own[thread_of(self.begun, index, self.threads.len())].push((index, column));
             }
