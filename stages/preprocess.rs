@@ -6,7 +6,7 @@ mod selection;
 use crate::code;
 use crate::disk;
 use crate::kit::cells::passes::CellFile;
-use crate::kit::cells::{self, CellWriter, Cells};
+use crate::kit::cells::{self, CellBatch, CellWriter};
 use crate::kit::network::{self, Network};
 use crate::kit::statistics::Moments;
 use crate::kit::{genes, pseudotime, types};
@@ -19,9 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
-
-/// Values that stay in memory from one pass over the cells to the next: 256 MiB.
-const HELD_VALUES: usize = 1 << 25;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Preprocess>(
@@ -141,8 +138,7 @@ impl Stage for Preprocess {
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
-        let held_values = if self.select.is_some() || self.scale { HELD_VALUES } else { 0 };
-        let cells = CellFile::open(&data.join(cells::FILE), names.len(), held_values)?;
+        let cells = CellFile::open(&data.join(cells::FILE), names.len())?;
         let kept = self.filter(io, &cells, names.len())?;
         let normalised = Normalised { io, preprocess: self, cells: &cells, kept: &kept };
         let selected = match &self.select {
@@ -193,9 +189,9 @@ impl Preprocess {
             /// In how many of these cells each gene is not zero.
             in_cells: Vec<usize>,
         }
-        let add = |_, cells: Cells, passed: &mut Passed| {
+        let add = |_, cells: &CellBatch, passed: &mut Passed| {
             passed.in_cells.resize(genes, 0);
-            for (_, genes, values) in cells.each() {
+            for (_, genes, values) in cells.cells() {
                 // A limit of 0 is none: scaled data may add up to less.
                 let enough = self.min_counts == 0.0 || sum(values) >= self.min_counts;
                 let keep = genes.len() >= self.min_genes && enough;
@@ -245,8 +241,8 @@ impl Preprocess {
 
 fn median_total(io: &Io, cells: &CellFile, kept: &Kept) -> Result<f64> {
     let mut totals = Vec::new();
-    let add = |first, cells: Cells, totals: &mut Vec<f64>| {
-        let kept_cells = cells.each().enumerate().filter(|(index, _)| kept.keeps(first + index));
+    let add = |first, cells: &CellBatch, totals: &mut Vec<f64>| {
+        let kept_cells = cells.cells().enumerate().filter(|(index, _)| kept.keeps(first + index));
         totals.extend(kept_cells.map(|(_, (_, genes, values))| kept.total(genes, values)));
         Ok(())
     };

@@ -5,13 +5,13 @@
 
 pub mod passes;
 
-use super::table::{Batches, Writer, column_as};
+use super::table::{Batches, Groups, ListReader, Writer, column_as};
 use anyhow::{Context, Result, bail};
 use arrow::array::{
     Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Schema};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -107,53 +107,34 @@ fn list_of(item_type: DataType) -> DataType {
 /// Some cells, in the file's order.
 pub struct CellBatch {
     ids: StringArray,
-    genes: ListArray,
-    values: ListArray,
+    /// Where each cell begins and ends among the genes, and among the values.
+    gene_ends: Vec<i32>,
+    value_ends: Vec<i32>,
+    genes: Vec<u32>,
+    values: Vec<f32>,
 }
 
-/// Some cells, wherever they are kept.
-#[derive(Clone, Copy)]
-pub struct Cells<'a> {
-    ids: &'a StringArray,
-    /// Where each cell begins and ends among the genes, and among the values.
-    gene_ends: &'a [i32],
-    value_ends: &'a [i32],
-    genes: &'a [u32],
-    values: &'a [f32],
+impl Default for CellBatch {
+    fn default() -> CellBatch {
+        let ids = StringArray::new_null(0);
+        CellBatch { ids, gene_ends: vec![0], value_ends: vec![0], genes: Vec::new(), values: Vec::new() }
+    }
 }
 
 /// One cell: its id, the genes that are not zero and their values.
 pub type Cell<'a> = (&'a str, &'a [u32], &'a [f32]);
 
 impl CellBatch {
-    /// The cells of the batch.
-    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        self.all().each()
-    }
-
-    /// All of them at once.
-    fn all(&self) -> Cells<'_> {
-        Cells {
-            ids: &self.ids,
-            gene_ends: self.genes.value_offsets(),
-            value_ends: self.values.value_offsets(),
-            genes: self.genes.values().as_primitive::<UInt32Type>().values(),
-            values: self.values.values().as_primitive::<Float32Type>().values(),
-        }
-    }
-}
-
-impl<'a> Cells<'a> {
     /// How many there are.
-    pub fn count(self) -> usize {
+    pub fn count(&self) -> usize {
         self.ids.len()
     }
 
     /// One after the other.
-    pub fn each(self) -> impl Iterator<Item = Cell<'a>> {
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
         (0..self.count()).map(move |row| {
             let range = |ends: &[i32]| ends[row] as usize..ends[row + 1] as usize;
-            (self.ids.value(row), &self.genes[range(self.gene_ends)], &self.values[range(self.value_ends)])
+            (self.ids.value(row), &self.genes[range(&self.gene_ends)], &self.values[range(&self.value_ends)])
         })
     }
 }
@@ -167,16 +148,22 @@ pub struct CellReader {
 impl CellReader {
     /// Prereq: `genes` is the number of rows of the table of genes that the indices point into.
     pub fn open(path: &Path, genes: usize) -> Result<CellReader> {
-        let batches = Batches::open(path)?;
-        let checked = Checked { path: path.to_owned(), genes };
+        let groups = CellGroups::open(path, genes)?;
         let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
         let thread = std::thread::spawn(move || {
-            for batch in batches {
-                let batch = batch.and_then(|batch| checked.check(&batch));
-                let failed = batch.is_err();
-                if sender.send(batch).is_err() || failed {
-                    break;
+            let sent = (0..groups.count()).try_for_each(|group| {
+                let mut cells = groups.read(group)?;
+                let mut batch = CellBatch::default();
+                while cells.next(&mut batch)? {
+                    if sender.send(Ok(std::mem::take(&mut batch))).is_err() {
+                        return Ok(());
+                    }
                 }
+                Ok(())
+            });
+            if let Err(error) = sent {
+                // Nobody listens where reading was given up.
+                let _ = sender.send(Err(error));
             }
         });
         Ok(CellReader { receiver, thread: Some(thread) })
@@ -198,39 +185,67 @@ impl Iterator for CellReader {
     }
 }
 
-/// What a batch is held against.
-struct Checked {
-    path: PathBuf,
+/// The row groups of a file of cells.
+struct CellGroups {
+    groups: Groups,
     genes: usize,
+    path: PathBuf,
 }
 
-impl Checked {
-    fn check(&self, batch: &RecordBatch) -> Result<CellBatch> {
-        let column = |name, wanted: &DataType, in_words| column_as(batch, name, wanted, in_words, &self.path);
-        let ids = column("cell", &DataType::Utf8, "text")?.as_string().clone();
-        let genes = column("genes", &list_of(DataType::UInt32), "lists of gene indices")?.as_list().clone();
-        let values = column("values", &list_of(DataType::Float32), "lists of numbers")?.as_list().clone();
-        let batch = CellBatch { ids, genes, values };
-        if batch.ids.null_count() + batch.genes.null_count() + batch.values.null_count() > 0 {
-            bail!("{}: a cell lacks its id, its genes or its values", self.path.display());
+impl CellGroups {
+    fn open(path: &Path, genes: usize) -> Result<CellGroups> {
+        Ok(CellGroups { groups: Groups::open(path)?, genes, path: path.to_owned() })
+    }
+
+    fn count(&self) -> usize {
+        self.groups.count()
+    }
+
+    fn read(&self, group: usize) -> Result<CellGroup<'_>> {
+        Ok(CellGroup {
+            file: self,
+            ids: self.groups.column(group, "cell")?,
+            genes: self.groups.lists(group, "genes", "lists of gene indices")?,
+            values: self.groups.lists(group, "values", "lists of numbers")?,
+        })
+    }
+}
+
+/// The cells of one row group.
+struct CellGroup<'a> {
+    file: &'a CellGroups,
+    ids: Batches,
+    genes: ListReader,
+    values: ListReader,
+}
+
+impl CellGroup<'_> {
+    /// Reads the next cells, if there are more, into a batch that may have been used before.
+    fn next(&mut self, batch: &mut CellBatch) -> Result<bool> {
+        let CellGroups { genes: gene_count, path, .. } = self.file;
+        let Some(ids) = self.ids.next().transpose()? else { return Ok(false) };
+        batch.ids = column_as(&ids, "cell", &DataType::Utf8, "text", path)?.as_string().clone();
+        if batch.ids.null_count() > 0 {
+            bail!("{}: a cell lacks its id", path.display());
         }
+        self.genes.indices(batch.count(), &mut batch.gene_ends, &mut batch.genes)?;
+        self.values.floats(batch.count(), &mut batch.value_ends, &mut batch.values)?;
         for (id, genes, values) in batch.cells() {
             if genes.len() != values.len() {
                 let (genes, values) = (genes.len(), values.len());
-                bail!("{}: cell `{id}` has {genes} genes and {values} values", self.path.display());
+                bail!("{}: cell `{id}` has {genes} genes and {values} values", path.display());
             }
             if !rise(genes) {
-                bail!("{}: the gene indices of cell `{id}` do not rise", self.path.display());
+                bail!("{}: the gene indices of cell `{id}` do not rise", path.display());
             }
-            if let Some(last) = genes.last().filter(|last| **last as usize >= self.genes) {
-                let count = self.genes;
+            if let Some(last) = genes.last().filter(|last| **last as usize >= *gene_count) {
                 bail!(
-                    "{}: cell `{id}` has the gene index {last}, and there are {count} genes",
-                    self.path.display()
+                    "{}: cell `{id}` has the gene index {last}, and there are {gene_count} genes",
+                    path.display()
                 );
             }
         }
-        Ok(batch)
+        Ok(true)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod candidates;
 pub mod cells;
 pub mod columns;
+mod decimal;
 pub mod embeddings;
 pub mod formats;
 pub mod genes;

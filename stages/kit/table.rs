@@ -3,20 +3,29 @@
 //! A consumer's key holds the digest of these bytes, so a step that runs again must write the same
 //! ones: one writer, fixed properties, no time, no version of a library, rows in the caller's order.
 
+mod bits;
+mod delta;
+mod dictionary;
+mod levels;
+mod list_reader;
+mod lists;
 mod packer;
 
 use crate::disk;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+pub use list_reader::ListReader;
 use packer::Packer;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
 use std::ops::Range;
@@ -34,6 +43,8 @@ const ROWS_OF_SMALL_TABLES: usize = 1 << 16;
 /// Small enough that what a page is packed in is used again by the allocator and not taken fresh from the system, where
 /// each byte costs more than packing it.
 const BYTES_PER_PAGE: usize = 1 << 16;
+/// A table that begins with less is not compressed: setting up zstd, to write it and to read it, takes longer.
+const SMALL_BYTES: usize = 1 << 15;
 /// Rows of a row group at most.
 const ROWS_PER_GROUP: usize = 1 << 20;
 
@@ -102,37 +113,31 @@ fn writing(path: &Path) -> String {
     format!("writing {}", path.display())
 }
 
-/// Each setting that a later version of the library might choose otherwise is chosen here, some by the first rows.
+/// Each setting that a later version of the library might choose otherwise is chosen here; columns of lists have their
+/// own (`lists.rs`).
 fn properties(schema: &Schema, rows: Option<&RecordBatch>) -> WriterProperties {
+    let bytes = rows.map_or(0, RecordBatch::get_array_memory_size);
+    let compression = match bytes {
+        0..SMALL_BYTES => Compression::UNCOMPRESSED,
+        _ => Compression::ZSTD(ZstdLevel::default()),
+    };
     let mut builder = WriterProperties::builder()
         .set_created_by("pipeline".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_offset_index_disabled(true)
         .set_data_page_size_limit(BYTES_PER_PAGE)
         .set_dictionary_enabled(true);
     for field in schema.fields() {
         let DataType::List(item) = field.data_type() else { continue };
-        let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
-        if *item.data_type() == DataType::UInt32 {
-            // Gene indices rise within a cell: their differences are small, and a dictionary would only cost time.
-            builder = builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-        } else if rows.is_some_and(|rows| has_fractions(rows, field.name())) {
-            // Counts repeat, what is measured or computed does not: without a dictionary it is written in a seventh
-            // of the time, and smaller.
-            builder = builder.set_column_dictionary_enabled(column, false);
+        if !lists::packs(field) {
+            continue;
         }
+        let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
+        // The library prepares for each column, also for those that are packed without it.
+        builder = builder.set_column_compression(column, Compression::UNCOMPRESSED);
     }
     builder.build()
-}
-
-/// Whether the lists of a column hold numbers that are not whole.
-fn has_fractions(rows: &RecordBatch, name: &str) -> bool {
-    let lists = rows.column_by_name(name).and_then(|column| column.as_list_opt::<i32>());
-    let numbers = lists.and_then(|lists| lists.values().as_primitive_opt::<Float32Type>());
-    numbers.is_some_and(|numbers| numbers.values().iter().any(|value| value.fract() != 0.0))
 }
 
 /// Writes a whole table of named columns.
@@ -242,7 +247,7 @@ pub fn column_as(
 
 /// The batches of a file, one after the other.
 pub struct Batches {
-    /// Nothing after a panic, for what is left is in no known state.
+    /// Nothing after an error, for what is left is in no known state.
     inner: Option<ParquetRecordBatchReader>,
     schema: Arc<Schema>,
     path: PathBuf,
@@ -252,12 +257,12 @@ impl Batches {
     /// Reads the footer.
     pub fn open(path: &Path) -> Result<Batches> {
         let groups = Groups::open(path)?;
-        groups.batches(0..groups.count(), groups.rows_per_batch())
+        groups.batches(0..groups.count(), groups.rows_per_batch(), ProjectionMask::all())
     }
 
     fn with_rows(path: &Path, rows: usize) -> Result<Batches> {
         let groups = Groups::open(path)?;
-        groups.batches(0..groups.count(), rows)
+        groups.batches(0..groups.count(), rows, ProjectionMask::all())
     }
 
     /// The columns and their types.
@@ -269,17 +274,22 @@ impl Batches {
 impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
-    /// The library panics on some damaged pages, and a file that a person hands in may be damaged.
     fn next(&mut self) -> Option<Result<RecordBatch>> {
         let inner = self.inner.as_mut()?;
-        match catch_unwind(AssertUnwindSafe(|| inner.next())) {
-            Ok(batch) => batch.map(|batch| batch.with_context(|| reading(&self.path))),
-            Err(_) => {
-                self.inner = None;
-                Some(Err(anyhow!("{}: is damaged: its pages make no sense", self.path.display())))
-            }
+        let next = damaged_where_it_panics(&self.path, || {
+            inner.next().transpose().with_context(|| reading(&self.path))
+        });
+        if next.is_err() {
+            self.inner = None;
         }
+        next.transpose()
     }
+}
+
+/// The library panics on some damaged pages, and a file that a person hands in may be damaged.
+fn damaged_where_it_panics<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| bail!("{}: is damaged: its pages make no sense", path.display()))
 }
 
 /// The row groups of a file, each of which can be read for itself.
@@ -311,19 +321,40 @@ impl Groups {
         self.footer.metadata().row_group(group).num_rows() as usize
     }
 
-    /// How many values the longest of its columns has.
-    pub fn values(&self, group: usize) -> usize {
-        values_of(self.footer.metadata().row_group(group)) as usize
+    /// The batches of a column of one.
+    pub fn column(&self, group: usize, name: &str) -> Result<Batches> {
+        let metadata = self.footer.metadata();
+        let schema = metadata.file_metadata().schema_descr();
+        self.batches(group..group + 1, self.rows_per_batch(), ProjectionMask::columns(schema, [name]))
     }
 
-    /// The batches of one.
-    pub fn read(&self, group: usize) -> Result<Batches> {
-        self.batches(group..group + 1, self.rows_per_batch())
+    /// The lists of a column of one; `in_words` is what they should hold.
+    pub fn lists(&self, group: usize, name: &str, in_words: &str) -> Result<ListReader> {
+        let metadata = self.footer.metadata();
+        let leaves = metadata.file_metadata().schema_descr().columns().iter().enumerate();
+        let mut own = leaves.filter(|(_, leaf)| leaf.path().parts().first().is_some_and(|part| part == name));
+        let (Some((index, leaf)), None) = (own.next(), own.next()) else {
+            bail!("{}: has no column `{name}` that holds {in_words}", self.path.display());
+        };
+        if leaf.max_rep_level() != 1 {
+            bail!("{}: the column `{name}` should hold {in_words}", self.path.display());
+        }
+        let chunk = metadata.row_group(group).column(index);
+        let file = Arc::new(self.file()?);
+        let pages = damaged_where_it_panics(&self.path, || {
+            SerializedPageReader::new(file, chunk, self.rows(group), None)
+                .with_context(|| reading(&self.path))
+        })?;
+        ListReader::new(leaf.clone(), Box::new(pages), &self.path, name)
     }
 
-    fn batches(&self, groups: Range<usize>, rows: usize) -> Result<Batches> {
-        let file = File::open(&self.path).map_err(|error| disk::fault("opening", &self.path, error))?;
-        let inner = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
+    fn file(&self) -> Result<File> {
+        Ok(File::open(&self.path).map_err(|error| disk::fault("opening", &self.path, error))?)
+    }
+
+    fn batches(&self, groups: Range<usize>, rows: usize, columns: ProjectionMask) -> Result<Batches> {
+        let inner = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file()?, self.footer.clone())
+            .with_projection(columns)
             .with_row_groups(groups.collect())
             .with_batch_size(rows)
             .build()
@@ -386,7 +417,7 @@ mod tests {
         assert_eq!(bytes, disk::read(&b).unwrap());
         // A new version of the Parquet crate that writes other bytes makes every artifact of every user differ:
         // that may be, but not unnoticed.
-        assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"d708f023c6bff583");
+        assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"f93961426002570e");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The cells that pass the filters, normalised and on a logarithmic scale.
 
 use super::{Base, Kept, Preprocess};
-use crate::kit::cells::Cells;
+use crate::kit::cells::CellBatch;
 use crate::kit::cells::passes::CellFile;
 use crate::kit::statistics::Moments;
 use crate::stage::Io;
@@ -55,7 +55,7 @@ impl Normalised<'_> {
             moments: vec![Moments::default(); genes],
             profiles: vec![Vec::new(); traced.len()],
         };
-        let add = |first, cells: Cells, gathered: &mut Gathered| {
+        let add = |first, cells: &CellBatch, gathered: &mut Gathered| {
             gathered.moments.resize(genes, Moments::default());
             self.each_of(first, cells, |id, scale, genes, values| {
                 for (gene, value) in genes.iter().zip(values) {
@@ -120,10 +120,10 @@ impl Normalised<'_> {
     fn each_of(
         &self,
         first: usize,
-        cells: Cells,
+        cells: &CellBatch,
         mut cell_is: impl FnMut(&str, &mut Scale, &[u32], &[f32]),
     ) -> Result<()> {
-        let kept = cells.each().enumerate().filter(|(index, _)| self.kept.keeps(first + index));
+        let kept = cells.cells().enumerate().filter(|(index, _)| self.kept.keeps(first + index));
         for (_, (id, genes, values)) in kept {
             let mut scale = Scale::new(self.preprocess.log1p, self.factor(genes, values));
             if scale.base != Base::None && values.iter().fold(false, |any, value| any | (*value < 0.0)) {
@@ -168,34 +168,32 @@ pub fn sum(values: &[f32]) -> f64 {
 struct Scale {
     base: Base,
     factor: f64,
-    /// Of 0, 1, 2 and so on; NaN where it was not asked for yet.
-    of_counts: [f64; SMALL_COUNTS],
+    /// Values that were asked for and what they become, counts at their own place; NaN, which equals nothing, before.
+    known: [(f32, f64); SMALL_COUNTS],
 }
 
 impl Scale {
     fn new(base: Base, factor: f64) -> Scale {
-        Scale { base, factor, of_counts: [f64::NAN; SMALL_COUNTS] }
+        Scale { base, factor, known: [(f32::NAN, 0.0); SMALL_COUNTS] }
     }
 
     fn of(&mut self, value: f32) -> f64 {
-        let count = value as usize;
-        match self.of_counts.get(count) {
-            Some(known) if count as f32 == value && !known.is_nan() => *known,
-            _ => self.compute(value, count),
-        }
+        // From here on floats have no fractions: the last bits of the sum are those of the nearest whole number.
+        const WHOLE: f32 = (1 << (f32::MANTISSA_DIGITS - 1)) as f32;
+        let place = (value + WHOLE).to_bits() as usize % SMALL_COUNTS;
+        let (known, becomes) = self.known[place];
+        if known == value { becomes } else { self.compute(value, place) }
     }
 
     #[inline(never)]
-    fn compute(&mut self, value: f32, count: usize) -> f64 {
+    fn compute(&mut self, value: f32, place: usize) -> f64 {
         let scaled = f64::from(value) * self.factor;
         let becomes = match self.base {
             Base::None => scaled,
             Base::Natural => libm::log1p(scaled),
             Base::Base2 => libm::log1p(scaled) * std::f64::consts::LOG2_E,
         };
-        if let Some(known) = self.of_counts.get_mut(count).filter(|_| count as f32 == value) {
-            *known = becomes;
-        }
+        self.known[place] = (value, becomes);
         becomes
     }
 }

@@ -22,8 +22,8 @@ pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
         bail!("{}: is HDF5 and neither AnnData (no `obs` and `var`), nor 10x, nor loom", path.display());
     }
     let (matrix, var) = place_of(&file, matrix)?;
-    let cells = names(&file, "obs")?;
-    let genes = names(&file, &var)?;
+    let (cells, genes) = rayon::join(|| names(&file, "obs"), || names(&file, var));
+    let (cells, genes) = (cells?, genes?);
     if file.has_array(&matrix) {
         return dense(&file.array(&matrix)?, &cells, genes, sink);
     }
@@ -56,7 +56,7 @@ pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
 }
 
 /// The paths of the wanted matrix and of its genes.
-fn place_of(file: &Hdf5, wanted: &str) -> Result<(String, String)> {
+fn place_of(file: &Hdf5, wanted: &str) -> Result<(String, &'static str)> {
     let there = |name: &str| file.has_group(name) || file.has_array(name);
     let candidates = match wanted {
         "X" => vec![("X".to_owned(), "var")],
@@ -64,7 +64,7 @@ fn place_of(file: &Hdf5, wanted: &str) -> Result<(String, String)> {
         layer => vec![(format!("layers/{layer}"), "var")],
     };
     match candidates.into_iter().find(|(matrix, _)| there(matrix)) {
-        Some((matrix, var)) => Ok((matrix, var.to_owned())),
+        Some(place) => Ok(place),
         None => {
             bail!("{} is not there; `matrix` may be `X`, `raw` or the name of a layer", file.place(wanted))
         }

@@ -2,6 +2,7 @@
 
 use super::transpose::Transposer;
 use super::{Orient, Sink};
+use crate::kit::decimal;
 use crate::kit::lines::Block;
 use crate::kit::records::{Layout, Record, Records, is_blank};
 use anyhow::{Result, anyhow, bail};
@@ -22,16 +23,16 @@ pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
         Orient::CellsByGenes => {
             let indices: Vec<u32> = (0..columns.len() as u32).collect();
             sink.genes(columns)?;
-            each_row(path, &mut records, |id, values| sink.cell(id, &indices, values))
+            each_block(path, &mut records, |rows| {
+                rows.iter().try_for_each(|row| sink.cell(&row.name, &indices, &row.values))
+            })
         }
         Orient::GenesByCells => {
             let mut transposer = Transposer::new(columns.len());
             let mut genes = Vec::new();
-            each_row(path, &mut records, |gene, values| {
-                for (cell, value) in values.iter().enumerate() {
-                    transposer.push(cell, genes.len() as u32, *value);
-                }
-                genes.push(gene.to_owned());
+            each_block(path, &mut records, |rows| {
+                transposer.push_genes(genes.len() as u32, rows);
+                genes.extend(rows.iter().map(|row| row.name.clone()));
                 sink.poll()
             })?;
             sink.genes(genes)?;
@@ -40,12 +41,24 @@ pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
     }
 }
 
-/// Gives each row's name and numbers. Taking lines apart is most of the work: it is done in parallel, while the rows
+/// A name and the numbers behind it.
+struct Row {
+    name: String,
+    values: Vec<f32>,
+}
+
+impl AsRef<[f32]> for Row {
+    fn as_ref(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+/// Gives the rows, some at once. Taking lines apart is most of the work: it is done in parallel, while the rows
 /// before are given away and the lines behind are read.
-fn each_row(
+fn each_block(
     path: &Path,
     records: &mut Records,
-    mut row_is: impl FnMut(&str, &[f32]) -> Result<()>,
+    mut rows_are: impl FnMut(&[Row]) -> Result<()>,
 ) -> Result<()> {
     let (layout, header) = (records.layout(), records.header().to_vec());
     let parse = |record: &mut Record, (number, line): &(u64, &str)| {
@@ -61,9 +74,10 @@ fn each_row(
                 None => bail!("{}: column `{column}` holds `{field}`, which is no number", place()),
             }
         }
-        Ok((record.field(0).to_owned(), values))
+        Ok(Row { name: record.field(0).to_owned(), values })
     };
-    let mut rows: Vec<Result<(String, Vec<f32>)>> = Vec::new();
+    // Rows of the block before, up to the first that is broken.
+    let (mut rows, mut broken): (Vec<Row>, Result<()>) = (Vec::new(), Ok(()));
     let (mut block, mut behind) = (Block::default(), Block::default());
     let mut filled = records.lines().fill(&mut block);
     loop {
@@ -72,28 +86,30 @@ fn each_row(
         let lines: Vec<(u64, &str)> = block.lines().filter(|(_, line)| !is_blank(line)).collect();
         rayon::in_place_scope(|scope| {
             scope.spawn(|_| lines.par_iter().map_init(Record::default, parse).collect_into_vec(&mut parsed));
-            given = rows.into_iter().try_for_each(|row| {
-                let (name, values) = row?;
-                row_is(&name, &values)
-            });
+            given = rows_are(&rows);
             next = records.lines().fill(&mut behind);
         });
         given?;
+        broken?;
         filled?;
         if block.is_empty() {
             return Ok(());
         }
-        (rows, filled) = (parsed, next);
+        rows.clear();
+        broken = Ok(());
+        let whole = |row: Result<Row>| row.map_err(|error| broken = Err(error)).ok();
+        rows.extend(parsed.into_iter().map_while(whole));
+        filled = next;
         std::mem::swap(&mut block, &mut behind);
     }
 }
 
 /// The name and numbers of a line that has nothing unusual, in half the time of taking it apart first.
-fn plain_row(line: &str, layout: Layout) -> Option<(String, Vec<f32>)> {
+fn plain_row(line: &str, layout: Layout) -> Option<Row> {
     let (name, mut rest) = line.split_once(layout.delimiter)?;
     let mut values = Vec::with_capacity(layout.fields);
     loop {
-        let (value, used) = lexical_core::parse_partial::<f32>(rest.as_bytes()).ok()?;
+        let (value, used) = decimal::parse_start(rest.as_bytes())?;
         values.push(value);
         match rest.as_bytes().get(used) {
             None => break,
@@ -104,7 +120,7 @@ fn plain_row(line: &str, layout: Layout) -> Option<(String, Vec<f32>)> {
     let plain = values.len() + 1 == layout.fields
         && !name.contains('"')
         && values.iter().all(|value| value.is_finite());
-    plain.then(|| (name.to_owned(), values))
+    plain.then(|| Row { name: name.to_owned(), values })
 }
 
 /// The finite number that a field holds, perhaps between blanks.

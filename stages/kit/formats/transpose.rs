@@ -24,22 +24,37 @@ impl Transposer {
         }
     }
 
+    /// Adds the values of some genes, from `first` on, each over all cells.
+    pub fn push_genes(&mut self, first: u32, rows: &[impl AsRef<[f32]>]) {
+        for (index, cell) in self.cells.iter_mut().enumerate() {
+            let mut end = cell.len();
+            cell.resize(end + rows.len(), (0, 0.0));
+            // Each is put down, and the next one over it where it is zero: which are, no processor foresees.
+            for (gene, row) in (first..).zip(rows) {
+                cell[end] = (gene, row.as_ref()[index]);
+                end += usize::from(cell[end].1 != 0.0);
+            }
+            cell.truncate(end);
+        }
+    }
+
     /// Gives the cells away.
     pub fn emit(self, ids: &[String], place: &str, sink: &mut dyn Sink) -> Result<()> {
         let (mut genes, mut values) = (Vec::new(), Vec::new());
         for (id, mut cell) in ids.iter().zip(self.cells) {
-            if !cell.is_sorted_by_key(|(gene, _)| *gene) {
+            let rises = |cell: &[(u32, f32)]| {
+                cell.windows(2).fold(true, |rises, pair| rises & (pair[0].0 < pair[1].0))
+            };
+            if !rises(&cell) {
                 cell.sort_by_key(|(gene, _)| *gene);
+                if !rises(&cell) {
+                    bail!("{place} has two values for the same gene in cell `{id}`");
+                }
             }
             genes.clear();
             values.clear();
-            for (gene, value) in cell {
-                if genes.last() == Some(&gene) {
-                    bail!("{place} has two values for the same gene in cell `{id}`");
-                }
-                genes.push(gene);
-                values.push(value);
-            }
+            genes.extend(cell.iter().map(|(gene, _)| *gene));
+            values.extend(cell.iter().map(|(_, value)| *value));
             sink.cell(id, &genes, &values)?;
         }
         Ok(())

@@ -3,18 +3,20 @@
 //! Packing takes about as long as making what is packed. The threads change no byte: each column is
 //! packed by one of them, in the order of its rows.
 
+use super::lists::{self, Lists};
 use anyhow::{Context, Result, anyhow};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
 };
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use zstd::bulk::Compressor;
 
 /// Of the batches that may wait to be packed: a row group of cells, so that a thread whose column takes longer is not
 /// waited for while another has nothing to do.
@@ -25,6 +27,7 @@ const MOST_THREADS: usize = 2;
 /// A file that is being packed, row group by row group.
 pub struct Packer {
     file: SerializedFileWriter<File>,
+    schema: Arc<Schema>,
     factory: ArrowRowGroupWriterFactory,
     threads: Vec<Thread>,
     /// Row groups that were begun.
@@ -39,15 +42,27 @@ pub struct Packer {
 struct Thread {
     /// Nothing once there are no more.
     parts: Option<SyncSender<Part>>,
-    packed: Receiver<Result<Vec<ArrowColumnChunk>>>,
+    packed: Receiver<Result<Vec<Packed>>>,
 }
 
 /// What a thread is told.
 enum Part {
     /// A row group begins; these pack some of its columns.
-    Begin(Vec<(usize, ArrowColumnWriter)>),
+    Begin(Vec<(usize, Column)>),
     Rows(RecordBatch),
     End,
+}
+
+/// Packs a column of a row group.
+enum Column {
+    Flat(Box<ArrowColumnWriter>),
+    Lists(Lists),
+}
+
+/// A packed column of a row group.
+enum Packed {
+    Flat(ArrowColumnChunk),
+    Lists(lists::Packed),
 }
 
 impl Packer {
@@ -79,15 +94,20 @@ impl Packer {
             Thread { parts: Some(parts), packed }
         };
         let threads = (0..count).map(start).collect();
-        Ok(Packer { file, factory, threads, begun: 0, open: false, ended: 0 })
+        Ok(Packer { file, schema: schema.clone(), factory, threads, begun: 0, open: false, ended: 0 })
     }
 
     /// Appends rows to the row group, or to a new one.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if !self.open {
             let mut own: Vec<Vec<_>> = self.threads.iter().map(|_| Vec::new()).collect();
-            for column in self.factory.create_column_writers(self.begun)?.into_iter().enumerate() {
-                own[thread_of(self.begun, column.0, self.threads.len())].push(column);
+            for (index, writer) in self.factory.create_column_writers(self.begun)?.into_iter().enumerate() {
+                let column = if lists::packs(self.schema.field(index)) {
+                    Column::Lists(Lists::new(self.file.schema_descr().column(index)))
+                } else {
+                    Column::Flat(Box::new(writer))
+                };
+                own[thread_of(self.begun, index, self.threads.len())].push((index, column));
             }
             self.tell(own.into_iter().map(Part::Begin))?;
             self.begun += 1;
@@ -141,7 +161,7 @@ impl Packer {
         let mut group = self.file.next_row_group()?;
         for column in 0..columns {
             let chunk = of_threads[thread_of(index, column, self.threads.len())].next();
-            chunk.context("a thread packed another column")?.append_to_row_group(&mut group)?;
+            chunk.context("a thread packed another column")?.append_to(&mut group)?;
         }
         group.close()?;
         self.ended -= 1;
@@ -155,25 +175,20 @@ fn thread_of(group: usize, column: usize, threads: usize) -> usize {
 }
 
 /// What a thread does: packs its columns and sends those of each row group.
-fn pack(
-    schema: &Schema,
-    parts: Receiver<Part>,
-    packed: &Sender<Result<Vec<ArrowColumnChunk>>>,
-) -> Result<()> {
-    let mut writers: Vec<(usize, ArrowColumnWriter)> = Vec::new();
+fn pack(schema: &Schema, parts: Receiver<Part>, packed: &Sender<Result<Vec<Packed>>>) -> Result<()> {
+    let mut compressor = lists::compressor()?;
+    let mut columns: Vec<(usize, Column)> = Vec::new();
     for part in parts {
         match part {
-            Part::Begin(new) => writers = new,
+            Part::Begin(new) => columns = new,
             Part::Rows(batch) => {
-                for (column, writer) in &mut writers {
-                    for leaf in compute_leaves(schema.field(*column), batch.column(*column))? {
-                        writer.write(&leaf)?;
-                    }
+                for (index, column) in &mut columns {
+                    column.write(schema, &batch, *index, &mut compressor)?;
                 }
             }
             Part::End => {
-                let done = std::mem::take(&mut writers).into_iter().map(|(_, writer)| writer.close());
-                let done = done.collect::<parquet::errors::Result<_>>()?;
+                let done = std::mem::take(&mut columns).into_iter();
+                let done = done.map(|(_, column)| column.close(&mut compressor)).collect::<Result<_>>()?;
                 if packed.send(Ok(done)).is_err() {
                     break;
                 }
@@ -181,4 +196,40 @@ fn pack(
         }
     }
     Ok(())
+}
+
+impl Column {
+    fn write(
+        &mut self,
+        schema: &Schema,
+        batch: &RecordBatch,
+        index: usize,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        match self {
+            Column::Lists(lists) => lists.write(batch.column(index).as_list(), compressor)?,
+            Column::Flat(writer) => {
+                for leaf in compute_leaves(schema.field(index), batch.column(index))? {
+                    writer.write(&leaf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close(self, compressor: &mut Compressor) -> Result<Packed> {
+        Ok(match self {
+            Column::Lists(lists) => Packed::Lists(lists.close(compressor)?),
+            Column::Flat(writer) => Packed::Flat(writer.close()?),
+        })
+    }
+}
+
+impl Packed {
+    fn append_to(self, group: &mut SerializedRowGroupWriter<File>) -> Result<()> {
+        match self {
+            Packed::Lists(packed) => packed.append_to(group),
+            Packed::Flat(packed) => Ok(packed.append_to_row_group(group)?),
+        }
+    }
 }
