@@ -66,15 +66,20 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// Damages a fixture, or one file of it if it is a folder, again and again.
 fn survives(name: &str, file: Option<&str>, params: &Value) {
+    survives_from(&fixture(name), name, file, params);
+}
+
+/// As above, of what lies at `source`.
+fn survives_from(source: &Path, name: &str, file: Option<&str>, params: &Value) {
     let mutations =
         std::env::var("PIPELINE_MUTATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(MUTATIONS);
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join(name);
     if file.is_some() {
-        copy_folder(&fixture(name), &input);
+        copy_folder(source, &input);
     }
     let target = file.map_or_else(|| input.clone(), |file| input.join(file));
-    let whole = std::fs::read(file.map_or_else(|| fixture(name), |file| fixture(name).join(file))).unwrap();
+    let whole = std::fs::read(file.map_or_else(|| source.to_owned(), |file| source.join(file))).unwrap();
     for number in 0..mutations {
         let mut bytes = whole.clone();
         mutate(&mut bytes, &mut Random::new(number, 0));
@@ -128,4 +133,8 @@ fn damaged_text_is_survived() {
 #[test]
 fn damaged_parquet_is_survived() {
     survives("cells_by_genes.parquet", None, &json!({"format": "parquet", "orient": "cells_by_genes"}));
+    let artifact = run("dataset", json!({}), &[("data", &fixture("csr_gzip.h5ad"))]).done();
+    for file in ["cells.parquet", "genes.parquet"] {
+        survives_from(&artifact.folder(), "artifact", Some(file), &json!({"format": "parquet"}));
+    }
 }
