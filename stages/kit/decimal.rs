@@ -1,6 +1,6 @@
 //! Decimal numbers in text, read as `f32` where they begin.
 //!
-//! A matrix of text is mostly digits, and taking them eight at a time is most of what can be saved.
+//! A matrix of text is mostly digits, which are taken eight at a time.
 
 /// The powers of ten that digits behind the point ask for, all of them exact.
 const POWERS: [f64; MOST_DIGITS + 1] = [
