@@ -4,9 +4,9 @@
 mod cases;
 
 use cases::{cases, error};
-use stages::kit::tensor::Device;
-use stages::kit::tensor::device::Precision;
-use stages::stage;
+use contract::stage;
+use tensor::Device;
+use tensor::device::Precision;
 
 /// The emulated GPU.
 const EMULATOR: stage::Device = stage::Device::Cuda(u32::MAX);
