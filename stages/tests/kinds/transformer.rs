@@ -316,9 +316,6 @@ fn what_a_device_cannot_do_is_refused_in_a_sentence() {
 
 #[test]
 fn a_gpu_trains_and_embeds_as_the_processor_does() {
-    if !cfg!(feature = "emulator") {
-        return println!("skipped: built without the emulator");
-    }
     let (_data, tokens) = tokens();
     let chain = |device: Device| {
         let model = run_on(device, "pretrain", small(), &[("tokens", &tokens.folder())]).done();

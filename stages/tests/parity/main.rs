@@ -1,5 +1,4 @@
-//! A GPU computes what the processor does. Without one the kernels run in the emulator (`--features emulator`).
-#![cfg(feature = "emulator")]
+//! A GPU computes what the processor does: the emulator runs the same kernels.
 
 mod cases;
 

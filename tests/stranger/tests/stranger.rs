@@ -24,7 +24,9 @@ fn a_kind_of_ones_own_runs_beside_ours_and_has_its_code_in_its_key() {
 }
 
 #[test]
-fn the_example_is_short() {
+fn the_example_is_short_and_the_guide_shows_it() {
     let text = std::fs::read_to_string(root().join("tests/stranger/src/main.rs")).unwrap();
+    let guide = std::fs::read_to_string(root().join("docs/your-kind.md")).unwrap();
+    assert!(guide.contains(&format!("```rust\n{text}```")), "docs/your-kind.md shows another main.rs");
     assert!(text.lines().count() <= 40, "{} lines", text.lines().count());
 }
