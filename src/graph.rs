@@ -18,6 +18,7 @@ mod world;
 
 use crate::complaint::{harmless, known, word};
 use crate::error::{Error, Result};
+use crate::key::Hardware;
 use crate::spec;
 use crate::yaml;
 use blame::Blame;
@@ -26,6 +27,7 @@ use indexmap::IndexSet;
 use petgraph::graph::{DiGraph, NodeIndex};
 use reading::Build;
 use scope::Scope;
+use serde_json::Value;
 use stages::stage::{Kind, Prepared};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,11 +72,15 @@ pub struct Step {
     pub variants: Arc<[String]>,
     /// What it is.
     pub kind: Kind,
-    /// Its params, checked.
+    /// Its params, as the file writes them.
+    pub with: Value,
+    /// The same, checked and with defaults.
     pub prepared: Prepared,
     /// What it reads.
     pub inputs: Vec<Input>,
-    /// What it takes of the machine.
+    /// Where it computes, if its kind has a choice; it is in its key.
+    pub device: Option<Hardware>,
+    /// What it takes of the machine, as the file says.
     pub resources: Resources,
     /// How often it is tried again when it fails.
     pub retries: u32,
@@ -110,6 +116,18 @@ pub enum Source {
         /// How to get it.
         hint: String,
     },
+}
+
+impl Step {
+    /// What it takes of the machine where it computes: on the processor no GPU, on a GPU at least one.
+    pub fn takes(&self) -> Resources {
+        let gpus = match self.device {
+            None => self.resources.gpus,
+            Some(Hardware::Cpu) => 0,
+            Some(Hardware::Cuda) => self.resources.gpus.max(1),
+        };
+        Resources { gpus, ..self.resources.clone() }
+    }
 }
 
 impl Graph {

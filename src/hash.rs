@@ -71,7 +71,7 @@ impl Stamp {
 }
 
 /// A file or folder outside the cache, as it was when it was hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The digest of the content.
     pub digest: Digest,

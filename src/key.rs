@@ -101,6 +101,25 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A sort of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardware {
+    /// The processor.
+    Cpu,
+    /// A GPU.
+    Cuda,
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hardware::Cpu => "cpu",
+            Hardware::Cuda => "cuda",
+        })
+    }
+}
+
 /// Everything that a step's output may depend on, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,8 +132,8 @@ pub struct Recipe {
     pub code: BTreeMap<String, String>,
     /// Every param, defaults filled in.
     pub params: Value,
-    /// `cpu` or `cuda`, for kinds that compute on a device.
-    pub device: Option<String>,
+    /// For kinds that compute on a device: on which sort.
+    pub device: Option<Hardware>,
     /// What each slot held: content, not history.
     pub inputs: BTreeMap<String, Digest>,
 }
@@ -346,7 +365,7 @@ mod tests {
             kind: "train".into(),
             code: BTreeMap::from([("train.rs".into(), Digest::of(b"code").to_string())]),
             params: json!({"rate": 0.1, "layers": {"width": 200, "depth": 6}}),
-            device: Some("cpu".into()),
+            device: Some(Hardware::Cpu),
             inputs: BTreeMap::from([("cells".into(), Digest::of(b"cells"))]),
         }
     }
@@ -368,14 +387,14 @@ mod tests {
         assert_eq!(other(|r| r.format = 2), "format: 1 → 2");
         assert_eq!(other(|r| r.kind = "embed".into()), "kind: train → embed");
         assert_eq!(other(|r| r.params["layers"]["depth"] = json!(2)), "param layers.depth: 6 → 2");
-        assert_eq!(other(|r| r.device = Some("cuda".into())), "device: cpu → cuda");
+        assert_eq!(other(|r| r.device = Some(Hardware::Cuda)), "device: cpu → cuda");
         let change = other(|r| *r.inputs.get_mut("cells").unwrap() = Digest::of(b"others"));
         assert!(change.starts_with("input cells: "), "{change}");
         let change = other(|r| r.code.insert("kit.rs".into(), "1.2.3".into()).map_or((), drop));
         assert_eq!(change, "code kit.rs: new (1.2.3)");
         // What comes with another device is not told beside it.
         let change = other(|r| {
-            r.device = Some("cuda".into());
+            r.device = Some(Hardware::Cuda);
             r.code.insert("kit.cu".into(), "1".into());
         });
         assert_eq!(change, "device: cpu → cuda");

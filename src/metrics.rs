@@ -4,6 +4,7 @@
 //! `high` (the limits of an interval) and `n` (how many things it was taken over). `metrics.json` is one map of names
 //! to numbers, as scripts write it.
 
+use crate::store::Artifact;
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
@@ -29,8 +30,8 @@ pub struct Metric {
 }
 
 /// The file that holds an artifact's numbers, if it holds any.
-pub fn find(out: &Path) -> Option<PathBuf> {
-    FILES.iter().map(|name| out.join(name)).find(|path| path.is_file())
+pub fn find(artifact: &Artifact) -> Option<PathBuf> {
+    artifact.first_of(&FILES)
 }
 
 /// The numbers of a file that [`find`] found.

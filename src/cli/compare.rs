@@ -1,11 +1,11 @@
 //! `compare`: variants side by side, straight from the cache.
 
 use super::Source;
-use super::log::known_run;
 use crate::compare::{self, Layout, Request};
 use crate::error::{Error, Result};
 use crate::output;
 use crate::plan::Selection;
+use crate::record::Record;
 use crate::survey::Survey;
 use clap::Args;
 use stages::stage::Kind;
@@ -66,7 +66,7 @@ pub struct Compare {
 impl Compare {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let run = self.against.as_ref().map(|run| known_run(&store, run)).transpose()?;
+        let run = self.against.as_ref().map(|run| Record::find(&store, run)).transpose()?;
         let request = self.choice.request()?;
         let survey = Survey::new(&graph, &store, &Selection::default())?;
         let comparison = compare::compare(&survey, &request)?;

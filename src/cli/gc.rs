@@ -4,9 +4,9 @@ use super::Cache;
 use crate::error::{Error, Result};
 use crate::output;
 use crate::quantity;
-use crate::runlog;
 use crate::store::Limits;
 use crate::text;
+use crate::{record, runlog};
 use clap::Args;
 use serde_json::json;
 
@@ -49,13 +49,13 @@ impl Gc {
         };
         let store = self.cache.find()?;
         store.prepare()?;
-        let candidates = store.candidates(limits, &runlog::needed(&store)?)?;
+        let candidates = store.candidates(limits, &record::needed(&store)?)?;
         let removed = match self.dry_run {
             true => candidates,
             false => {
                 runlog::forget_all_but(&store, RUNS_KEPT)?;
                 store.sweep(|run| runlog::lives(&store, run).unwrap_or(true))?;
-                store.collect(candidates, || runlog::needed(&store))?
+                store.collect(candidates, || record::needed(&store))?
             }
         };
         let bytes: u64 = removed.iter().map(|candidate| candidate.bytes).sum();

@@ -5,7 +5,7 @@ use crate::drawing;
 use crate::error::Result;
 use crate::output;
 use crate::plan::Selection;
-use crate::survey::{Survey, word};
+use crate::survey::Survey;
 use clap::{Args, ValueEnum};
 use petgraph::graph::NodeIndex;
 use serde_json::json;
@@ -46,7 +46,7 @@ impl Draw {
                     step.axes.iter().map(|(axis, label)| (axis.clone(), json!(label))).collect();
                 json!({
                     "step": step.name, "stage": step.stage, "kind": step.kind.name, "axes": axes,
-                    "variants": &*step.variants, "state": word(survey.plan.state(node)),
+                    "variants": &*step.variants, "state": survey.plan.state(node).word(),
                 })
             };
             let steps: Vec<_> = graph.order.iter().map(|&node| step(node)).collect();

@@ -76,7 +76,7 @@ impl Run {
             true => Box::new(JsonLines),
             false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
         };
-        let (ended, result) = run::run(&graph, &store, options, &mut *sink, stop, (sender, receiver))?;
+        let (ended, result) = run::run(&graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
         if !self.json {
             match output::write(&summary(&ended)) {
                 Err(Error::NobodyReads) | Ok(()) => {}

@@ -5,10 +5,9 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::key::Recipe;
 use crate::output::{self, table};
-use crate::plan::Selection;
 use crate::preview;
 use crate::store::Manifest;
-use crate::survey::{Survey, word};
+use crate::survey::Survey;
 use crate::text;
 use clap::Args;
 use serde_json::json;
@@ -34,29 +33,29 @@ impl Show {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         let node = graph.find(&self.step)?;
-        let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+        let survey = Survey::until(&graph, &store, node)?;
         let step = &graph.steps[node].name;
         let Some(artifact) = survey.plan.state(node).artifact() else {
-            let state = word(survey.plan.state(node));
+            let state = survey.plan.state(node).word();
             return Err(Error::Usage(format!(
                 "{step} has no artifact (it is {state}); compute it with: pipeline run {} --until '{step}'",
                 self.source.file.display()
             )));
         };
-        let examined = &survey.examined[&node];
-        let manifest = store.manifest(artifact.key)?.ok_or_else(|| gone(step))?;
+        let made_from = survey.recipe(node).expect("a step with an artifact has a recipe");
+        let manifest = artifact.manifest()?.ok_or_else(|| gone(step))?;
         if self.json {
             output::write_json(&json!({
-                "step": step, "key": artifact.key, "folder": artifact.out, "manifest": manifest, "recipe": examined.recipe,
+                "step": step, "key": artifact.key(), "folder": artifact.folder(), "manifest": manifest, "recipe": made_from,
             }))?;
             return Ok(0);
         }
-        let mut report = origin(step, &manifest, &artifact.out.display().to_string());
-        report.push_str(&recipe(&examined.recipe));
+        let mut report = origin(step, &manifest, &artifact.folder().display().to_string());
+        report.push_str(&recipe(&made_from));
         for file in &manifest.files {
             writeln!(report, "\n{}  {}  {}", file.path, text::bytes(file.size), file.digest.short())
                 .expect("a string takes all");
-            report.push_str(&preview::file(&artifact.out.join(&file.path), self.rows)?);
+            report.push_str(&preview::file(&artifact.file(&file.path), self.rows)?);
         }
         output::write(&report)?;
         Ok(0)
@@ -100,7 +99,7 @@ fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
 fn recipe(recipe: &Recipe) -> String {
     let Recipe { format: _, kind, code, params, device, inputs } = recipe;
     let mut rows = vec![vec!["kind".to_owned(), kind.clone()]];
-    rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.clone()]));
+    rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.to_string()]));
     for (name, value) in params.as_object().into_iter().flatten() {
         rows.push(vec![
             format!("param {name}"),

@@ -2,9 +2,10 @@
 
 use super::Source;
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::Ended;
 use crate::output::{self, table};
 use crate::plan::{Selection, State};
+use crate::record::{Record, Standing};
 use crate::survey::Survey;
 use crate::{runlog, text};
 use clap::Args;
@@ -40,8 +41,8 @@ impl Status {
             let row = stages.entry(graph.steps[node].stage.as_str()).or_default();
             row.steps += 1;
             match survey.plan.state(node) {
-                State::Due => row.due += 1,
-                State::Waiting => row.waiting += 1,
+                State::Due(_) => row.due += 1,
+                State::Waiting(_) => row.waiting += 1,
                 State::Absent(_) => row.absent += 1,
                 _ => row.cached += 1,
             }
@@ -58,18 +59,13 @@ impl Status {
         }
         let mut report = table(&rows);
         if let Some(run) = runlog::runs(&store)?.last() {
-            let events = runlog::read(&store, run)?.unwrap_or_default();
-            let how = match events.last() {
-                Some((_, Event::Ended(ended))) => {
-                    format!(
-                        "{} computed, {} failed in {}",
-                        ended.computed,
-                        ended.failed,
-                        text::seconds(ended.seconds)
-                    )
+            let how = match Record::read(&store, run)?.standing(&store)? {
+                Standing::Ended(ended) => {
+                    let Ended { computed, failed, seconds, .. } = ended;
+                    format!("{computed} computed, {failed} failed in {}", text::seconds(seconds))
                 }
-                _ if runlog::lives(&store, run)? => "in progress".to_owned(),
-                _ => "killed".to_owned(),
+                Standing::InProgress => "in progress".to_owned(),
+                Standing::Killed => "killed".to_owned(),
             };
             report.push_str(&format!("last run on this cache: {run}, {how}\n"));
         }

@@ -7,6 +7,7 @@ use super::Report;
 use crate::clock;
 use crate::error::Result;
 use crate::graph::Source;
+use crate::key::Hardware;
 use crate::output;
 use crate::store::Manifest;
 use serde_json::{Value, json};
@@ -36,8 +37,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     let mut actions = Vec::new();
     for node in report.survey.plan.steps() {
         let step = &report.graph.steps[node];
-        let (Some(manifest), Some(examined)) =
-            (report.manifests.get(&node), report.survey.examined.get(&node))
+        let (Some(manifest), Some(made_from)) = (report.manifests.get(&node), report.survey.recipe(node))
         else {
             continue;
         };
@@ -53,7 +53,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
         )?);
         let mut results = vec![artifact_id(manifest)];
         if let Some(path) =
-            report.survey.plan.state(node).artifact().and_then(|artifact| crate::metrics::find(&artifact.out))
+            report.survey.plan.state(node).artifact().and_then(|artifact| crate::metrics::find(artifact))
         {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let id = format!("metrics/{key}/{name}");
@@ -68,7 +68,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
         entities.push(artifact(manifest));
         let mut objects = vec![json!({"@id": recipe})];
         for input in &step.inputs {
-            let digest = examined.recipe.inputs.get(&input.slot);
+            let digest = made_from.inputs.get(&input.slot);
             let id = match &input.source {
                 Source::Step(producer) => report.manifests.get(producer).map(artifact_id),
                 Source::File { shown, .. } => digest.map(|digest| {
@@ -83,7 +83,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
         }
         actions.push(json!({
             "@id": format!("#step-{key}"), "@type": "CreateAction", "name": step.name,
-            "description": format!("The kind {} on {}", step.kind.name, examined.recipe.device.as_deref().unwrap_or("cpu")),
+            "description": format!("The kind {} on {}", step.kind.name, step.device.unwrap_or(Hardware::Cpu)),
             "instrument": {"@id": PROGRAM},
             "startTime": date(manifest.at.saturating_sub(manifest.seconds as u64)),
             "endTime": date(manifest.at),

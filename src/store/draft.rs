@@ -205,8 +205,7 @@ impl Draft {
     }
 
     fn committed(&self, manifest: &Manifest, other: Option<Digest>) -> Committed {
-        let artifact =
-            Artifact { key: self.key, digest: manifest.output, out: self.store.entry(self.key).join("out") };
+        let artifact = self.store.verified(self.key, manifest.output);
         Committed { artifact, bytes: manifest.bytes(), other }
     }
 }
