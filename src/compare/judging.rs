@@ -46,7 +46,7 @@ impl Judging {
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
         let found: Vec<Option<PathBuf>> = nodes
             .par_iter()
-            .map(|node| survey.plan.state(*node).artifact().and_then(|artifact| metrics::find(artifact)))
+            .map(|node| survey.plan.state(*node).artifact().and_then(metrics::find))
             .collect();
         let stages: HashSet<&str> = nodes
             .iter()

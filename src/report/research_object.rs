@@ -52,9 +52,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
             canonical.as_bytes(),
         )?);
         let mut results = vec![artifact_id(manifest)];
-        if let Some(path) =
-            report.survey.plan.state(node).artifact().and_then(|artifact| crate::metrics::find(artifact))
-        {
+        if let Some(path) = report.survey.plan.state(node).artifact().and_then(crate::metrics::find) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let id = format!("metrics/{key}/{name}");
             let format = match path.extension().and_then(|extension| extension.to_str()) {
