@@ -139,6 +139,7 @@ impl<'a> Examiner<'a> {
             params: step.prepared.params.clone(),
             device: step.device,
             inputs,
+            platform: BTreeMap::new(),
         };
         Some((recipe, fillings))
     }

@@ -33,7 +33,7 @@ impl Show {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         let node = graph.find(&self.step)?;
-        let survey = Survey::until(&graph, &store, node)?;
+        let survey = Survey::until(graph, &store, node)?;
         let step = &graph.steps[node].name;
         let Some(artifact) = survey.plan.state(node).artifact() else {
             let state = survey.plan.state(node).word();
@@ -97,7 +97,7 @@ fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
 }
 
 fn recipe(recipe: &Recipe) -> String {
-    let Recipe { format: _, kind, code, params, device, inputs } = recipe;
+    let Recipe { format: _, kind, code, params, device, inputs, platform } = recipe;
     let mut rows = vec![vec!["kind".to_owned(), kind.clone()]];
     rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.to_string()]));
     for (name, value) in params.as_object().into_iter().flatten() {
@@ -107,6 +107,7 @@ fn recipe(recipe: &Recipe) -> String {
         ]);
     }
     rows.extend(inputs.iter().map(|(slot, digest)| vec![format!("input {slot}"), digest.short()]));
+    rows.extend(platform.iter().map(|(name, value)| vec![format!("platform {name}"), value.clone()]));
     let crates = code.keys().filter(|name| name.starts_with("crate ")).count();
     let files = code.len() - crates;
     let parts = [(files, "file"), (crates, "crate")].into_iter().filter(|(count, _)| *count > 0);
