@@ -11,7 +11,7 @@ use crate::hash;
 use crate::key::Hardware;
 use crate::store::{Claim, CommitError, Committed, Origin, Store};
 use crate::task::{Filling, Outcome, Task, Told, Watched};
-use stage::Failure;
+use stage::{Crews, Failure};
 use stages::checkpoint::Checkpoints;
 use stages::stage::{Device, Io, Kind, StopFlag};
 use stages::warden::Wardens;
@@ -27,12 +27,13 @@ pub struct Worker {
     kinds: Arc<[Kind]>,
     stop: StopFlag,
     wardens: Wardens,
+    crews: Crews,
 }
 
 impl Worker {
     /// A worker that knows these kinds.
     pub fn new(store: Store, kinds: &[Kind], stop: StopFlag) -> Worker {
-        Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default() }
+        Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default(), crews: Crews::default() }
     }
 
     /// Ends the processes that are kept for tasks to come.
@@ -85,7 +86,8 @@ impl Worker {
             wardens: self.wardens.clone(),
             listener: Box::new(|_| ()),
         };
-        match stage::run(&*prepared.stage, io, task.log, move |report| tell(Told::Report(report))) {
+        let tell = move |report| tell(Told::Report(report));
+        match stage::run(&*prepared.stage, io, &self.crews, task.log, tell) {
             Ok(()) => {}
             Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
             Err(Failure::Refused(refusal)) => {

@@ -1,5 +1,6 @@
 //! Runs a stage on the calling thread and keeps its output. Knows no graph and no cache.
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use stages::disk::{self, fault};
 use stages::stage::{Io, Refusal, Report, Stage, Stopped};
 use std::collections::VecDeque;
@@ -39,6 +40,7 @@ pub enum Failure {
 pub fn run(
     stage: &dyn Stage,
     mut io: Io,
+    crews: &Crews,
     log: PathBuf,
     tell: impl Fn(Report) + Send + Sync + 'static,
 ) -> Result<(), Failure> {
@@ -60,7 +62,7 @@ pub fn run(
             report => tell(report),
         }
     });
-    let result = catch_unwind(AssertUnwindSafe(|| on_threads(io.cpus, || stage.run(&io))));
+    let result = crews.run(io.cpus, || stage.run(&io));
     drop(io);
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = output.close().err();
@@ -84,9 +86,32 @@ pub fn run(
     Err(Failure::Failed { why, tail: output.last_lines(), log })
 }
 
-/// Runs a stage where parallel loops find as many threads as the step was given, and no more.
-fn on_threads(count: usize, run: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(count).build()?.install(run)
+/// Threads for parallel loops that have nothing to do; clones share them. Starting some costs more than a short
+/// step does, so that one crew serves one step after another.
+#[derive(Debug, Clone, Default)]
+pub struct Crews(Arc<Mutex<Vec<ThreadPool>>>);
+
+impl Crews {
+    /// Runs a stage where parallel loops find as many threads as the step was given, and no more.
+    fn run(
+        &self,
+        count: usize,
+        run: impl FnOnce() -> anyhow::Result<()> + Send,
+    ) -> std::thread::Result<anyhow::Result<()>> {
+        let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = |idle: &mut Vec<ThreadPool>| {
+            let place = idle.iter().position(|crew| crew.current_num_threads() == count)?;
+            Some(idle.swap_remove(place))
+        };
+        let kept = fitting(&mut idle());
+        let crew = match kept.map_or_else(|| ThreadPoolBuilder::new().num_threads(count).build(), Ok) {
+            Ok(crew) => crew,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| crew.install(run)));
+        idle().push(crew);
+        result
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
