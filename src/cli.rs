@@ -24,8 +24,10 @@ use crate::device::{self, Wanted};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::output::may_colour;
+use crate::parsed;
 use crate::plan::Selection;
 use crate::store::Store;
+use crate::yaml;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use stages::stage::Kind;
 use stages::warden;
@@ -88,10 +90,15 @@ struct Source {
 }
 
 impl Source {
-    fn load(&self, kinds: &[Kind]) -> Result<(Graph, Store)> {
-        let mut graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
-        graph.device = device::settle(&mut graph, self.device);
-        let store = find_cache(self.cache.as_deref(), Some(&graph.file))?;
+    /// Nobody frees the graph: the process ends with the command, and freeing a thousand steps takes longer than
+    /// looking them up.
+    fn load(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store)> {
+        let here = current_folder()?;
+        let source = yaml::Source::read(&self.file)?;
+        let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
+        let value = Box::leak(Box::new(parsed::value(&store.memos(), &source)?));
+        let graph = Box::leak(Box::new(Graph::of(&source, value, kinds, &self.set, &here)?));
+        graph.device = device::settle(graph, self.device);
         Ok((graph, store))
     }
 }

@@ -131,23 +131,35 @@ impl Step {
 }
 
 impl Graph {
-    /// Reads and checks a pipeline file. `sets` are the `NAME=VALUE` of `--set`; what they name is
-    /// relative to `current_folder`.
+    /// Reads and checks a pipeline file.
+    #[cfg(test)]
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
         let source = yaml::Source::read(file)?;
         let value = source.parse()?;
-        let mut spec = spec::read(&source, &value)?;
-        names::check(&source, &value, &spec)?;
-        let file = current_folder.join(file);
+        Graph::of(&source, &value, kinds, sets, current_folder)
+    }
+
+    /// Checks a pipeline file whose value is known. `sets` are the `NAME=VALUE` of `--set`; what they name is
+    /// relative to `current_folder`.
+    pub fn of(
+        source: &yaml::Source,
+        value: &Value,
+        kinds: &[Kind],
+        sets: &[String],
+        current_folder: &Path,
+    ) -> Result<Graph> {
+        let mut spec = spec::read(source, value)?;
+        names::check(source, value, &spec)?;
+        let file = current_folder.join(&source.path);
         let root = file.parent().unwrap_or(current_folder).to_owned();
         let scope = match &spec.matrix {
-            Some(matrix) => Scope::of(&source, matrix)?,
+            Some(matrix) => Scope::of(source, matrix)?,
             None => Scope::default(),
         };
         let mut params = spec.params.take().unwrap_or_default();
         let given = world::apply_sets(&mut params, sets)?;
         let stages: IndexSet<String> = spec.stages.keys().cloned().collect();
-        let blame = Blame { source: &source, file: &value, variant: None };
+        let blame = Blame { source, file: value, variant: None };
         let base = World::of_file(blame, spec.stages, kinds, &scope, params, given)?;
 
         let expansion = Expansion::new(&scope, &root, current_folder, stages.iter().map(String::as_str));

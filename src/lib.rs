@@ -29,6 +29,7 @@ mod markup; // text within XML and HTML
 mod memo; // what was hashed before
 mod metrics; // the numbers that an artifact holds
 mod output; // standard output: results
+mod parsed; // the value of a pipeline file, remembered
 mod plan; // the state of every step; never sees a disk
 mod plot; // figures as SVG
 mod pools; // what the machine has, and what is free of it

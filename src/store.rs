@@ -116,19 +116,17 @@ impl Store {
 
     /// The folder of an artifact, whether it is there or not.
     fn entry(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.folder("entries").join(&name[..2]).join(name)
+        self.folder("entries").join(entry_name(key))
     }
 
     /// The artifact of a key. What the memo has seen whole is not read again; what was read whole instead
     /// comes with its verdict, for the memo to learn.
     pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
-        let entry = self.entry(key);
-        if let Some(digest) = memo.artifact(key, &entry) {
+        if let Some(digest) = memo.artifact(key, &entry_name(key)) {
             tracing::trace!(%key, "unchanged since it was verified");
             return Ok((Lookup::Hit(self.verified(key, digest)), None));
         }
-        let verdict = verify::entry(&entry, key)?;
+        let verdict = verify::entry(&self.entry(key), key)?;
         let lookup = match &verdict {
             Verdict::Whole { manifest, .. } => Lookup::Hit(self.verified(key, manifest.output)),
             Verdict::Absent => Lookup::Miss,
@@ -209,6 +207,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The folder of an artifact below that of all artifacts.
+fn entry_name(key: Key) -> String {
+    let name = key.to_string();
+    format!("{}/{name}", &name[..2])
 }
 
 /// What to tell when locks turned out not to work.

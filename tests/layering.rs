@@ -73,7 +73,7 @@ fn imports_go_downward() {
         &["run", "survey"],
         &["examine"],
         &["device", "executor", "history", "plan"],
-        &["pools", "record"],
+        &["parsed", "pools", "record"],
         &["diff", "graph", "runlog", "worker"],
         &["metrics", "task"],
         &["console", "preview", "spec", "store"],

@@ -34,14 +34,14 @@ impl Adopt {
         // A run like any other: its record is what keeps sweeps and collection off the drafts.
         let mut log = RunLog::create(&store)?;
         let arguments = std::env::args().collect();
-        log.hear(&Event::Begun(run::begun(log.run(), &graph, self.steps.len(), arguments)))?;
+        log.hear(&Event::Begun(run::begun(log.run(), graph, self.steps.len(), arguments)))?;
         log.flush()?;
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;
             let step = &graph.steps[node].name;
             // An adopted producer may have settled what this step's inputs are: look anew each time.
-            let survey = Survey::until(&graph, &store, node)?;
+            let survey = Survey::until(graph, &store, node)?;
             let refuse = |why: String| Err(Error::Usage(format!("{step} cannot be adopted: {why}")));
             match survey.plan.state(node) {
                 State::Due(_) => {}

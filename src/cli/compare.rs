@@ -68,7 +68,7 @@ impl Compare {
         let (graph, store) = self.source.load(kinds)?;
         let run = self.against.as_ref().map(|run| Record::find(&store, run)).transpose()?;
         let request = self.choice.request()?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         let comparison = compare::compare(&survey, &request)?;
         let layout = match (self.csv, self.latex, self.markdown) {
             (true, _, _) => Layout::Csv,
@@ -78,8 +78,8 @@ impl Compare {
         };
         let Some(run) = run else {
             match self.json {
-                true => output::write_json(&comparison.to_json(&graph))?,
-                false => output::write(&comparison.lay_out(&graph, layout))?,
+                true => output::write_json(&comparison.to_json(graph))?,
+                false => output::write(&comparison.lay_out(graph, layout))?,
             }
             return Ok(0);
         };

@@ -42,9 +42,9 @@ impl Diff {
         let runs = runlog::runs(&store)?;
         let is_run = |name: &str| name == "last" || runs.iter().any(|run| run == name);
         match (is_run(&self.first), is_run(&self.second)) {
-            (true, true) => self.runs(&graph, &store),
+            (true, true) => self.runs(graph, &store),
             (false, false) => {
-                let [one, other] = [&self.first, &self.second].map(|name| current(&graph, &store, name));
+                let [one, other] = [&self.first, &self.second].map(|name| current(graph, &store, name));
                 let names = [self.first.clone(), self.second.clone()];
                 self.artifacts(&store, names, one?, other?)
             }

@@ -37,7 +37,7 @@ enum Format {
 impl Draw {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         if self.json {
             let name = |node: NodeIndex| graph.steps[node].name.as_str();
             let step = |node: NodeIndex| {

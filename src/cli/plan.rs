@@ -35,7 +35,7 @@ pub struct Plan {
 impl Plan {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &self.steps.select(&graph)?)?;
+        let survey = Survey::new(graph, &store, &self.steps.select(graph)?)?;
         let (mut due, mut waiting, mut cached, mut absent, mut skipped) = (0, 0, 0, 0, 0);
         let mut absences = Absences::default();
         let mut text = String::new();

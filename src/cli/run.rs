@@ -8,7 +8,7 @@ use crate::event::{Ended, Sink};
 use crate::executor::Message;
 use crate::pools::{self, Pools};
 use crate::run::{self, Options};
-use crate::{output, text};
+use crate::{output, parsed, text, yaml};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -55,7 +55,7 @@ impl Run {
         }
         let (graph, store) = self.source.load(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        if let Some(refusal) = device::refusal(&graph, self.source.device) {
+        if let Some(refusal) = device::refusal(graph, self.source.device) {
             return Err(Error::Device(refusal));
         }
         let gpus = match (self.gpus, self.source.device) {
@@ -64,7 +64,7 @@ impl Run {
             (None, _) => gpu::ids(),
         };
         let options = Options {
-            selection: self.steps.select(&graph)?,
+            selection: self.steps.select(graph)?,
             keep_going: self.keep_going,
             pools: Pools::new(cpus, pools::machine_memory(), gpus).shared_in(pools::runtime_folder()),
             arguments: std::env::args().collect(),
@@ -76,7 +76,10 @@ impl Run {
             true => Box::new(JsonLines),
             false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
         };
-        let (ended, result) = run::run(&graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
+        let (ended, result) = run::run(graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
+        if let (Ok(()), Ok(source)) = (&result, yaml::Source::read(&self.source.file)) {
+            parsed::remember(&store.memos(), &source)?;
+        }
         if !self.json {
             match output::write(&summary(&ended)) {
                 Err(Error::NobodyReads) | Ok(()) => {}

@@ -35,7 +35,7 @@ struct Row {
 impl Status {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         let mut stages: IndexMap<&str, Row> = IndexMap::new();
         for node in survey.plan.steps() {
             let row = stages.entry(graph.steps[node].stage.as_str()).or_default();

@@ -32,7 +32,7 @@ impl Why {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         let node = graph.find(&self.step)?;
-        let survey = Survey::until(&graph, &store, node)?;
+        let survey = Survey::until(graph, &store, node)?;
         let (report, value) = match survey.plan.state(node) {
             State::Cached(_) => explain_cached(&survey, node)?,
             State::Due(_) => explain_due(&survey, node)?,
