@@ -1,14 +1,14 @@
 //! `compare`: variants side by side, straight from the cache.
 
 use super::Source;
-use crate::compare::{self, Layout, Request};
-use crate::error::{Error, Result};
-use crate::output;
-use crate::plan::Selection;
-use crate::record::Record;
-use crate::survey::Survey;
 use clap::Args;
-use stages::stage::Kind;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::plan::Selection;
+use engine::record::Record;
+use engine::survey::Survey;
+use results::compare::{self, Layout, Request};
+use results::output;
 
 /// What is compared.
 #[derive(Args)]

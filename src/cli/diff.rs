@@ -1,20 +1,20 @@
 //! `diff`: two steps, or two runs, side by side.
 
 use super::Source;
-use crate::diff;
-use crate::error::{Error, Result};
-use crate::graph::Graph;
-use crate::key::{Change, Key};
-use crate::memo::Memo;
-use crate::output::{self, table};
-use crate::record::Record;
-use crate::runlog;
-use crate::store::{Artifact, Lookup, Manifest, Store};
-use crate::survey::Survey;
 use clap::Args;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::graph::Graph;
+use engine::key::{Change, Key};
+use engine::memo::Memo;
+use engine::record::Record;
+use engine::runlog;
+use engine::store::{Artifact, Lookup, Manifest, Store};
+use engine::survey::Survey;
 use indexmap::IndexMap;
+use results::diff;
+use results::output::{self, table};
 use serde_json::json;
-use stages::stage::Kind;
 
 /// Show what two steps, or two runs, differ in: recipes first, then tables
 #[derive(Args)]

@@ -1,17 +1,17 @@
 //! `show`: what a step's artifact holds and where it came from.
 
 use super::Source;
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::key::Recipe;
-use crate::output::{self, table};
-use crate::preview;
-use crate::store::Manifest;
-use crate::survey::Survey;
-use crate::text;
 use clap::Args;
+use contract::stage::Kind;
+use engine::clock;
+use engine::error::{Error, Result};
+use engine::key::Recipe;
+use engine::store::Manifest;
+use engine::survey::Survey;
+use engine::text;
+use results::output::{self, table};
+use results::preview;
 use serde_json::json;
-use stages::stage::Kind;
 use std::fmt::Write;
 
 /// Show what a step's artifact holds and where it came from

@@ -1,0 +1,237 @@
+//! Finds out for a plan how its steps stand: makes the recipes of those whose inputs are known, and asks the
+//! store for their artifacts.
+
+use crate::complaint::Place;
+use crate::error::Result;
+use crate::graph::{Graph, Input, Source, Step};
+use crate::hash::{self, Seen};
+use crate::history::History;
+use crate::key::{Digest, FORMAT, Hardware, Key, Reason, Recipe};
+use crate::memo::Memo;
+use crate::plan::{News, Plan};
+use crate::store::{Lookup, Store, Verdict};
+use crate::task::{Filling, Watched};
+use crate::yaml;
+use contract::disk;
+use contract::stage::{Need, StopFlag};
+use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// Looks at files and artifacts for a plan.
+pub struct Examiner<'a> {
+    graph: &'a Graph,
+    store: &'a Store,
+    memo: Memo,
+    /// External files hashed so far.
+    seen: HashMap<PathBuf, Seen>,
+    stop: StopFlag,
+}
+
+impl<'a> Examiner<'a> {
+    /// An examiner that has looked at nothing.
+    pub fn new(graph: &'a Graph, store: &'a Store, memo: Memo, stop: StopFlag) -> Examiner<'a> {
+        Examiner { graph, store, memo, seen: HashMap::new(), stop }
+    }
+
+    /// What was hashed so far.
+    pub fn memo(&self) -> &Memo {
+        &self.memo
+    }
+
+    /// Keeps what was learnt for the next run.
+    pub fn save(&mut self) -> Result<()> {
+        Ok(self.memo.save()?)
+    }
+
+    /// Looks up every step that is ready and tells the plan, which may make others ready. Returns the steps
+    /// that are settled or due now; none if no step was ready.
+    pub fn advance(&mut self, plan: &mut Plan<'_>) -> Result<Vec<NodeIndex>> {
+        let (mut changed, mut known) = (Vec::new(), Vec::new());
+        for node in plan.ready().iter().copied().collect::<Vec<_>>() {
+            match absent_hint(&self.graph.steps[node]) {
+                Some(hint) => changed.extend(plan.advance(node, News::Absent(hint))),
+                None => known.push(node),
+            }
+        }
+        self.hash_inputs(&known)?;
+        let looked_up: Vec<Result<(Key, Lookup, Option<Verdict>)>> =
+            known.par_iter().map(|&node| self.look_up(plan, node)).collect();
+        for (node, result) in known.into_iter().zip(looked_up) {
+            let (key, lookup, verdict) = result?;
+            if let Some(Verdict::Whole { manifest, stamps }) = verdict {
+                self.memo.learn_artifact(key, manifest.output, stamps);
+            }
+            let settled = plan.advance(
+                node,
+                match lookup {
+                    Lookup::Hit(artifact) => News::Found(artifact),
+                    Lookup::Miss => News::Missing(key, None),
+                    Lookup::Damaged(found) => News::Missing(key, Some(found)),
+                },
+            );
+            match settled.is_empty() {
+                true => changed.push(node),
+                false => changed.extend(settled),
+            }
+        }
+        Ok(changed)
+    }
+
+    fn hash_inputs(&mut self, nodes: &[NodeIndex]) -> Result<()> {
+        let steps = nodes.iter().map(|node| &self.graph.steps[*node]);
+        let paths: HashSet<PathBuf> = steps
+            .flat_map(|step| external_paths(self.graph, step))
+            .filter(|path| !self.seen.contains_key(path))
+            .collect();
+        let paths: Vec<PathBuf> = paths.into_iter().collect();
+        let hashed: Vec<disk::Result<Seen>> = paths
+            .par_iter()
+            .map(|path| self.memo.input(path).map_or_else(|| hash::input(path, &self.stop), Ok))
+            .collect();
+        for (path, seen) in paths.into_iter().zip(hashed) {
+            let seen = seen?;
+            self.memo.learn_input(&path, &seen);
+            self.seen.insert(path, seen);
+        }
+        Ok(())
+    }
+
+    fn look_up(&self, plan: &Plan<'_>, node: NodeIndex) -> Result<(Key, Lookup, Option<Verdict>)> {
+        let (recipe, _) = self.resolve(plan, node).expect("the inputs of a step that is ready are known");
+        let key = Recipe::key(&recipe.canonical());
+        let (lookup, verdict) = self.store.look_up(key, &self.memo)?;
+        Ok((key, lookup, verdict))
+    }
+
+    /// The recipe of a step, and what its slots are filled with; nothing while an input is not known.
+    pub fn resolve(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<(Recipe, BTreeMap<String, Filling>)> {
+        let step = &self.graph.steps[node];
+        let (mut inputs, mut fillings) = (BTreeMap::new(), BTreeMap::new());
+        for input in &step.inputs {
+            let (digest, filling) = self.fill(plan, input)?;
+            inputs.insert(input.slot.clone(), digest);
+            fillings.insert(input.slot.clone(), filling);
+        }
+        let on_gpu = step.device == Some(Hardware::Cuda);
+        let besides = step.kind.on_device.filter(|_| on_gpu).map(|able| able.code).unwrap_or_default();
+        let all = step.kind.code.iter().chain(besides);
+        let own = all.map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned()));
+        let mut code: BTreeMap<String, String> = own.collect();
+        for need in step.prepared.stage.needs() {
+            match need {
+                Need::File(name) => {
+                    let digest = self.seen.get(&self.graph.root.join(&name))?.digest;
+                    code.insert(name, digest.to_string());
+                }
+                Need::Variable(name) => {
+                    let value = std::env::var_os(&name).map(|value| Digest::of(value.as_encoded_bytes()));
+                    let value = value.map_or_else(|| "unset".to_owned(), |digest| digest.to_string());
+                    code.insert(format!("${name}"), value);
+                }
+            }
+        }
+        let recipe = Recipe {
+            format: FORMAT,
+            kind: step.kind.name.to_owned(),
+            code,
+            params: step.prepared.params.clone(),
+            device: step.device,
+            inputs,
+            platform: BTreeMap::new(),
+        };
+        Some((recipe, fillings))
+    }
+
+    fn fill(&self, plan: &Plan<'_>, input: &Input) -> Option<(Digest, Filling)> {
+        match &input.source {
+            Source::Step(producer) => {
+                let artifact = plan.state(*producer).artifact()?;
+                Some((artifact.digest(), Filling::Artifact(artifact.key())))
+            }
+            Source::File { path, .. } => Some((self.seen.get(path)?.digest, Filling::File(path.clone()))),
+            Source::Unset { .. } => None,
+        }
+    }
+
+    /// The external files of a step, as they were hashed.
+    pub fn watched(&self, node: NodeIndex) -> Vec<Watched> {
+        let paths = external_paths(self.graph, &self.graph.steps[node]);
+        let seen = paths.filter_map(|path| self.seen.get(&path).cloned());
+        seen.map(|seen| Watched { settled: self.memo.settled(&seen.stamps), seen }).collect()
+    }
+
+    /// Why the artifact of a step that is due is not there.
+    pub fn reason(&self, plan: &Plan<'_>, node: NodeIndex, history: &History) -> Result<Reason> {
+        let work = plan.state(node).work().expect("only what is due has a reason");
+        let damage = work.damage.clone();
+        match damage {
+            _ if plan.forced(node) => Ok(Reason::Forced),
+            Some(found) => Ok(Reason::Damaged { found }),
+            None => {
+                let (recipe, _) =
+                    self.resolve(plan, node).expect("the inputs of a step that is due are known");
+                history.reason(self.store, &self.graph.steps[node].name, work.key, &recipe)
+            }
+        }
+    }
+}
+
+/// The files outside the cache that decide a step's key.
+fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = PathBuf> + 's {
+    let inputs = step.inputs.iter().filter_map(|input| match &input.source {
+        Source::File { path, .. } => Some(path.clone()),
+        Source::Step(_) | Source::Unset { .. } => None,
+    });
+    let scripts = step.prepared.stage.needs().into_iter().filter_map(|need| match need {
+        Need::File(name) => Some(graph.root.join(name)),
+        Need::Variable(_) => None,
+    });
+    inputs.chain(scripts)
+}
+
+/// The hint of the first optional input of a step that is not there.
+fn absent_hint(step: &Step) -> Option<String> {
+    step.inputs.iter().find_map(|input| match &input.source {
+        Source::File { path, optional: Some(hint), .. } if !path.exists() => Some(hint.clone()),
+        Source::Unset { hint } => Some(hint.clone()),
+        _ => None,
+    })
+}
+
+/// Complains of the first file that a step needs and that is not there, before anything is computed.
+pub fn check_files(plan: &Plan<'_>) -> Result<()> {
+    let graph = plan.graph();
+    let mut present: HashSet<PathBuf> = HashSet::new();
+    let mut is_there = |path: PathBuf| present.contains(&path) || (path.exists() && present.insert(path));
+    for node in plan.steps() {
+        let step = &graph.steps[node];
+        for input in &step.inputs {
+            let Source::File { path, shown, optional: None } = &input.source else { continue };
+            if !is_there(path.clone()) {
+                let place = Place::of(&["stages", &step.stage, "in", &input.slot]);
+                return missing(graph, &place, "input", shown, path);
+            }
+        }
+        for need in step.prepared.stage.needs() {
+            let Need::File(name) = need else { continue };
+            let path = graph.root.join(&name);
+            if !is_there(path.clone()) {
+                let place = Place::of(&["stages", &step.stage, "with", "scripts"]);
+                return missing(graph, &place, "script", &name, &path);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn missing(graph: &Graph, place: &Place, what: &str, shown: &str, path: &Path) -> Result<()> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let source = yaml::Source::read(graph.file.strip_prefix(here).unwrap_or(&graph.file))?;
+    let title = format!("the {what} `{shown}` is not there");
+    let complaint = source.complain(place, title, format!("looked for {}", path.display()));
+    let hint =
+        "paths in a pipeline file are relative to its folder, paths given with --set to the current folder";
+    Err(complaint.hint(hint).into())
+}

@@ -1,0 +1,134 @@
+//! Does one task on the calling thread: claims its key, runs its stage, commits its artifact.
+//!
+//! The claim, the draft and the commit lie here and not with the run loop, so that a task can be done by a
+//! process of its own, on this machine or another.
+
+mod stage;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::key::Hardware;
+use crate::store::{Claim, CommitError, Committed, Origin, Store};
+use crate::task::{Filling, Outcome, Task, Told, Watched};
+use contract::checkpoint::Checkpoints;
+use contract::stage::{Device, Io, Kind, StopFlag};
+use contract::warden::Wardens;
+use stage::{Crews, Failure};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a process needs in order to do tasks; clones share it.
+#[derive(Clone)]
+pub struct Worker {
+    store: Store,
+    kinds: Arc<[Kind]>,
+    stop: StopFlag,
+    wardens: Wardens,
+    crews: Crews,
+}
+
+impl Worker {
+    /// A worker that knows these kinds.
+    pub fn new(store: Store, kinds: &[Kind], stop: StopFlag) -> Worker {
+        Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default(), crews: Crews::default() }
+    }
+
+    /// Ends the processes that are kept for tasks to come.
+    pub fn close(&self) {
+        self.wardens.dismiss();
+    }
+
+    /// Does a task, telling how it fares.
+    pub fn run(&self, task: Task, tell: impl Fn(Told) + Send + Sync + 'static) -> Outcome {
+        self.try_to_run(task, tell).unwrap_or_else(Outcome::Refused)
+    }
+
+    fn try_to_run(&self, task: Task, tell: impl Fn(Told) + Send + Sync + 'static) -> Result<Outcome> {
+        let failed = |why| Ok(Outcome::Failed { why, tail: Vec::new(), log: None });
+        let draft = match self.store.claim(task.key, &task.draft, task.anew)? {
+            Claim::Hit(artifact) => return Ok(Outcome::Hit(artifact)),
+            Claim::Busy(process) => return Ok(Outcome::Busy(process)),
+            Claim::Draft(draft) => draft,
+        };
+        let checkpoints = Checkpoints::in_folder(self.store.checkpoints(task.key));
+        tell(Told::Begun { checkpoints: checkpoints.clone(), gpus: task.gpus.clone() });
+        let began = Instant::now();
+        let name = &task.recipe.kind;
+        let Some(kind) = self.kinds.iter().find(|kind| kind.name == name) else {
+            return failed(format!("this program has no kind `{name}`"));
+        };
+        let prepared = match (kind.prepare)(&task.with) {
+            Ok(prepared) => prepared,
+            Err(error) => return failed(format!("{}: {}", error.path.join("."), error.message)),
+        };
+        if prepared.params != task.recipe.params {
+            return failed(format!("this program's kind `{name}` is not the one that the key was made for"));
+        }
+        let io = Io {
+            step: task.step.clone(),
+            root: task.root.clone(),
+            inputs: self.paths(&task),
+            out: draft.out(),
+            work: draft.work(),
+            device: match task.gpus.first() {
+                Some(id) if task.recipe.device == Some(Hardware::Cuda) => Device::Cuda(*id),
+                _ => Device::Cpu,
+            },
+            gpus: task.gpus.clone(),
+            cpus: task.cpus,
+            stop: self.stop.clone(),
+            limit: task.limit,
+            began,
+            checkpoints,
+            wardens: self.wardens.clone(),
+            listener: Box::new(|_| ()),
+        };
+        let tell = move |report| tell(Told::Report(report));
+        match stage::run(&*prepared.stage, io, &self.crews, task.log, tell) {
+            Ok(()) => {}
+            Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
+            Err(Failure::Refused(refusal)) => {
+                return Err(Error::Device(format!("{}: {refusal}", task.step)));
+            }
+            Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
+        }
+        if let Some(watched) = task.watched.iter().find(|watched| !self.still_the_same(watched)) {
+            let path = watched.seen.stamps[0].0.display();
+            return failed(format!(
+                "the input {path} changed while the step ran; run again when it is at rest"
+            ));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let origin = Origin { step: task.step, run: task.run, at: clock::unix_seconds(), seconds };
+        match draft.commit(&task.recipe.canonical(), origin) {
+            Ok(Committed { artifact, bytes, other }) => {
+                Ok(Outcome::Computed { artifact, seconds, bytes, other })
+            }
+            Err(CommitError::Output(why)) => failed(why),
+            Err(CommitError::Machine(error)) => Err(error),
+        }
+    }
+
+    /// Where the inputs of a task lie.
+    fn paths(&self, task: &Task) -> BTreeMap<String, PathBuf> {
+        let path = |slot: &str, filling: &Filling| match filling {
+            Filling::Artifact(key) => self.store.verified(*key, task.recipe.inputs[slot]).folder(),
+            Filling::File(path) => path.clone(),
+        };
+        task.inputs.iter().map(|(slot, filling)| (slot.clone(), path(slot, filling))).collect()
+    }
+
+    /// Whether the step read what its key was made of. A file that was written to has changed even where its
+    /// bytes are the old ones again: in between they may have been others. Where just a link or a right
+    /// changed, or where the file was written just before it was hashed so that an equal stamp proves
+    /// nothing, it is hashed again.
+    fn still_the_same(&self, watched: &Watched) -> bool {
+        let Watched { seen, settled } = watched;
+        let hash_again = || hash::input(&seen.stamps[0].0, &self.stop);
+        let same_bytes = || hash_again().is_ok_and(|now| now.digest == seen.digest);
+        (*settled && seen.unchanged()) || (seen.unwritten() && same_bytes())
+    }
+}
