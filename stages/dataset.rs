@@ -1,11 +1,13 @@
 //! `dataset`: reads what biologists have.
 
+use crate::artifacts;
+use crate::bounds::{not_blank, within};
 use crate::code;
 use crate::kit::cells::{self, CellWriter};
 use crate::kit::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
 use crate::kit::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
 use crate::kit::{genes, network, pseudotime};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use anyhow::{Context, Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,16 +19,23 @@ pub const KIND: Kind = Kind::of::<Dataset>(
     "dataset",
     "reads expression data: h5ad, 10x, loom, BEELINE, GENELink, csv, Parquet",
     Slots::Named(&[
-        Slot { name: "data", about: "the file or folder", required: true },
-        Slot { name: "network", about: "a known network: `Gene1,Gene2[,Type]`", required: false },
+        Slot { name: "data", about: "the file or folder", required: true, takes: artifacts::DATA },
+        Slot {
+            name: "network",
+            about: "a known network: `Gene1,Gene2[,Type]`",
+            required: false,
+            takes: Takes::File,
+        },
         Slot {
             name: "genes",
             about: "names of genes, one a line, that the data's names are brought to",
             required: false,
+            takes: Takes::File,
         },
     ]),
     code::DATASET,
-);
+)
+.makes(&[sometimes(cells::FILE), always(genes::FILE), sometimes(network::FILE), sometimes(pseudotime::FILE)]);
 
 /// Expression data as biologists have it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -72,10 +81,12 @@ impl Default for Dataset {
 }
 
 impl Stage for Dataset {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        not_blank("matrix", &self.matrix)?;
+        within("least_matched", self.least_matched, 0.0..=1.0)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.least_matched) {
-            bail!("`least_matched` is {}; give a share from 0 to 1", self.least_matched);
-        }
         let path = io.input("data")?;
         let format = self.format.map_or_else(|| formats::detect(path), Ok)?;
         let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names };

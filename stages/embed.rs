@@ -1,5 +1,7 @@
 //! `embed`: what a model makes of genes and cells, as vectors.
 
+use crate::artifacts;
+use crate::bounds::{MOST, WIDEST, within};
 use crate::code;
 use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
 use crate::kit::model::saved::Saved;
@@ -8,7 +10,7 @@ use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tensor::ops::favor::Stabiliser;
 use crate::kit::tensor::{Device, Untaped, values};
 use crate::kit::tokens::{About, TokenReader};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,11 +20,17 @@ pub const KIND: Kind = Kind::of::<Embed>(
     "embed",
     "vectors of a model: of each gene, of each cell, or of each gene in each cell",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
+        Slot { name: "model", about: "a trained model", required: true, takes: artifacts::MODEL },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: true,
+            takes: artifacts::TOKENS,
+        },
     ]),
     code::EMBED,
 )
+.makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL)])
 .on_device(code::EMBED_ON_GPU);
 
 /// Which cells are drawn comes from this stream of the seed.
@@ -71,10 +79,19 @@ enum Sink {
 }
 
 impl Stage for Embed {
-    fn run(&self, io: &Io) -> Result<()> {
-        if self.batch == Some(0) || self.cells == Some(0) {
-            bail!("`batch` and `cells` must be above 0, or left out");
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("batch", self.batch.unwrap_or(1), 1..=WIDEST)?;
+        within("cells", self.cells.unwrap_or(1), 1..=MOST)
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        match self.pool {
+            Pool::Cells | Pool::Genes => &[embeddings::BY_CELL],
+            Pool::None => &[embeddings::FILE],
         }
+    }
+
+    fn run(&self, io: &Io) -> Result<()> {
         device::on(io.device, self.precision, "batch", |device| self.embed(device, io))
     }
 }

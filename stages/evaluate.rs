@@ -2,12 +2,14 @@
 
 mod report;
 
+use crate::artifacts;
+use crate::bounds::within;
 use crate::code;
 use crate::kit::metrics::summary::{self, Row};
-use crate::kit::metrics::{Ranking, Scored, table};
+use crate::kit::metrics::{Metrics, Ranking, Scored, table};
 use crate::kit::pairs::{self, Pair};
 use crate::kit::scores;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,11 +21,13 @@ pub const KIND: Kind = Kind::of::<Evaluate>(
     "evaluate",
     "measures scores against labelled pairs: all together and per TF, with intervals and curves",
     Slots::Named(&[
-        Slot { name: "scores", about: "scored pairs", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot { name: "scores", about: "scored pairs", required: true, takes: artifacts::SCORES },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
     ]),
     code::EVALUATE,
-);
+)
+.makes(&[always(table::FILE), always(report::PER_TF), always(report::CURVES)])
+.judges(&[&Metrics::NAMES, &summary::MEANS]);
 
 /// Measures scores against the labelled pairs of one part.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +70,10 @@ impl Default for Evaluate {
 type Scores = HashMap<String, HashMap<String, f64>>;
 
 impl Stage for Evaluate {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("replicates", self.replicates, 0..=1_000_000)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let scores = read_scores(&io.input("scores")?.join(scores::FILE))?;
         let mut pairs = pairs::read(&io.input("split")?.join(pairs::FILE))?;

@@ -2,15 +2,23 @@
 
 mod types;
 
+use crate::artifacts;
+use crate::bounds::{WIDEST, share_below, within};
 use crate::code;
 use crate::kit::masked::Masking;
 use crate::kit::masked::train::{Task as MaskedTask, train};
+use crate::kit::masked::{judge, learner};
+use crate::kit::metrics::table;
+use crate::kit::model::saved::CONFIG;
 use crate::kit::model::saved::Saved;
+use crate::kit::model::{classifier, weights};
 use crate::kit::tensor::Device;
 use crate::kit::tensor::device::{self, Precision};
+use crate::kit::tokens::VOCABULARY;
 use crate::kit::tokens::{About, Corpus};
 use crate::kit::training::Training;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::kit::training::history;
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,12 +28,32 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     "finetune",
     "trains a model on: to guess hidden genes of other cells, or to tell the types of cells",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
-        Slot { name: "types", about: "cells with their types, for the task `types`", required: false },
+        Slot { name: "model", about: "a trained model", required: true, takes: artifacts::MODEL },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: true,
+            takes: artifacts::TOKENS,
+        },
+        Slot {
+            name: "types",
+            about: "cells with their types, for the task `types`",
+            required: false,
+            takes: artifacts::TYPES,
+        },
     ]),
     code::FINETUNE,
 )
+.makes(&[
+    always(CONFIG),
+    always(weights::FILE),
+    always(VOCABULARY),
+    always(history::FILE),
+    always(table::FILE),
+    sometimes(types::PREDICTIONS),
+    sometimes(classifier::FILE),
+])
+.judges(&[&judge::METRICS, &types::METRICS])
 .on_device(code::FINETUNE_ON_GPU);
 
 /// Fine-tuning.
@@ -79,6 +107,29 @@ impl Default for Finetune {
 }
 
 impl Stage for Finetune {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        within("last_blocks", self.last_blocks.unwrap_or(0), 0..=WIDEST)?;
+        self.training.check()?;
+        self.masking.check()?;
+        for (name, width) in ["hidden.0", "hidden.1"].into_iter().zip(self.hidden) {
+            within(name, width, 1..=WIDEST)?;
+        }
+        share_below("dropout", self.dropout, 1.0)?;
+        learner::check_held_out(self.held_out)?;
+        if self.task == Task::Types && !wires.has("types") {
+            let message = "the task `types` needs the input `types`: cells with their types";
+            return Err(Mistake::slot("types", message));
+        }
+        Ok(())
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        match self.task {
+            Task::Masked => &[types::PREDICTIONS, classifier::FILE],
+            Task::Types => &[],
+        }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         device::on(io.device, self.precision, "training.batch", |device| self.train(device, io))
     }

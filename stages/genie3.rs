@@ -1,5 +1,6 @@
 //! `genie3`: a TF is taken to regulate what trees predict from its expression.
 
+use crate::bounds::within;
 use crate::code;
 use crate::kit::candidates::{self, Candidates};
 use crate::kit::columns::Column;
@@ -7,7 +8,7 @@ use crate::kit::random::Random;
 use crate::kit::trees::Features;
 use crate::kit::trees::boosting::Boosting;
 use crate::kit::trees::forest::{Chance, Forest};
-use crate::stage::{Io, Kind, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slots, Stage, Wires};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -21,7 +22,8 @@ pub const KIND: Kind = Kind::of::<Genie3>(
     "scores each pair by what the TF adds to a prediction of the target by trees: GENIE3, GRNBoost2",
     Slots::Named(&candidates::SLOTS),
     code::GENIE3,
-);
+)
+.makes(&candidates::OUTPUTS);
 
 /// Arboreto's settings of stochastic gradient boosting.
 const BOOSTED_TREES: usize = 5000;
@@ -62,10 +64,11 @@ impl Default for Genie3 {
 }
 
 impl Stage for Genie3 {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("trees", self.trees, 1..=1_000_000)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if self.trees == 0 {
-            bail!("`trees` is 0; give at least 1");
-        }
         let candidates = Candidates::find(io)?;
         let columns = candidates.columns(io)?;
         let cells = columns.ids.len();

@@ -1,9 +1,12 @@
 //! `import-model`: weights that were trained elsewhere.
 
+use crate::artifacts;
+use crate::bounds::not_blank;
 use crate::code;
 use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::formats::{self, npy};
 use crate::kit::genes;
+use crate::kit::model::classifier;
 use crate::kit::model::classifier::Classifier;
 use crate::kit::model::parameters;
 use crate::kit::model::performer::Config;
@@ -13,7 +16,7 @@ use crate::kit::model::weights::{self, Array, Arrays};
 use crate::kit::tensor::Device;
 use crate::kit::tensor::ops::favor::Stabiliser;
 use crate::kit::tokens::{About, VOCABULARY, Zeros};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
 use anyhow::{Context, Result, bail, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,24 +30,34 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
         Slot {
             name: "weights",
             about: "a file `.pth`, `.safetensors` or `.npy`, or a folder that `export` wrote",
-            required: true,
+            required: true, takes: artifacts::WEIGHTS
         },
         Slot {
             name: "vocabulary",
             about: "the genes of the model in its order, one a line; a folder has its own",
-            required: false,
+            required: false, takes: artifacts::VOCABULARY
         },
         Slot {
             name: "types",
             about: "the types that a model tells apart in its order, one a line; they are numbered without it",
-            required: false,
+            required: false, takes: Takes::File
         },
     ]),
     code::IMPORT_MODEL,
-);
+)
+.makes(&[
+    sometimes(CONFIG),
+    sometimes(weights::FILE),
+    sometimes(VOCABULARY),
+    sometimes(classifier::FILE),
+    sometimes(embeddings::FILE),
+]);
 
 /// The licence of scBERT's weights, and so of all that is made of them.
 const GPL: &str = "GPL-3.0";
+
+/// How the names of files of weights end.
+const FILES: [&str; 5] = ["npy", "safetensors", "pth", "pt", "bin"];
 
 /// Weights from elsewhere. Their sizes are told from their shapes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +77,23 @@ impl Default for ImportModel {
 }
 
 impl Stage for ImportModel {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        if let Some(license) = &self.license {
+            not_blank("license", license)?;
+        }
+        // A folder may have any name, and has its own list.
+        let is_file =
+            wires.file("weights").map(Path::new).and_then(Path::extension).is_some_and(|extension| {
+                extension.to_str().is_some_and(|extension| FILES.contains(&extension))
+            });
+        if is_file && !wires.has("vocabulary") {
+            let message =
+                "weights do not say which genes they are of; give the list in the input `vocabulary`";
+            return Err(Mistake::slot("vocabulary", message));
+        }
+        Ok(())
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let path = io.input("weights")?;
         if path.is_dir() {

@@ -12,18 +12,21 @@ mod model;
 mod training;
 mod transformer;
 
+use crate::artifacts;
+use crate::bounds::{LARGEST, MOST, WIDEST, above_zero, share_below, within};
 use crate::code;
 use crate::disk;
 use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::model::draws::Draws;
+use crate::kit::model::saved::FOLDER;
 use crate::kit::model::{gnn, scorer, weights};
 use crate::kit::scores;
 use crate::kit::table;
 use crate::kit::tensor::device::{self, Precision};
 use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
 use crate::kit::training::{Training, history};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
-use anyhow::{Result, bail};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
+use anyhow::Result;
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
 use embedded::Embedded;
@@ -40,22 +43,43 @@ pub const KIND: Kind = Kind::of::<Joint>(
     "joint",
     "learns edges from known ones: a graph network over expression, joined with a transformer's embeddings",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes, normalised", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot {
+            name: "data",
+            about: "cells and genes, normalised",
+            required: true,
+            takes: artifacts::EXPRESSION,
+        },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
         Slot {
             name: "embeddings",
             about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
             required: false,
+            takes: artifacts::ANY_VECTORS,
         },
         Slot {
             name: "model",
             about: "a transformer, instead of its embeddings: to train its last blocks too",
             required: false,
+            takes: artifacts::MODEL,
         },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: false,
+            takes: artifacts::TOKENS,
+        },
     ]),
     code::JOINT,
 )
+.makes(&[
+    always(scores::FILE),
+    always(embeddings::FILE),
+    always(history::FILE),
+    always(weights::FILE),
+    always(CONFIG),
+    sometimes(ATTENTION),
+    sometimes(FOLDER),
+])
 .on_device(code::JOINT_ON_GPU);
 
 /// The attention over cells in an artifact.
@@ -216,9 +240,25 @@ impl Default for Joint {
 }
 
 impl Stage for Joint {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        self.gnn.check()?;
+        self.scorer.check()?;
+        self.transformer.check(wires)?;
+        within("most_cells", self.most_cells, 1..=MOST)?;
+        within("pooling.width", self.pooling.width, 1..=WIDEST)?;
+        within("pooling.most_cells", self.pooling.most_cells, 1..=MOST)?;
+        within("fusion.width", self.fusion.width, 1..=WIDEST)?;
+        share_below("fusion.dropout", self.fusion.dropout, 1.0)?;
+        within("beside.width", self.beside.width, 1..=WIDEST)?;
+        above_zero("positive_weight", self.positive_weight.unwrap_or(1.0), LARGEST)?;
+        self.training.check()
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        if self.transformer.trains() { &[] } else { &[FOLDER] }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        self.check()?;
-        self.transformer.check(io)?;
         device::on(io.device, self.precision, self.takes_memory(io), |device| self.learn(device, io))
     }
 }
@@ -290,46 +330,6 @@ impl Joint {
             true => (Embedded::Nothing, Some(transformer)),
             false => (transformer.embedded(), None),
         })
-    }
-
-    fn check(&self) -> Result<()> {
-        let mut widths = self.gnn.widths.iter().chain(&self.scorer.widths);
-        if self.gnn.widths.is_empty() || widths.any(|width| *width == 0) {
-            bail!(
-                "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
-            );
-        }
-        if self.scorer.widths.is_empty() && self.scorer.form == scorer::Form::Mlp {
-            bail!(
-                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
-            );
-        }
-        for (name, value) in [
-            ("gnn.heads", self.gnn.heads),
-            ("most_cells", self.most_cells),
-            ("pooling.width", self.pooling.width),
-            ("pooling.most_cells", self.pooling.most_cells),
-            ("fusion.width", self.fusion.width),
-            ("beside.width", self.beside.width),
-        ] {
-            if value == 0 {
-                bail!("`{name}` is 0; give a whole number above 0");
-            }
-        }
-        for (name, rate) in [
-            ("gnn.dropout", self.gnn.dropout),
-            ("gnn.attention_dropout", self.gnn.attention_dropout),
-            ("fusion.dropout", self.fusion.dropout),
-            ("scorer.dropout", self.scorer.dropout),
-        ] {
-            if !(0.0..1.0).contains(&rate) {
-                bail!("`{name}` is {rate}; give a share from 0 to below 1");
-            }
-        }
-        if let Some(weight) = self.positive_weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
-            bail!("`positive_weight` is {weight}; give a number above 0, or null");
-        }
-        Ok(())
     }
 }
 

@@ -1,11 +1,12 @@
 //! `labels`: what is found without a look at any cell.
 
+use crate::artifacts;
 use crate::code;
 use crate::kit::labels::{self, Evidence, Folds, Labelled, Problem};
 use crate::kit::logistic::sigmoid;
 use crate::kit::pairs;
 use crate::kit::scores::{self, Score};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Slot, Slots, Stage, always};
 use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,15 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Labels>(
     "labels",
     "scores the pairs that are not for training by the labels of those that are, and by nothing else",
-    Slots::Named(&[Slot { name: "split", about: "labelled pairs in parts", required: true }]),
+    Slots::Named(&[Slot {
+        name: "split",
+        about: "labelled pairs in parts",
+        required: true,
+        takes: artifacts::PAIRS,
+    }]),
     code::LABELS,
-);
+)
+.makes(&[always(scores::FILE)]);
 
 /// Scores pairs by labels alone. What reads cells is worth what it adds to this.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,8 @@
 //! A kind reads artifacts and writes one; it knows no cache, no graph and no other kind. Data passes
 //! between stages through artifacts and only there.
 
+mod artifacts;
+pub mod bounds;
 pub mod checkpoint;
 mod code;
 mod command;

@@ -1,8 +1,9 @@
 //! `merge`: the tokens of several data sets as one.
 
+use crate::artifacts;
 use crate::code;
 use crate::kit::tokens::{self, About, TokenReader, TokenWriter};
-use crate::stage::{Io, Kind, Slots, Stage};
+use crate::stage::{At, Io, Kind, Mistake, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Merge>(
     "merge",
     "the tokens of several data sets, made for one vocabulary, as one; cells are named after their input",
-    Slots::Any,
+    Slots::Each(artifacts::TOKENS),
     code::MERGE,
-);
+)
+.makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 
 /// Puts tokens below each other, in the order of the inputs' names.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +23,16 @@ pub const KIND: Kind = Kind::of::<Merge>(
 struct Merge {}
 
 impl Stage for Merge {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        match wires.is_empty() {
+            true => Err(Mistake {
+                at: At::Wires,
+                message: "there is nothing to merge; give it inputs".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let mut first: Option<(About, Vec<String>, &str)> = None;
         let mut writer = TokenWriter::create(&io.out(tokens::FILE))?;

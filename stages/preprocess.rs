@@ -3,6 +3,8 @@
 mod normalised;
 mod selection;
 
+use crate::artifacts;
+use crate::bounds::{LARGEST, MOST, above_zero, within};
 use crate::code;
 use crate::disk;
 use crate::kit::cells::passes::CellFile;
@@ -10,7 +12,7 @@ use crate::kit::cells::{self, CellBatch, CellWriter};
 use crate::kit::network::{self, Network};
 use crate::kit::statistics::Moments;
 use crate::kit::{genes, pseudotime, types};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use anyhow::{Result, bail};
 use normalised::{LEFT_OUT, Normalised, Summary, sum};
 use schemars::JsonSchema;
@@ -25,15 +27,24 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
     "preprocess",
     "filters cells and genes, normalises, takes logarithms, selects genes, scales",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes", required: true },
+        Slot { name: "data", about: "cells and genes", required: true, takes: artifacts::EXPRESSION },
         Slot {
             name: "tfs",
             about: "names of TFs, one a line; without it, the network's regulators",
             required: false,
+            takes: Takes::File,
         },
     ]),
     code::PREPROCESS,
-);
+)
+.makes(&[
+    always(cells::FILE),
+    always(genes::FILE),
+    always("summary.json"),
+    sometimes(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Filters, then normalisation, logarithm, selection, scaling: in this order, each only where it is asked for.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -135,6 +146,19 @@ fn count(kept: &[bool]) -> usize {
 }
 
 impl Stage for Preprocess {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("min_genes", self.min_genes, 0..=MOST)?;
+        within("min_counts", self.min_counts, 0.0..=LARGEST)?;
+        within("min_cells", self.min_cells, 0..=MOST)?;
+        if let Some(TargetSum::Number(sum)) = self.target_sum {
+            above_zero("target_sum", sum, LARGEST)?;
+        }
+        if let Some(selection) = &self.select {
+            selection.check()?;
+        }
+        above_zero("max_value", self.max_value.unwrap_or(1.0), LARGEST)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
@@ -174,8 +198,7 @@ impl Preprocess {
         }
         kept.target_sum = match self.target_sum {
             None => None,
-            Some(TargetSum::Number(sum)) if sum > 0.0 && sum.is_finite() => Some(sum),
-            Some(TargetSum::Number(sum)) => bail!("`target_sum` is {sum}; give a number above 0"),
+            Some(TargetSum::Number(sum)) => Some(sum),
             Some(TargetSum::Of(Median::Median)) => Some(median_total(io, cells, &kept)?),
         };
         Ok(kept)

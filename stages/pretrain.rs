@@ -1,15 +1,23 @@
 //! `pretrain`: a Performer that learns expression from cells without labels.
 
+use crate::artifacts;
+use crate::bounds::{MOST, within};
 use crate::code;
 use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::masked::Masking;
 use crate::kit::masked::train::{Task, train};
+use crate::kit::masked::{judge, learner};
+use crate::kit::metrics::table;
 use crate::kit::model::performer::Config;
+use crate::kit::model::saved::CONFIG;
 use crate::kit::model::saved::Saved;
+use crate::kit::model::weights;
 use crate::kit::tensor::device::{self, Precision};
+use crate::kit::tokens::VOCABULARY;
 use crate::kit::tokens::{About, Corpus};
 use crate::kit::training::Training;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::kit::training::history;
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,15 +29,24 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
     "pretrain",
     "a transformer over all genes of a cell, scBERT's Performer, that learns by guessing hidden genes",
     Slots::Named(&[
-        Slot { name: "tokens", about: "tokens of cells", required: true },
+        Slot { name: "tokens", about: "tokens of cells", required: true, takes: artifacts::TOKENS },
         Slot {
             name: "positions",
             about: "a vector for each gene, such as those of `gene2vec`; without them they are learned",
             required: false,
+            takes: artifacts::VECTORS,
         },
     ]),
     code::PRETRAIN,
 )
+.makes(&[
+    always(CONFIG),
+    always(weights::FILE),
+    always(VOCABULARY),
+    always(history::FILE),
+    always(table::FILE),
+])
+.judges(&[&judge::METRICS])
 .on_device(code::PRETRAIN_ON_GPU);
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
@@ -67,8 +84,15 @@ impl Default for Pretrain {
 }
 
 impl Stage for Pretrain {
-    fn run(&self, io: &Io) -> Result<()> {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
         self.model.check()?;
+        self.training.check()?;
+        self.masking.check()?;
+        learner::check_held_out(self.held_out)?;
+        within("redraw_every", self.redraw_every.unwrap_or(1), 1..=MOST as u64)
+    }
+
+    fn run(&self, io: &Io) -> Result<()> {
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;

@@ -1,12 +1,13 @@
 //! `shuffle`: expression that tells nothing of the network, and all else as it was.
 
+use crate::artifacts;
 use crate::code;
 use crate::disk;
 use crate::kit::cells::{self, CellWriter};
 use crate::kit::columns::Columns;
 use crate::kit::random::Random;
 use crate::kit::{genes, network, pseudotime, types};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Slot, Slots, Stage, always, sometimes};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -16,9 +17,21 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Shuffle>(
     "shuffle",
     "permutes values among the cells or profiles among the genes: a control whose expression tells nothing",
-    Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true }]),
+    Slots::Named(&[Slot {
+        name: "data",
+        about: "cells and genes",
+        required: true,
+        takes: artifacts::EXPRESSION,
+    }]),
     code::SHUFFLE,
-);
+)
+.makes(&[
+    always(cells::FILE),
+    always(genes::FILE),
+    sometimes(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Permutes expression, so that it tells nothing of which gene regulates which. What a method still finds comes from
 /// elsewhere: labels, names, the number of a TF's targets.

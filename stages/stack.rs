@@ -3,6 +3,8 @@
 mod describe;
 mod groups;
 
+use crate::artifacts;
+use crate::bounds::{MOST, above_zero, within};
 use crate::code;
 use crate::kit::candidates::Pair;
 use crate::kit::columns::Columns;
@@ -13,7 +15,7 @@ use crate::kit::scores::{self, Score};
 use crate::kit::trees::Features;
 use crate::kit::trees::outputs::Outputs;
 use crate::kit::{cells, genes, pairs};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
+use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,17 +27,29 @@ pub const KIND: Kind = Kind::of::<Stack>(
     "stack",
     "scores the pairs that are not for training by their labels and by what the targets' expression adds",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes, normalised", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
-        Slot { name: "gene_embeddings", about: "vectors of genes, as further features", required: false },
+        Slot {
+            name: "data",
+            about: "cells and genes, normalised",
+            required: true,
+            takes: artifacts::EXPRESSION,
+        },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
+        Slot {
+            name: "gene_embeddings",
+            about: "vectors of genes, as further features",
+            required: false,
+            takes: artifacts::VECTORS,
+        },
         Slot {
             name: "scores",
             about: "scores of another method, weighed on the pairs for validation",
             required: false,
+            takes: artifacts::SCORES,
         },
     ]),
     code::STACK,
-);
+)
+.makes(&[always(scores::FILE)]);
 
 /// Labels know how often a TF regulates and how often a target is regulated; expression, which targets are like those
 /// that a TF is known to have. A forest learns that for all TFs at once, never from the target that it is asked about;
@@ -60,13 +74,13 @@ impl Default for Stack {
 }
 
 impl Stage for Stack {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("trees", self.trees, 1..=1_000_000)?;
+        within("leaf", self.leaf, 1..=MOST)?;
+        above_zero("share", self.share, 1.0)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if self.trees == 0 || self.leaf == 0 {
-            bail!("`trees` is {} and `leaf` {}; give at least 1 of each", self.trees, self.leaf);
-        }
-        if !(self.share > 0.0 && self.share <= 1.0) {
-            bail!("`share` is {}; give a share above 0, up to 1", self.share);
-        }
         let problem = Problem::read(&io.input("split")?.join(pairs::FILE))?;
         let (known, wanted) = (problem.known(), problem.wanted());
         let folds = Folds::draw(&problem, &known, self.seed);

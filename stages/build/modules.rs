@@ -4,9 +4,18 @@ use super::tokens::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Files that hand data around and compute nothing.
-const PLUMBING: [&str; 7] =
-    ["checkpoint.rs", "code.rs", "disk.rs", "gpu.rs", "lib.rs", "stage.rs", "warden.rs"];
+/// Files that hand data around or refuse it, and compute nothing.
+const PLUMBING: [&str; 9] = [
+    "artifacts.rs",
+    "bounds.rs",
+    "checkpoint.rs",
+    "code.rs",
+    "disk.rs",
+    "gpu.rs",
+    "lib.rs",
+    "stage.rs",
+    "warden.rs",
+];
 
 /// Whether a file computes on a GPU alone: the launches and kernels of operations, and what stands for a card.
 pub fn is_of_gpu(file: &str) -> bool {

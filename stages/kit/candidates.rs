@@ -4,25 +4,31 @@ use super::columns::Columns;
 use super::network::{self, Network};
 use super::scores::{self, Score};
 use super::{cells, formats, genes, pairs};
-use crate::stage::{Io, Slot};
+use crate::artifacts;
+use crate::stage::{Io, Output, Slot, Takes, always};
 use anyhow::{Result, bail};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// What a kind is wired to that scores pairs from expression.
 pub const SLOTS: [Slot; 3] = [
-    Slot { name: "data", about: "cells and genes, normalised", required: true },
+    Slot { name: "data", about: "cells and genes, normalised", required: true, takes: artifacts::EXPRESSION },
     Slot {
         name: "split",
         about: "the pairs to score; without it, every TF with every gene",
         required: false,
+        takes: artifacts::PAIRS,
     },
     Slot {
         name: "tfs",
         about: "names of TFs, one a line, where no split says; without it, the network's regulators",
         required: false,
+        takes: Takes::File,
     },
 ];
+
+/// What such a kind makes.
+pub const OUTPUTS: [Output; 1] = [always(scores::FILE)];
 
 /// TF and target by their index.
 pub type Pair = (u32, u32);

@@ -5,10 +5,12 @@
 
 use super::count;
 use super::normalised::{Normalised, Summary};
+use crate::bounds::{MOST, above_zero, within};
 use crate::kit::formats;
 use crate::kit::network::{self, Network};
 use crate::kit::pseudotime;
 use crate::kit::statistics::curve_p_value;
+use crate::stage::Mistake;
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,12 @@ impl Default for Selection {
 }
 
 impl Selection {
+    /// Refuses what makes no sense.
+    pub fn check(&self) -> Result<(), Mistake> {
+        within("select.genes", self.genes, 0..=MOST)?;
+        above_zero("select.p", self.p, 1.0)
+    }
+
     /// Says of each gene whether it is kept.
     pub fn select(&self, normalised: &Normalised, names: &[String]) -> Result<Vec<bool>> {
         let tfs = tfs(normalised, names)?;

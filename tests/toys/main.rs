@@ -5,7 +5,7 @@ mod exhibit;
 use anyhow::{Context, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stages::stage::{Io, Kind, Slot, Slots, Stage, Stopped};
+use stages::stage::{Io, Kind, Slot, Slots, Stage, Stopped, Takes};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -30,8 +30,8 @@ const TOYS: [Kind; 10] = [
 ];
 
 const TYPED_SLOTS: [Slot; 2] = [
-    Slot { name: "cells", about: "what it needs", required: true },
-    Slot { name: "genes", about: "what it can use", required: false },
+    Slot { name: "cells", about: "what it needs", required: true, takes: Takes::Anything },
+    Slot { name: "genes", about: "what it can use", required: false, takes: Takes::Anything },
 ];
 
 /// Sleeps, then writes all inputs and a line, repeated to a size.

@@ -2,6 +2,7 @@
 
 use super::Masking;
 use super::judge::Judged;
+use crate::bounds::share_below;
 use crate::kit::model::parameters::Named;
 use crate::kit::model::performer::Performer;
 use crate::kit::random::Random;
@@ -9,7 +10,7 @@ use crate::kit::tensor::ops::cross_entropy::cross_entropy;
 use crate::kit::tensor::{Scalar, Taped, Untaped, values};
 use crate::kit::tokens::Corpus;
 use crate::kit::training::{Learner, Moment};
-use crate::stage::Io;
+use crate::stage::{Io, Mistake};
 use anyhow::{Result, bail};
 use std::ops::Range;
 
@@ -31,14 +32,16 @@ pub struct Parts {
     pub test: Vec<usize>,
 }
 
+/// Refuses a share of which nothing would be left to learn from: it is taken twice.
+pub fn check_held_out(share: f64) -> Result<(), Mistake> {
+    share_below("held_out", share, 0.5)
+}
+
 impl Parts {
     /// Holds out the share `held_out` of the cells twice: for validation and for the test.
+    ///
+    /// Prereq: [`check_held_out`] has passed.
     pub fn new(cells: usize, held_out: f64, seed: u64) -> Result<Parts> {
-        if !(0.0..0.5).contains(&held_out) {
-            bail!(
-                "`held_out` is {held_out}; give a share of the cells from 0 to below 0.5: it is taken twice"
-            );
-        }
         let count = (cells as f64 * held_out).ceil() as usize;
         if 2 * count >= cells {
             bail!("{cells} cells are too few to hold out {count} for validation and as many for the test");

@@ -8,6 +8,7 @@
 
 use super::draws::Draws;
 use super::layers::{Input, List, glorot};
+use crate::bounds::{WIDEST, share_below, within};
 use crate::kit::graph::Graph;
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::activation::{Activation, activate};
@@ -19,6 +20,7 @@ use crate::kit::tensor::ops::mean_heads::mean_heads;
 use crate::kit::tensor::ops::unit::unit;
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
+use crate::stage::Mistake;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -92,6 +94,19 @@ pub enum Messages {
 }
 
 impl Config {
+    /// Refuses what makes no network.
+    pub fn check(&self) -> Result<(), Mistake> {
+        if self.widths.is_empty() {
+            return Err(Mistake::param("gnn.widths", "`gnn.widths` must have at least one layer"));
+        }
+        for (i, width) in self.widths.iter().enumerate() {
+            within(&format!("gnn.widths.{i}"), *width, 1..=WIDEST)?;
+        }
+        within("gnn.heads", self.heads, 1..=WIDEST)?;
+        share_below("gnn.dropout", self.dropout, 1.0)?;
+        share_below("gnn.attention_dropout", self.attention_dropout, 1.0)
+    }
+
     /// The columns of an encoding.
     pub fn outputs(&self) -> usize {
         self.widths.last().copied().unwrap_or(0)

@@ -6,6 +6,7 @@
 
 use super::draws::Draws;
 use super::layers::{Linear, List, glorot};
+use crate::bounds::{WIDEST, above_zero, share_below, within};
 use crate::kit::random::Random;
 use crate::kit::tensor::ops::activation::{Activation, activate};
 use crate::kit::tensor::ops::add::add;
@@ -14,6 +15,7 @@ use crate::kit::tensor::ops::dot::dot;
 use crate::kit::tensor::ops::gather::gather;
 use crate::kit::tensor::tape::Tape;
 use crate::kit::tensor::{Device, Tensor, tensor};
+use crate::stage::Mistake;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,22 @@ impl Default for Config {
             gain: None,
             biases: true,
         }
+    }
+}
+
+impl Config {
+    /// Refuses what scores nothing.
+    pub fn check(&self) -> Result<(), Mistake> {
+        if self.widths.is_empty() && self.form == Form::Mlp {
+            let message =
+                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer";
+            return Err(Mistake::param("scorer.widths", message));
+        }
+        for (i, width) in self.widths.iter().enumerate() {
+            within(&format!("scorer.widths.{i}"), *width, 1..=WIDEST)?;
+        }
+        share_below("scorer.dropout", self.dropout, 1.0)?;
+        above_zero("scorer.gain", self.gain.unwrap_or(1.0), 1e3)
     }
 }
 
