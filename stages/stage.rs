@@ -303,7 +303,30 @@ where
     })?;
     let params = serde_json::to_value(&stage)
         .map_err(|error| Mistake { at: At::Param(Vec::new()), message: error.to_string() })?;
+    let mut way = Vec::new();
+    if list_for_map(written, &params, &mut way) {
+        return Err(Mistake {
+            at: At::Param(way),
+            message: "invalid type: sequence, expected a map".to_owned(),
+        });
+    }
     Ok(Prepared { params, stage: Arc::new(stage) })
+}
+
+/// Whether a list stands for a map, which serde takes for its fields in their order; leaves the way to it in `way`.
+fn list_for_map(written: &Value, meant: &Value, way: &mut Vec<String>) -> bool {
+    match (written, meant) {
+        (Value::Array(_), Value::Object(_)) => true,
+        (Value::Object(written), Value::Object(meant)) => written.iter().any(|(key, written)| {
+            way.push(key.clone());
+            let found = meant.get(key).is_some_and(|meant| list_for_map(written, meant, way));
+            if !found {
+                way.pop();
+            }
+            found
+        }),
+        _ => false,
+    }
 }
 
 /// Where a step computes.

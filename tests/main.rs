@@ -10,6 +10,7 @@ mod damage;
 mod device;
 mod diff;
 mod layering;
+mod mistakes;
 mod pipeline_file;
 mod readme;
 mod report;
