@@ -1,14 +1,15 @@
 //! `dataset`: reads what biologists have.
 
-use crate::artifacts;
-use crate::bounds::{not_blank, within};
-use crate::code;
-use crate::kit::cells::{self, CellWriter};
-use crate::kit::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
-use crate::kit::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
-use crate::kit::{genes, network, pseudotime};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use anyhow::{Context, Result, bail};
+use contract::bounds::{not_blank, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
+use data::cells::{self, CellWriter};
+use data::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
+use data::genes;
+use data::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
+use data::network;
+use data::pseudotime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -19,7 +20,7 @@ pub const KIND: Kind = Kind::of::<Dataset>(
     "dataset",
     "reads expression data: h5ad, 10x, loom, BEELINE, GENELink, csv, Parquet",
     Slots::Named(&[
-        Slot { name: "data", about: "the file or folder", required: true, takes: artifacts::DATA },
+        Slot { name: "data", about: "the file or folder", required: true, takes: FOLDERS },
         Slot {
             name: "network",
             about: "a known network: `Gene1,Gene2[,Type]`",
@@ -33,9 +34,19 @@ pub const KIND: Kind = Kind::of::<Dataset>(
             takes: Takes::File,
         },
     ]),
-    code::DATASET,
+    code!(),
 )
 .makes(&[sometimes(cells::FILE), always(genes::FILE), sometimes(network::FILE), sometimes(pseudotime::FILE)]);
+
+/// Folders whose format can be told.
+const FOLDERS: Takes = Takes::OneOf(&[
+    &[cells::FILE, genes::FILE],
+    &["ExpressionData.csv"],
+    &["BL--network.csv"],
+    &["BL--ExpressionData.csv"],
+    &["matrix.mtx"],
+    &["matrix.mtx.gz"],
+]);
 
 /// Expression data as biologists have it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -225,7 +236,7 @@ impl<'a> Checked<'a> {
         self.writer.finish()?;
         if labels_only {
             let path = self.io.out(cells::FILE);
-            crate::disk::remove_file(&path)?;
+            contract::disk::remove_file(&path)?;
             return Ok((self.genes, self.ids));
         }
         let place = self.place.display();

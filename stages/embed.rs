@@ -1,37 +1,36 @@
 //! `embed`: what a model makes of genes and cells, as vectors.
 
-use crate::artifacts;
-use crate::bounds::{MOST, WIDEST, within};
-use crate::code;
-use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
-use crate::kit::model::saved::Saved;
-use crate::kit::random::Random;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tensor::ops::favor::Stabiliser;
-use crate::kit::tensor::{Device, Untaped, values};
-use crate::kit::tokens::{About, TokenReader};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, WIDEST, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
+use data::embeddings::{self, ByCellWriter, Embeddings, Writer};
+use data::random::Random;
+use data::tokens::{self, About, TokenReader};
+use learn::model::saved::{self, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::device::{self, Precision};
+use tensor::ops::favor::Stabiliser;
+use tensor::{Device, Untaped, values};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Embed>(
     "embed",
     "vectors of a model: of each gene, of each cell, or of each gene in each cell",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true, takes: artifacts::MODEL },
+        Slot { name: "model", about: "a trained model", required: true, takes: saved::ARTIFACT },
         Slot {
             name: "tokens",
             about: "tokens of cells, made for the model's vocabulary",
             required: true,
-            takes: artifacts::TOKENS,
+            takes: tokens::ARTIFACT,
         },
     ]),
-    code::EMBED,
+    code!(),
 )
 .makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL)])
-.on_device(code::EMBED_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;

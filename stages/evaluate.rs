@@ -2,15 +2,14 @@
 
 mod report;
 
-use crate::artifacts;
-use crate::bounds::within;
-use crate::code;
-use crate::kit::metrics::summary::{self, Row};
-use crate::kit::metrics::{Metrics, Ranking, Scored, table};
-use crate::kit::pairs::{self, Pair};
-use crate::kit::scores;
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::within;
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
+use data::metrics::summary::{self, Row};
+use data::metrics::{Metrics, Ranking, Scored, table};
+use data::pairs::{self, Pair};
+use data::scores;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -21,10 +20,10 @@ pub const KIND: Kind = Kind::of::<Evaluate>(
     "evaluate",
     "measures scores against labelled pairs: all together and per TF, with intervals and curves",
     Slots::Named(&[
-        Slot { name: "scores", about: "scored pairs", required: true, takes: artifacts::SCORES },
-        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
+        Slot { name: "scores", about: "scored pairs", required: true, takes: scores::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
     ]),
-    code::EVALUATE,
+    code!(),
 )
 .makes(&[always(table::FILE), always(report::PER_TF), always(report::CURVES)])
 .judges(&[&Metrics::NAMES, &summary::MEANS]);

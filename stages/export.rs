@@ -4,13 +4,15 @@ mod edges;
 mod matrix;
 mod model;
 
-use crate::artifacts;
-use crate::bounds::{MOST, within};
-use crate::code;
-use crate::kit::model::saved::CONFIG;
-use crate::kit::model::{classifier, weights};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
 use anyhow::Result;
+use contract::bounds::{MOST, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
+use data::cells;
+use data::embeddings;
+use data::scores;
+use learn::model::saved::{self, CONFIG};
+use learn::model::{classifier, weights};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +24,14 @@ pub const KIND: Kind = Kind::of::<Export>(
         Slot {
             name: "scores",
             about: "scored pairs, for `beeline`, `pyscenic` and `graphml`",
-            required: false, takes: artifacts::SCORES
+            required: false, takes: scores::ARTIFACT
         },
-        Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false, takes: artifacts::EXPRESSION },
-        Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false, takes: artifacts::VECTORS },
-        Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false, takes: artifacts::VECTORS },
-        Slot { name: "model", about: "a trained model, for `huggingface`", required: false, takes: artifacts::MODEL },
+        Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false, takes: cells::ARTIFACT },
+        Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
+        Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
+        Slot { name: "model", about: "a trained model, for `huggingface`", required: false, takes: saved::ARTIFACT },
     ]),
-    code::EXPORT,
+    code!(),
 )
 .makes(&[
     sometimes("rankedEdges.csv"),

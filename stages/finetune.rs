@@ -2,47 +2,42 @@
 
 mod types;
 
-use crate::artifacts;
-use crate::bounds::{WIDEST, share_below, within};
-use crate::code;
-use crate::kit::masked::Masking;
-use crate::kit::masked::train::{Task as MaskedTask, train};
-use crate::kit::masked::{judge, learner};
-use crate::kit::metrics::table;
-use crate::kit::model::saved::CONFIG;
-use crate::kit::model::saved::Saved;
-use crate::kit::model::{classifier, weights};
-use crate::kit::tensor::Device;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tokens::VOCABULARY;
-use crate::kit::tokens::{About, Corpus};
-use crate::kit::training::Training;
-use crate::kit::training::history;
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
 use anyhow::Result;
+use contract::bounds::{WIDEST, share_below, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
+use data::metrics::table;
+use data::tokens::{self, About, Corpus, VOCABULARY};
+use learn::masked::train::{Task as MaskedTask, train};
+use learn::masked::{Masking, judge, learner};
+use learn::model::saved::{self, CONFIG, Saved};
+use learn::model::{classifier, weights};
+use learn::training::{Training, history};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::Device;
+use tensor::device::{self, Precision};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Finetune>(
     "finetune",
     "trains a model on: to guess hidden genes of other cells, or to tell the types of cells",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true, takes: artifacts::MODEL },
+        Slot { name: "model", about: "a trained model", required: true, takes: saved::ARTIFACT },
         Slot {
             name: "tokens",
             about: "tokens of cells, made for the model's vocabulary",
             required: true,
-            takes: artifacts::TOKENS,
+            takes: tokens::ARTIFACT,
         },
         Slot {
             name: "types",
             about: "cells with their types, for the task `types`",
             required: false,
-            takes: artifacts::TYPES,
+            takes: Takes::OneOf(&[&[data::types::FILE]]),
         },
     ]),
-    code::FINETUNE,
+    code!(),
 )
 .makes(&[
     always(CONFIG),
@@ -54,7 +49,7 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     sometimes(classifier::FILE),
 ])
 .judges(&[&judge::METRICS, &types::METRICS])
-.on_device(code::FINETUNE_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Fine-tuning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -1,21 +1,20 @@
 //! `gene2vec`: a vector for each gene, from which genes go up and down together (after Du et al. 2019).
 
-use crate::artifacts;
-use crate::bounds::{MOST, WIDEST, above_zero, within};
-use crate::code;
-use crate::kit::cells;
-use crate::kit::columns::{Column, Columns};
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::genes;
-use crate::kit::random::Random;
-use crate::kit::tensor::gemm::multiply_parallel;
-use crate::kit::tensor::matrix::{View, ViewMut};
-use crate::kit::tensor::ops::skip_gram;
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, WIDEST, above_zero, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
+use data::cells;
+use data::columns::{Column, Columns};
+use data::embeddings::{self, Embeddings};
+use data::genes;
+use data::random::Random;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::gemm::multiply_parallel;
+use tensor::matrix::{View, ViewMut};
+use tensor::ops::skip_gram;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Gene2vec>(
@@ -25,9 +24,9 @@ pub const KIND: Kind = Kind::of::<Gene2vec>(
         name: "data",
         about: "cells and genes, normalised",
         required: true,
-        takes: artifacts::EXPRESSION,
+        takes: cells::ARTIFACT,
     }]),
-    code::GENE2VEC,
+    code!(),
 )
 .makes(&[always(embeddings::FILE)]);
 

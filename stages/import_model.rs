@@ -1,26 +1,24 @@
 //! `import-model`: weights that were trained elsewhere.
 
-use crate::artifacts;
-use crate::bounds::not_blank;
-use crate::code;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::formats::{self, npy};
-use crate::kit::genes;
-use crate::kit::model::classifier;
-use crate::kit::model::classifier::Classifier;
-use crate::kit::model::parameters;
-use crate::kit::model::performer::Config;
-use crate::kit::model::saved::{CONFIG, Saved};
-use crate::kit::model::torch;
-use crate::kit::model::weights::{self, Array, Arrays};
-use crate::kit::tensor::Device;
-use crate::kit::tensor::ops::favor::Stabiliser;
-use crate::kit::tokens::{About, VOCABULARY, Zeros};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
 use anyhow::{Context, Result, bail, ensure};
+use contract::bounds::not_blank;
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
+use data::embeddings::{self, Embeddings};
+use data::formats::{self, npy};
+use data::genes;
+use data::tokens::{About, VOCABULARY, Zeros};
+use learn::model::classifier::{self, Classifier};
+use learn::model::parameters;
+use learn::model::performer::Config;
+use learn::model::saved::{CONFIG, Saved};
+use learn::model::torch;
+use learn::model::weights::{self, Array, Arrays};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use tensor::Device;
+use tensor::ops::favor::Stabiliser;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<ImportModel>(
@@ -30,12 +28,12 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
         Slot {
             name: "weights",
             about: "a file `.pth`, `.safetensors` or `.npy`, or a folder that `export` wrote",
-            required: true, takes: artifacts::WEIGHTS
+            required: true, takes: WEIGHTS
         },
         Slot {
             name: "vocabulary",
             about: "the genes of the model in its order, one a line; a folder has its own",
-            required: false, takes: artifacts::VOCABULARY
+            required: false, takes: Takes::OneOf(&[&[VOCABULARY]])
         },
         Slot {
             name: "types",
@@ -43,7 +41,7 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
             required: false, takes: Takes::File
         },
     ]),
-    code::IMPORT_MODEL,
+    code!(),
 )
 .makes(&[
     sometimes(CONFIG),
@@ -56,6 +54,9 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
 /// The licence of scBERT's weights, and so of all that is made of them.
 const GPL: &str = "GPL-3.0";
 
+/// A folder that `export` wrote, or a model's artifact.
+const WEIGHTS: Takes =
+    Takes::OneOf(&[&[CONFIG, weights::FILE, "vocab.txt"], &[CONFIG, weights::FILE, VOCABULARY]]);
 /// How the names of files of weights end.
 const FILES: [&str; 5] = ["npy", "safetensors", "pth", "pt", "bin"];
 

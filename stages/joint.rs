@@ -12,30 +12,32 @@ mod model;
 mod training;
 mod transformer;
 
-use crate::artifacts;
-use crate::bounds::{LARGEST, MOST, WIDEST, above_zero, share_below, within};
-use crate::code;
-use crate::disk;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::model::draws::Draws;
-use crate::kit::model::saved::FOLDER;
-use crate::kit::model::{gnn, scorer, weights};
-use crate::kit::scores;
-use crate::kit::table;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
-use crate::kit::training::{Training, history};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
 use anyhow::Result;
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
+use contract::bounds::{LARGEST, MOST, WIDEST, above_zero, share_below, within};
+use contract::code;
+use contract::disk;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
+use data::cells;
+use data::embeddings::{self, Embeddings};
+use data::pairs;
+use data::scores;
+use data::table;
+use data::tokens;
 use embedded::Embedded;
 use inputs::{Genes, Labels};
+use learn::model::draws::Draws;
+use learn::model::saved::{self, FOLDER};
+use learn::model::{gnn, scorer, weights};
+use learn::training::{Training, history};
 use learner::Network;
 use model::Model;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tensor::device::{self, Precision};
+use tensor::{Device, Tensor, Untaped, shape, values};
 use transformer::Transformer;
 
 /// The kind itself.
@@ -43,33 +45,28 @@ pub const KIND: Kind = Kind::of::<Joint>(
     "joint",
     "learns edges from known ones: a graph network over expression, joined with a transformer's embeddings",
     Slots::Named(&[
-        Slot {
-            name: "data",
-            about: "cells and genes, normalised",
-            required: true,
-            takes: artifacts::EXPRESSION,
-        },
-        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
+        Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
         Slot {
             name: "embeddings",
             about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
             required: false,
-            takes: artifacts::ANY_VECTORS,
+            takes: embeddings::ANY_ARTIFACT,
         },
         Slot {
             name: "model",
             about: "a transformer, instead of its embeddings: to train its last blocks too",
             required: false,
-            takes: artifacts::MODEL,
+            takes: saved::ARTIFACT,
         },
         Slot {
             name: "tokens",
             about: "tokens of cells, made for the model's vocabulary",
             required: false,
-            takes: artifacts::TOKENS,
+            takes: tokens::ARTIFACT,
         },
     ]),
-    code::JOINT,
+    code!(),
 )
 .makes(&[
     always(scores::FILE),
@@ -80,7 +77,7 @@ pub const KIND: Kind = Kind::of::<Joint>(
     sometimes(ATTENTION),
     sometimes(FOLDER),
 ])
-.on_device(code::JOINT_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// The attention over cells in an artifact.
 ///

@@ -1,13 +1,12 @@
 //! `labels`: what is found without a look at any cell.
 
-use crate::artifacts;
-use crate::code;
 use crate::kit::labels::{self, Evidence, Folds, Labelled, Problem};
-use crate::kit::logistic::sigmoid;
-use crate::kit::pairs;
-use crate::kit::scores::{self, Score};
-use crate::stage::{Io, Kind, Slot, Slots, Stage, always};
 use anyhow::Result;
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage, always};
+use data::pairs;
+use data::scores::{self, Score};
+use learn::logistic::sigmoid;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +18,9 @@ pub const KIND: Kind = Kind::of::<Labels>(
         name: "split",
         about: "labelled pairs in parts",
         required: true,
-        takes: artifacts::PAIRS,
+        takes: pairs::ARTIFACT,
     }]),
-    code::LABELS,
+    code!(),
 )
 .makes(&[always(scores::FILE)]);
 

@@ -1,10 +1,9 @@
 //! `merge`: the tokens of several data sets as one.
 
-use crate::artifacts;
-use crate::code;
-use crate::kit::tokens::{self, About, TokenReader, TokenWriter};
-use crate::stage::{At, Io, Kind, Mistake, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{At, Io, Kind, Mistake, Slots, Stage, Wires, always};
+use data::tokens::{self, About, TokenReader, TokenWriter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Merge>(
     "merge",
     "the tokens of several data sets, made for one vocabulary, as one; cells are named after their input",
-    Slots::Each(artifacts::TOKENS),
-    code::MERGE,
+    Slots::Each(tokens::ARTIFACT),
+    code!(),
 )
 .makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 

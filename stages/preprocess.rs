@@ -3,17 +3,18 @@
 mod normalised;
 mod selection;
 
-use crate::artifacts;
-use crate::bounds::{LARGEST, MOST, above_zero, within};
-use crate::code;
-use crate::disk;
-use crate::kit::cells::passes::CellFile;
-use crate::kit::cells::{self, CellBatch, CellWriter};
-use crate::kit::network::{self, Network};
-use crate::kit::statistics::Moments;
-use crate::kit::{genes, pseudotime, types};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use anyhow::{Result, bail};
+use contract::bounds::{LARGEST, MOST, above_zero, within};
+use contract::code;
+use contract::disk;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
+use data::cells::passes::CellFile;
+use data::cells::{self, CellBatch, CellWriter};
+use data::genes;
+use data::network::{self, Network};
+use data::pseudotime;
+use data::statistics::Moments;
+use data::types;
 use normalised::{LEFT_OUT, Normalised, Summary, sum};
 use schemars::JsonSchema;
 use selection::Selection;
@@ -27,7 +28,7 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
     "preprocess",
     "filters cells and genes, normalises, takes logarithms, selects genes, scales",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes", required: true, takes: artifacts::EXPRESSION },
+        Slot { name: "data", about: "cells and genes", required: true, takes: cells::ARTIFACT },
         Slot {
             name: "tfs",
             about: "names of TFs, one a line; without it, the network's regulators",
@@ -35,7 +36,7 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
             takes: Takes::File,
         },
     ]),
-    code::PREPROCESS,
+    code!(),
 )
 .makes(&[
     always(cells::FILE),

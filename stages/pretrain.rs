@@ -1,43 +1,38 @@
 //! `pretrain`: a Performer that learns expression from cells without labels.
 
-use crate::artifacts;
-use crate::bounds::{MOST, within};
-use crate::code;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::masked::Masking;
-use crate::kit::masked::train::{Task, train};
-use crate::kit::masked::{judge, learner};
-use crate::kit::metrics::table;
-use crate::kit::model::performer::Config;
-use crate::kit::model::saved::CONFIG;
-use crate::kit::model::saved::Saved;
-use crate::kit::model::weights;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tokens::VOCABULARY;
-use crate::kit::tokens::{About, Corpus};
-use crate::kit::training::Training;
-use crate::kit::training::history;
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
+use data::embeddings::{self, Embeddings};
+use data::metrics::table;
+use data::tokens::{self, About, Corpus, VOCABULARY};
+use learn::masked::train::{Task, train};
+use learn::masked::{Masking, judge, learner};
+use learn::model::performer::Config;
+use learn::model::saved::{CONFIG, Saved};
+use learn::model::weights;
+use learn::training::{Training, history};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
+use tensor::device::{self, Precision};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Pretrain>(
     "pretrain",
     "a transformer over all genes of a cell, scBERT's Performer, that learns by guessing hidden genes",
     Slots::Named(&[
-        Slot { name: "tokens", about: "tokens of cells", required: true, takes: artifacts::TOKENS },
+        Slot { name: "tokens", about: "tokens of cells", required: true, takes: tokens::ARTIFACT },
         Slot {
             name: "positions",
             about: "a vector for each gene, such as those of `gene2vec`; without them they are learned",
             required: false,
-            takes: artifacts::VECTORS,
+            takes: embeddings::ARTIFACT,
         },
     ]),
-    code::PRETRAIN,
+    code!(),
 )
 .makes(&[
     always(CONFIG),
@@ -47,7 +42,7 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
     always(table::FILE),
 ])
 .judges(&[&judge::METRICS])
-.on_device(code::PRETRAIN_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

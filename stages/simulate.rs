@@ -5,15 +5,16 @@ mod curated;
 mod measure;
 mod scale_free;
 
-use crate::bounds::{MOST, within};
-use crate::code;
-use crate::kit::cells::{self, CellWriter};
-use crate::kit::network::{self, Network};
-use crate::kit::pseudotime::{self, Moment};
-use crate::kit::{genes, types};
-use crate::stage::{Io, Kind, Mistake, Slots, Stage, Wires, always, sometimes};
 use anyhow::Result;
+use contract::bounds::{MOST, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slots, Stage, Wires, always, sometimes};
 use curated::Model;
+use data::cells::{self, CellWriter};
+use data::genes;
+use data::network::{self, Network};
+use data::pseudotime::{self, Moment};
+use data::types;
 use scale_free::ScaleFree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub const KIND: Kind = Kind::of::<Simulate>(
     "simulate",
     "cells of a known network: a scale-free one, or one of BEELINE's curated models",
     Slots::Named(&[]),
-    code::SIMULATE,
+    code!(),
 )
 .makes(&[
     always(cells::FILE),

@@ -3,15 +3,14 @@
 mod matched;
 mod published;
 
-use crate::artifacts;
-use crate::bounds::within;
-use crate::code;
-use crate::kit::genes;
-use crate::kit::network::{self, Network};
-use crate::kit::pairs::{self, Pair, Part};
-use crate::kit::random::Random;
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::within;
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always};
+use data::genes;
+use data::network::{self, Network};
+use data::pairs::{self, Pair, Part};
+use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +20,20 @@ pub const KIND: Kind = Kind::of::<Split>(
     "split",
     "labelled pairs of TF and target, in parts for training, validation and test",
     Slots::Named(&[
-        Slot { name: "data", about: "genes and a network", required: true, takes: artifacts::NETWORK },
+        Slot {
+            name: "data",
+            about: "genes and a network",
+            required: true,
+            takes: Takes::OneOf(&[&[genes::FILE, network::FILE]]),
+        },
         Slot {
             name: "published",
             about: "a folder of `Train_set.csv`, `Test_set.csv`, …",
             required: false,
-            takes: artifacts::PUBLISHED,
+            takes: Takes::OneOf(&[&["Train_set.csv", "Test_set.csv"]]),
         },
     ]),
-    code::SPLIT,
+    code!(),
 )
 .makes(&[always(pairs::FILE)]);
 

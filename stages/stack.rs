@@ -3,20 +3,21 @@
 mod describe;
 mod groups;
 
-use crate::artifacts;
-use crate::bounds::{MOST, above_zero, within};
-use crate::code;
 use crate::kit::candidates::Pair;
-use crate::kit::columns::Columns;
-use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::labels::{self, Evidence, FOLDS, Folds, Labelled, Problem, Unseen};
-use crate::kit::logistic::{Logistic, sigmoid};
-use crate::kit::scores::{self, Score};
 use crate::kit::trees::Features;
 use crate::kit::trees::outputs::Outputs;
-use crate::kit::{cells, genes, pairs};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, above_zero, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
+use data::cells;
+use data::columns::Columns;
+use data::embeddings::{self, Embeddings};
+use data::genes;
+use data::pairs;
+use data::scores::{self, Score};
+use learn::logistic::{Logistic, sigmoid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -27,27 +28,22 @@ pub const KIND: Kind = Kind::of::<Stack>(
     "stack",
     "scores the pairs that are not for training by their labels and by what the targets' expression adds",
     Slots::Named(&[
-        Slot {
-            name: "data",
-            about: "cells and genes, normalised",
-            required: true,
-            takes: artifacts::EXPRESSION,
-        },
-        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: artifacts::PAIRS },
+        Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
         Slot {
             name: "gene_embeddings",
             about: "vectors of genes, as further features",
             required: false,
-            takes: artifacts::VECTORS,
+            takes: embeddings::ARTIFACT,
         },
         Slot {
             name: "scores",
             about: "scores of another method, weighed on the pairs for validation",
             required: false,
-            takes: artifacts::SCORES,
+            takes: scores::ARTIFACT,
         },
     ]),
-    code::STACK,
+    code!(),
 )
 .makes(&[always(scores::FILE)]);
 
@@ -132,7 +128,7 @@ impl Expression {
                 others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
             }
         };
-        vec![own, own / evidence.deviation(pair.tf), evidence.from_neighbours(pair.tf, surplus)]
+        vec![own, own / evidence.deviation(pair.tf), evidence.by_neighbours(pair.tf, surplus)]
     }
 }
 

@@ -1,13 +1,13 @@
 //! `tokenise`: expression as the tokens of scBERT.
 
-use crate::artifacts;
-use crate::bounds::{LARGEST, MOST, above_zero, within};
-use crate::code;
-use crate::kit::cells::{self, CellReader};
-use crate::kit::tokens::{self, About, TokenWriter, Zeros};
-use crate::kit::{formats, genes};
-use crate::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use anyhow::{Result, bail};
+use contract::bounds::{LARGEST, MOST, above_zero, within};
+use contract::code;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always};
+use data::cells::{self, CellReader};
+use data::formats;
+use data::genes;
+use data::tokens::{self, About, TokenWriter, Zeros};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -17,15 +17,15 @@ pub const KIND: Kind = Kind::of::<Tokenise>(
     "tokenise",
     "expression as the tokens of scBERT: per ten thousand, log2(1 + x), rounded down",
     Slots::Named(&[
-        Slot { name: "data", about: "cells with counts", required: true, takes: artifacts::EXPRESSION },
+        Slot { name: "data", about: "cells with counts", required: true, takes: cells::ARTIFACT },
         Slot {
             name: "vocabulary",
             about: "names of genes, one a line, or a model that has them; without it, the data's own",
             required: false,
-            takes: artifacts::VOCABULARY,
+            takes: Takes::OneOf(&[&[tokens::VOCABULARY]]),
         },
     ]),
-    code::TOKENISE,
+    code!(),
 )
 .makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 

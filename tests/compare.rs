@@ -1,8 +1,8 @@
 //! Variants are compared straight from the cache, and what cannot be compared is said.
 
-use crate::support::{Project, Ran, program, python_with, quickstart};
 use serde_json::Value;
 use std::process::Command;
+use support::{Project, Ran, program, python_with, quickstart};
 
 /// Three variants and a control over seeds; every number is written in the file.
 const ABLATION: &str = "

@@ -1,6 +1,6 @@
 //! Mistakes that a stage would meet only when it runs: told before anything is computed, with the place of the value.
 
-use crate::support::Project;
+use support::Project;
 
 /// Stages that give what others take.
 const STAGES: &str = "\

@@ -1,9 +1,9 @@
 //! The report: one page that needs nothing else, works in a browser, and the same for other programs.
 
-use crate::support::{Project, Ran, files_below, left_out, program, python_with, quickstart};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::{Project, Ran, files_below, left_out, program, python_with, quickstart};
 
 /// A pipeline with all that a report can show, made by a toy.
 const SHOWCASE: &str = "

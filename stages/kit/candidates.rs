@@ -1,23 +1,25 @@
 //! The pairs of TF and target that a method scores.
 
-use super::columns::Columns;
-use super::network::{self, Network};
-use super::scores::{self, Score};
-use super::{cells, formats, genes, pairs};
-use crate::artifacts;
-use crate::stage::{Io, Output, Slot, Takes, always};
 use anyhow::{Result, bail};
+use contract::stage::{Io, Output, Slot, Takes, always};
+use data::cells;
+use data::columns::Columns;
+use data::formats;
+use data::genes;
+use data::network::{self, Network};
+use data::pairs;
+use data::scores::{self, Score};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// What a kind is wired to that scores pairs from expression.
 pub const SLOTS: [Slot; 3] = [
-    Slot { name: "data", about: "cells and genes, normalised", required: true, takes: artifacts::EXPRESSION },
+    Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
     Slot {
         name: "split",
         about: "the pairs to score; without it, every TF with every gene",
         required: false,
-        takes: artifacts::PAIRS,
+        takes: pairs::ARTIFACT,
     },
     Slot {
         name: "tfs",

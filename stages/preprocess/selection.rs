@@ -5,13 +5,13 @@
 
 use super::count;
 use super::normalised::{Normalised, Summary};
-use crate::bounds::{MOST, above_zero, within};
-use crate::kit::formats;
-use crate::kit::network::{self, Network};
-use crate::kit::pseudotime;
-use crate::kit::statistics::curve_p_value;
-use crate::stage::Mistake;
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, above_zero, within};
+use contract::stage::Mistake;
+use data::formats;
+use data::network::{self, Network};
+use data::pseudotime;
+use data::statistics::curve_p_value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -5,11 +5,11 @@
 //! regulators; a chemical Langevin equation adds the noise of both production and decay.
 
 use super::{Labels, Simulated};
-use crate::bounds::{WIDEST, within};
-use crate::kit::network::Network;
-use crate::kit::random::Random;
-use crate::stage::{Io, Mistake, Stopped};
 use anyhow::Result;
+use contract::bounds::{WIDEST, within};
+use contract::stage::{Io, Mistake, Stopped};
+use data::network::Network;
+use data::random::Random;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

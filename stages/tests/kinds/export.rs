@@ -1,9 +1,9 @@
 //! `export`: other programs read what is written.
 
 use crate::support::{Outcome, fixture, run};
+use data::embeddings::{self, Embeddings};
+use data::scores::{self, Score};
 use serde_json::json;
-use stages::kit::embeddings::{self, Embeddings};
-use stages::kit::scores::{self, Score};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -142,7 +142,7 @@ fn pandas_polars_and_duckdb_open_every_parquet() {
         ] {
             let program = format!("f = sys.argv[1]; print(len({read}))");
             let Some(rows) = python(module, &program, &file) else { return };
-            let expected = stages::kit::table::Table::open(&file).unwrap().rows();
+            let expected = data::table::Table::open(&file).unwrap().rows();
             assert_eq!(rows, expected.to_string(), "{module}: {}", file.display());
         }
     }

@@ -1,8 +1,8 @@
 //! `preprocess`: the numbers are scanpy's.
 
 use crate::support::{Outcome, fixture, run, shared};
+use data::network::{self, Network};
 use serde_json::{Value, json};
-use stages::kit::network::{self, Network};
 
 fn counts() -> Outcome {
     run(

@@ -1,8 +1,8 @@
 //! `split`: no protocol breaks what it promises.
 
 use crate::support::{Outcome, fixture, run, shared};
+use data::pairs::{self, Pair, Part};
 use serde_json::{Value, json};
-use stages::kit::pairs::{self, Pair, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

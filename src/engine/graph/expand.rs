@@ -1,0 +1,476 @@
+//! From stages to steps: every combination of the axes that a stage depends on, equal ones made once.
+//!
+//! A stage depends on the axes that its templates and conditions use, and on those of the stages it
+//! takes input from. Where an input is a template (`cells: "{source}"`), these are all stages that the
+//! template can name. A combination in which an input does not exist does not exist either.
+
+use super::blame::{Fault, path};
+use super::plan::{Filling, Plan, join, parse_resources};
+use super::point::Point;
+use super::scope::{Binding, Scope, label};
+use super::world::World;
+use super::{Input, Source, Step};
+use crate::complaint::{known, word};
+use crate::key::{Digest, write_canonical};
+use crate::template::{Template, Unfit};
+use contract::stage::At;
+use petgraph::graph::NodeIndex;
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
+use std::path::Path;
+use std::rc::Rc;
+
+/// The most steps.
+const MAX_STEPS: usize = 200_000;
+/// The most combinations that are looked at, in all variants together.
+const MAX_COMBINATIONS: usize = 1_000_000;
+/// The most bytes of rendered params.
+const MAX_TEXT: usize = 128 << 20;
+const NONE: u32 = u32::MAX;
+
+/// The steps of one stage in one world.
+#[derive(Debug, PartialEq)]
+pub struct Table {
+    /// The axes that the stage depends on, in the order of the matrix.
+    axes: Vec<usize>,
+    /// One step for each combination of all their values, the last axis fastest.
+    steps: Vec<u32>,
+}
+
+impl Table {
+    /// The axes that the stage depends on.
+    pub fn axes(&self) -> &[usize] {
+        &self.axes
+    }
+
+    /// The drafts in it; one may come several times.
+    pub fn existing(&self) -> impl Iterator<Item = usize> {
+        self.steps.iter().filter(|step| **step != NONE).map(|step| *step as usize)
+    }
+}
+
+/// A step that may turn out to be of no use.
+pub struct Draft {
+    /// Its inputs name other drafts; its name and variants are not known yet.
+    pub step: Step,
+    /// The stage's place in the file.
+    pub stage: usize,
+    /// The first variant that has it; none if the file itself has it.
+    pub variant: Option<String>,
+}
+
+/// What is made from all worlds together.
+pub struct Expansion<'a> {
+    scope: &'a Scope,
+    root: &'a Path,
+    current_folder: &'a Path,
+    /// Stage name to its place in the file.
+    stages: HashMap<&'a str, usize>,
+    /// In an order in which every step comes after its inputs.
+    pub drafts: Vec<Draft>,
+    /// What a step is made of, to the step.
+    interned: HashMap<(usize, Digest), u32>,
+    combinations: usize,
+    text: Cell<usize>,
+}
+
+impl<'a> Expansion<'a> {
+    /// Nothing yet.
+    pub fn new(
+        scope: &'a Scope,
+        root: &'a Path,
+        current_folder: &'a Path,
+        stages: impl Iterator<Item = &'a str>,
+    ) -> Expansion<'a> {
+        Expansion {
+            scope,
+            root,
+            current_folder,
+            stages: stages.enumerate().map(|(i, name)| (name, i)).collect(),
+            drafts: Vec::new(),
+            interned: HashMap::new(),
+            combinations: 0,
+            text: Cell::new(0),
+        }
+    }
+
+    /// The stages that a stage may take input from.
+    pub fn targets(&mut self, world: &World, plan: &Plan) -> Result<Vec<usize>, Fault> {
+        let mut targets = BTreeSet::new();
+        for (slot, filling) in &plan.wires {
+            let Filling::Stage(template) = filling else { continue };
+            if let Some(name) = template.plain() {
+                targets.insert(self.stage(slot, name, name)?);
+                continue;
+            }
+            let Some(allowed) = self.allowed(world, plan) else { continue };
+            let axes: BTreeSet<usize> =
+                template.names().filter_map(|name| plan.binding(name)?.axis()).collect();
+            let axes: Vec<usize> = axes.into_iter().collect();
+            self.claim(&axes)?;
+            let mut odometer = Odometer::new(&axes, &allowed);
+            while let Some(at) = odometer.next() {
+                let name = self.text(world, plan, template, path(&["in", slot]), at)?;
+                targets.insert(self.stage(slot, &name, "")?);
+            }
+        }
+        Ok(targets.into_iter().collect())
+    }
+
+    /// The steps of a stage in a world whose earlier tables are there.
+    pub fn table(
+        &mut self,
+        world: &World,
+        index: usize,
+        targets: &[usize],
+        tables: &[Option<Rc<Table>>],
+    ) -> Result<Table, Fault> {
+        let plan = &*world.plans[index];
+        let mut axes = plan.axes.clone();
+        for target in targets {
+            axes.extend(tables[*target].iter().flat_map(|table| table.axes.iter().copied()));
+        }
+        let axes: Vec<usize> = axes.into_iter().collect();
+        let size = self.claim(&axes)?;
+        let mut steps = vec![NONE; size];
+        if let Some(allowed) = self.allowed(world, plan) {
+            let mut odometer = Odometer::new(&axes, &allowed);
+            while let Some(at) = odometer.next() {
+                if let Some(inputs) = self.inputs(world, plan, tables, at)? {
+                    steps[position(&axes, self.scope, at)] = self.step(world, index, &axes, inputs, at)?;
+                }
+            }
+        }
+        Ok(Table { axes, steps })
+    }
+
+    /// What fills the slots; none where a stage that should does not exist.
+    fn inputs(
+        &self,
+        world: &World,
+        plan: &Plan,
+        tables: &[Option<Rc<Table>>],
+        at: &[usize],
+    ) -> Result<Option<Vec<Input>>, Fault> {
+        let mut inputs = Vec::with_capacity(plan.wires.len());
+        for (slot, filling) in &plan.wires {
+            let source = match filling {
+                Filling::Stage(template) => {
+                    let target = match template.plain() {
+                        Some(name) => self.stage(slot, name, name)?,
+                        None => {
+                            let name = self.text(world, plan, template, path(&["in", slot]), at)?;
+                            self.stage(slot, &name, "")?
+                        }
+                    };
+                    let step = tables[target]
+                        .as_ref()
+                        .map(|table| table.steps[position(&table.axes, self.scope, at)]);
+                    match step {
+                        Some(step) if step != NONE => Source::Step(NodeIndex::new(step as usize)),
+                        _ => return Ok(None),
+                    }
+                }
+                Filling::File { path, optional } => {
+                    self.file(world, plan, slot, path, optional.as_ref(), at)?
+                }
+            };
+            inputs.push(Input { slot: slot.clone(), source });
+        }
+        Ok(Some(inputs))
+    }
+
+    fn file(
+        &self,
+        world: &World,
+        plan: &Plan,
+        slot: &str,
+        template: &Template,
+        optional: Option<&Template>,
+        at: &[usize],
+    ) -> Result<Source, Fault> {
+        let place = |key: &str| path(&["in", slot, key]);
+        let hint = optional.map(|hint| self.text(world, plan, hint, place("optional"), at)).transpose()?;
+        let lookup = |name: &str| self.lookup(world, plan, name, at);
+        let shown = match (template.text(&lookup), &hint) {
+            (Ok(shown), _) => shown,
+            (Err(Unfit::Null(_)), Some(hint)) => return Ok(Source::Unset { hint: hint.clone() }),
+            (Err(Unfit::Null(name)), None) => {
+                let fault =
+                    Fault::new(place("file"), format!("the param `{name}` is null, so there is no path"));
+                let hint = format!("give it: `--set {name}=…`, or say `optional: …` beside the file");
+                return Err(fault.piece(format!("{{{name}}}")).label("needed here").hint(hint));
+            }
+            (Err(unfit), _) => return Err(unfit_fault(place("file"), unfit)),
+        };
+        if shown.is_empty() || shown.contains('\0') {
+            let title = format!("expected the path of a file or folder, found {}", word(&shown));
+            return Err(Fault::new(place("file"), title).label("not a path"));
+        }
+        let given =
+            template.first_name().and_then(|name| plan.binding(name)).is_some_and(|binding| match binding {
+                Binding::Param(param) => world.is_given(param),
+                Binding::Axis(_) | Binding::Field(..) => false,
+            });
+        let path = if given { self.current_folder } else { self.root }.join(&shown);
+        Ok(Source::File { path, shown, optional: hint })
+    }
+
+    /// The step made of this, be it new or not.
+    fn step(
+        &mut self,
+        world: &World,
+        index: usize,
+        axes: &[usize],
+        inputs: Vec<Input>,
+        at: &[usize],
+    ) -> Result<u32, Fault> {
+        let plan = &*world.plans[index];
+        let lookup = |name: &str| self.lookup(world, plan, name, at);
+        let with = plan
+            .with
+            .render(&lookup)
+            .map_err(|(below, unfit)| unfit_fault(join(path(&["with"]), &below), unfit))?;
+        let resources = match &plan.fixed_resources {
+            Some(resources) => resources.clone(),
+            None => {
+                let rendered = plan.resources.render(&lookup);
+                let rendered = rendered
+                    .map_err(|(below, unfit)| unfit_fault(join(path(&["resources"]), &below), unfit))?;
+                parse_resources(&rendered)?
+            }
+        };
+        let mut identity = String::with_capacity(256);
+        write_canonical(&with, &mut identity);
+        // Nothing can fail when writing into a string.
+        let _ = write!(identity, "{:?}{resources:?}{:?}{:?}", plan.kind.name, plan.retries, plan.timeout);
+        for Input { slot, source } in &inputs {
+            let _ = match source {
+                Source::Step(step) => write!(identity, "\0{slot}\0{}", step.index()),
+                Source::File { path, shown: _, optional } => {
+                    write!(identity, "\0{slot}\0{path:?}{optional:?}")
+                }
+                Source::Unset { hint } => write!(identity, "\0{slot}\0-{hint:?}"),
+            };
+        }
+        self.spend(identity.len())
+            .map_err(|title| Fault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
+        let identity = (index, Digest::of(identity.as_bytes()));
+        if let Some(step) = self.interned.get(&identity) {
+            return Ok(*step);
+        }
+        if self.drafts.len() == MAX_STEPS {
+            let title = format!("the pipeline has more than {MAX_STEPS} steps");
+            return Err(Fault::new(Vec::new(), title).at_key().label("reached here").hint(TOO_MUCH_HINT));
+        }
+        let point = Point { scope: self.scope, world, plan, at };
+        let prepared = (plan.kind.prepare)(&with).map_err(|mistake| {
+            let quoted = match &mistake.at {
+                At::Param(below) => unquoted_template(&with, below, self.scope, world),
+                At::Slot(_) | At::Wires => None,
+            };
+            let fault = point.fault(mistake);
+            Fault { hint: quoted.or(fault.hint), ..fault }
+        })?;
+        point.check(&prepared, &inputs, &self.drafts)?;
+        let step = Step {
+            name: String::new(),
+            stage: plan.name.clone(),
+            axes: axes
+                .iter()
+                .map(|axis| {
+                    let axis_of = &self.scope.axes[*axis];
+                    (axis_of.name.clone(), axis_of.values[at[*axis]].label.clone())
+                })
+                .collect(),
+            variants: Default::default(),
+            kind: plan.kind,
+            prepared,
+            inputs,
+            resources,
+            retries: plan.retries,
+            timeout: plan.timeout,
+        };
+        let number = self.drafts.len() as u32;
+        self.drafts.push(Draft { step, stage: index, variant: world.variant.clone() });
+        self.interned.insert(identity, number);
+        Ok(number)
+    }
+
+    fn lookup<'v>(
+        &'v self,
+        world: &'v World,
+        plan: &Plan,
+        name: &str,
+        at: &[usize],
+    ) -> Result<&'v Value, String> {
+        let binding = plan.binding(name).ok_or_else(|| format!("there is no `{name}`"))?;
+        let value = self.scope.value(binding, &world.params, |axis| at[axis])?;
+        self.spend(size(value))?;
+        Ok(value)
+    }
+
+    fn text(
+        &self,
+        world: &World,
+        plan: &Plan,
+        template: &Template,
+        place: Vec<crate::complaint::Segment>,
+        at: &[usize],
+    ) -> Result<String, Fault> {
+        let lookup = |name: &str| self.lookup(world, plan, name, at);
+        template.text(&lookup).map_err(|unfit| unfit_fault(place, unfit))
+    }
+
+    fn stage(&self, slot: &str, name: &str, piece: &str) -> Result<usize, Fault> {
+        self.stages.get(name).copied().ok_or_else(|| {
+            let title = format!("there is no stage {}", word(name));
+            let hint = known(name, "stages", self.sorted_stages());
+            let fault = Fault::new(path(&["in", slot]), title).label("no such stage");
+            fault.piece(piece).hint(format!("{hint}; a file is written `{{file: path}}`"))
+        })
+    }
+
+    fn sorted_stages(&self) -> Vec<&'a str> {
+        let mut names: Vec<(&usize, &&str)> = self.stages.iter().map(|(name, i)| (i, name)).collect();
+        names.sort();
+        names.into_iter().map(|(_, name)| *name).collect()
+    }
+
+    /// Which values of each axis the stage's conditions allow; none if they allow nothing.
+    fn allowed(&self, world: &World, plan: &Plan) -> Option<Vec<Vec<usize>>> {
+        let mut allowed: Vec<Vec<usize>> = Vec::with_capacity(self.scope.axes.len());
+        for (i, axis) in self.scope.axes.iter().enumerate() {
+            // An axis that the stage does not use on its own account may take any value.
+            allowed.push((0..axis.values.len()).collect());
+            for condition in plan.when.iter().filter(|condition| condition.binding.axis() == Some(i)) {
+                allowed[i].retain(|value| self.holds(world, condition, |_| *value));
+            }
+        }
+        let mut about_params = plan.when.iter().filter(|condition| condition.binding.axis().is_none());
+        (about_params.all(|condition| self.holds(world, condition, |_| 0))).then_some(allowed)
+    }
+
+    fn holds(&self, world: &World, condition: &super::plan::Condition, at: impl Fn(usize) -> usize) -> bool {
+        if let Binding::Axis(axis) = condition.binding {
+            return condition.labels.contains(&self.scope.axes[axis].values[at(axis)].label);
+        }
+        let value = self.scope.value(&condition.binding, &world.params, at).ok().and_then(label);
+        value.is_some_and(|value| condition.labels.contains(&value))
+    }
+
+    /// How many combinations some axes have, if that is not too many.
+    fn claim(&mut self, axes: &[usize]) -> Result<usize, Fault> {
+        let sizes = axes.iter().map(|axis| self.scope.axes[*axis].values.len());
+        let size = sizes.fold(1usize, usize::saturating_mul);
+        self.combinations = self.combinations.saturating_add(size);
+        if self.combinations > MAX_COMBINATIONS {
+            let names: Vec<&str> =
+                axes.iter().take(12).map(|axis| self.scope.axes[*axis].name.as_str()).collect();
+            let title = format!("the matrix has more than {MAX_COMBINATIONS} combinations");
+            let label = format!("depends on {}", names.join(", "));
+            return Err(Fault::new(Vec::new(), title).at_key().label(label).hint(TOO_MUCH_HINT));
+        }
+        Ok(size)
+    }
+
+    fn spend(&self, bytes: usize) -> Result<(), String> {
+        self.text.set(self.text.get().saturating_add(bytes));
+        if self.text.get() > MAX_TEXT {
+            return Err(format!("the params of all steps take more than {} MiB", MAX_TEXT >> 20));
+        }
+        Ok(())
+    }
+}
+
+const TOO_MUCH_HINT: &str = "split the pipeline, or give the axes fewer values";
+
+fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> Fault {
+    let (name, title) = match unfit {
+        Unfit::Null(name) => {
+            let title = format!("`{name}` is null, which has no text");
+            (name, title)
+        }
+        Unfit::Compound(name) => {
+            let title = format!("`{name}` is a map or a list, which cannot stand within text");
+            (name, title)
+        }
+        Unfit::Missing(name, title) => (name, title),
+    };
+    Fault::new(place, title).piece(format!("{{{name}}}")).label("used here")
+}
+
+/// `with: {width: {width}}` is a map in a map to YAML; the user meant a template.
+fn unquoted_template(with: &Value, below: &[String], scope: &Scope, world: &World) -> Option<String> {
+    let value = below.iter().try_fold(with, |value, key| value.get(key))?;
+    let (name, inner) = value.as_object().filter(|map| map.len() == 1)?.iter().next()?;
+    let known = inner.is_null() && scope.bind(name, &world.params).is_ok();
+    known.then(|| format!("quote the template: `\"{{{name}}}\"`"))
+}
+
+/// The place of a combination in a table.
+fn position(axes: &[usize], scope: &Scope, at: &[usize]) -> usize {
+    axes.iter().fold(0, |position, axis| position * scope.axes[*axis].values.len() + at[*axis])
+}
+
+/// About how many bytes a copy of a value takes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 32 + size(item)).sum(),
+        Value::Object(map) => size_of_map(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// About how many bytes a copy of a map takes.
+pub fn size_of_map(map: &Map<String, Value>) -> usize {
+    map.iter().map(|(key, value)| 96 + key.len() + size(value)).sum()
+}
+
+/// Every combination of the allowed values of some axes, the last axis fastest.
+struct Odometer<'o> {
+    axes: &'o [usize],
+    allowed: &'o [Vec<usize>],
+    /// Into `allowed`, for each of `axes`.
+    turns: Vec<usize>,
+    /// The value of every axis of the matrix; 0 for those that are not turned.
+    at: Vec<usize>,
+    done: bool,
+    begun: bool,
+}
+
+impl<'o> Odometer<'o> {
+    fn new(axes: &'o [usize], allowed: &'o [Vec<usize>]) -> Odometer<'o> {
+        let done = axes.iter().any(|axis| allowed[*axis].is_empty());
+        Odometer { axes, allowed, turns: vec![0; axes.len()], at: vec![0; allowed.len()], done, begun: false }
+    }
+
+    fn next(&mut self) -> Option<&[usize]> {
+        if self.done {
+            return None;
+        }
+        if self.begun {
+            let mut wheel = self.axes.len();
+            loop {
+                if wheel == 0 {
+                    self.done = true;
+                    return None;
+                }
+                wheel -= 1;
+                self.turns[wheel] += 1;
+                if self.turns[wheel] < self.allowed[self.axes[wheel]].len() {
+                    break;
+                }
+                self.turns[wheel] = 0;
+            }
+        }
+        self.begun = true;
+        for (turn, axis) in self.turns.iter().zip(self.axes) {
+            self.at[*axis] = self.allowed[*axis][*turn];
+        }
+        Some(&self.at)
+    }
+}
