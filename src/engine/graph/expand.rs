@@ -11,7 +11,7 @@ use super::scope::{Binding, Scope, label};
 use super::world::World;
 use super::{Input, Source, Step};
 use crate::complaint::{known, word};
-use crate::key::{Digest, write_canonical};
+use crate::key::{Digest, Hardware, write_canonical};
 use crate::template::{Template, Unfit};
 use contract::stage::At;
 use petgraph::graph::NodeIndex;
@@ -287,8 +287,14 @@ impl<'a> Expansion<'a> {
                 .collect(),
             variants: Default::default(),
             kind: plan.kind,
+            with,
             prepared,
             inputs,
+            // A step that asks for a GPU gets one where nobody decides otherwise.
+            device: plan.kind.on_device.map(|_| match resources.gpus {
+                0 => Hardware::Cpu,
+                _ => Hardware::Cuda,
+            }),
             resources,
             retries: plan.retries,
             timeout: plan.timeout,
