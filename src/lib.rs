@@ -11,6 +11,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`stage`] | what a kind declares ([`stage::Kind`], [`stage::Slot`]) and what it is handed ([`stage::Io`]) |
+//! | [`bounds`] | limits of params, for [`stage::Stage::check`] |
 //! | [`checkpoint`] | state that survives a kill, for what computes long |
 //! | [`disk`] | files, with errors that name their path |
 //! | [`data`] | the tables that kinds hand each other, and the formats of other programs |
@@ -20,6 +21,6 @@
 //! [`data::random`] has generators that do. What it writes below [`stage::Io::out`] becomes its artifact.
 
 pub use cli::main;
-pub use contract::{checkpoint, code, disk, gpu, stage, warden};
+pub use contract::{bounds, checkpoint, code, disk, gpu, stage, warden};
 pub use data;
 pub use stages::KINDS;

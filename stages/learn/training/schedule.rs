@@ -1,6 +1,6 @@
 //! The learning rate over time.
 
-use contract::bounds::{above_zero, within};
+use contract::bounds::{LARGEST, above_zero, within};
 use contract::stage::Mistake;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ impl Default for Schedule {
 impl Schedule {
     /// Refuses what makes no sense.
     pub fn check(&self, epochs: usize) -> Result<(), Mistake> {
-        above_zero("training.schedule.rate", self.rate, 1e3)?;
+        above_zero("training.schedule.rate", self.rate, LARGEST)?;
         if !(0.0..=self.rate).contains(&self.least_rate) {
             let message = format!(
                 "`training.schedule.least_rate` must be from 0 to `rate`, which is {}, not {}",
