@@ -4,6 +4,7 @@
 //! tested. Limits are some thirty times the difference of 32 from 64 bits there.
 
 use dfdx::tensor::Merge;
+use needs::shared;
 use stages::kit::formats::npy::{self, Array};
 use stages::kit::model::draws::Draws;
 use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
@@ -22,20 +23,11 @@ use stages::kit::tensor::ops::linear::{linear, linear_of_constant};
 use stages::kit::tensor::tape::{backward, gradient, put, record_scalar, take};
 use stages::kit::tensor::{Gradients, Scalar, Taped, Tensor, Untaped, device, tensor, values};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 type Arrays = BTreeMap<String, Array>;
 
 const GENES: usize = 30;
-
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens/gnn");
-    if !folder.is_dir() {
-        println!("skipped: {} is not there", folder.display());
-        return None;
-    }
-    Some(folder)
-}
 
 struct Golden {
     parameters: Arrays,
@@ -47,7 +39,7 @@ struct Golden {
 
 impl Golden {
     fn open(name: &str) -> Option<Golden> {
-        let folder = folder()?;
+        let folder = shared("goldens/gnn")?;
         let read = |file: &str| npy::read_all(&folder.join(name).join(file)).unwrap();
         let features = npy::read(&folder.join("features.npy")).unwrap().floats();
         Some(Golden {

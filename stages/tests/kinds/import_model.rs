@@ -1,6 +1,7 @@
 //! Weights from elsewhere: read without executing anything, and the same model in every format.
 
-use crate::support::{Outcome, run, shared};
+use crate::support::{Outcome, run};
+use needs::shared;
 use serde_json::{Value, json};
 use stages::kit::cells::CellWriter;
 use stages::kit::embeddings::{self, Embeddings};

@@ -343,10 +343,8 @@ fn a_transformer_that_does_not_fit_is_refused_with_the_mend() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "emulator"), ignore = "built without the emulator")]
 fn a_gpu_learns_as_the_processor_does() {
-    if !cfg!(feature = "emulator") {
-        return println!("skipped: built without the emulator");
-    }
     let (set, emulator) = (set(), Device::Cuda(u32::MAX));
     let (cells, pair) = (by_cell(&set, 5), transformer(&set));
     let settings = [

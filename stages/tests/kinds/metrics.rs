@@ -1,6 +1,6 @@
 //! Metrics: the numbers are scikit-learn's and those of BEELINE's own code.
 
-use crate::support::shared;
+use needs::shared;
 use serde_json::Value;
 use stages::kit::metrics::{Metrics, Ranking, Scored};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,6 +1,7 @@
 //! `preprocess`: the numbers are scanpy's.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
+use needs::shared;
 use serde_json::{Value, json};
 use stages::kit::network::{self, Network};
 

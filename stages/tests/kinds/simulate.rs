@@ -1,6 +1,7 @@
 //! `simulate`: the same seed is the same cells, and the cells tell of the network.
 
-use crate::support::{Outcome, run, shared};
+use crate::support::{Outcome, run};
+use needs::shared;
 use serde_json::json;
 use stages::kit::network::{self, Network};
 use stages::kit::random::Random;

@@ -1,6 +1,7 @@
 //! `split`: no protocol breaks what it promises.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
+use needs::shared;
 use serde_json::{Value, json};
 use stages::kit::pairs::{self, Pair, Part};
 use std::collections::{BTreeMap, BTreeSet};

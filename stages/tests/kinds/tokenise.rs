@@ -1,8 +1,9 @@
 //! `tokenise`: the tokens are scBERT's, byte for byte.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
 use arrow::array::AsArray;
 use arrow::datatypes::{UInt8Type, UInt32Type};
+use needs::shared;
 use serde_json::{Value, json};
 use stages::kit::cells::{self, CellWriter};
 use stages::kit::genes;

@@ -1,6 +1,7 @@
 //! The transformer's kinds: trainings that resume, embeddings that depend on no batch, and what is written.
 
-use crate::support::{Outcome, run, run_on, shared};
+use crate::support::{Outcome, run, run_on};
+use needs::shared;
 use serde_json::{Value, json};
 use stages::kit::embeddings::{self, ByCell, Embeddings};
 use stages::kit::masked::Masking;
@@ -316,10 +317,8 @@ fn what_a_device_cannot_do_is_refused_in_a_sentence() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "emulator"), ignore = "built without the emulator")]
 fn a_gpu_trains_and_embeds_as_the_processor_does() {
-    if !cfg!(feature = "emulator") {
-        return println!("skipped: built without the emulator");
-    }
     let (_data, tokens) = tokens();
     let chain = |device: Device| {
         let model = run_on(device, "pretrain", small(), &[("tokens", &tokens.folder())]).done();
