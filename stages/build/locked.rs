@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 /// Crates that carry params, errors and signals, and compute nothing; a name that ends in `*` stands for all that begin so.
-const PLUMBING: [&str; 11] = [
+const PLUMBING: [&str; 10] = [
     "anyhow",
-    "comfy-table",
     "nix",
     "rustix",
     "schemars*",

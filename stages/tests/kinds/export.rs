@@ -4,6 +4,7 @@ use crate::support::{Outcome, fixture, run};
 use needs::Readers;
 use serde_json::json;
 use stages::kit::embeddings::{self, Embeddings};
+use stages::kit::formats::npy;
 use stages::kit::hdf5_draft::{Draft, Group};
 use stages::kit::model::weights;
 use stages::kit::scores::{self, Score};
@@ -215,6 +216,21 @@ fn numpy_reads_the_vectors() {
     let program = "a = numpy.load(sys.argv[1]); print(a.dtype, a.tolist())";
     if let Some(found) = python("numpy", program, &outcome.file("genes.npy")) {
         assert_eq!(found, "float32 [[0.0, 1.0], [2.0, 3.0]]");
+    }
+}
+
+#[test]
+fn an_npz_that_numpy_compresses_is_read() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("arrays.npz");
+    let program = "numpy.savez_compressed(sys.argv[1], a=numpy.arange(6.0).reshape(2, 3), b=numpy.zeros(100_000, 'f4'))";
+    if python("numpy", program, &path).is_some() {
+        let arrays = npy::read_all(&path).unwrap();
+        assert_eq!(
+            (&*arrays["a"].shape, arrays["a"].floats()),
+            (&[2, 3][..], vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+        );
+        assert_eq!(arrays["b"].floats(), vec![0.0; 100_000]);
     }
 }
 
