@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures `compare` and `report` on caches of many artifacts, beside DVC, and prints a table in Markdown.
 
-    cargo build --release --bin pipeline --example toys
+    cargo build --release --workspace --bins
     python3 benches/compare.py [--peers DIR] [--beeline CACHE] [--only rows many report beeline]
 
 CACHE is a folder in which `pipeline run pipelines/beeline.yaml --cache CACHE` has ended.
@@ -148,7 +148,7 @@ FIGURES = {"rows": fifty_rows, "many": many_artifacts, "report": reports, "beeli
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--program", type=Path, default=ROOT / "target/release/examples/toys")
+    parser.add_argument("--program", type=Path, default=ROOT / "target/release/toys")
     parser.add_argument("--peers", type=Path, nargs="+", default=[], metavar="DIR", help="where to look for DVC beside $PATH")
     parser.add_argument("--beeline", type=Path, metavar="CACHE", help="a cache in which pipelines/beeline.yaml has run")
     parser.add_argument("--work", type=Path, help="where to make the work folder [default: the temporary folder]")
@@ -156,7 +156,7 @@ def main():
     bench = parser.parse_args()
     bench.program = bench.program.resolve()
     if not bench.program.is_file():
-        sys.exit(f"{bench.program} is not there; run `cargo build --release --example toys`")
+        sys.exit(f"{bench.program} is not there; run `cargo build --release -p promises`")
     bench.dvc = measure.find("dvc", bench.peers)
     bench.work = tempfile.mkdtemp(prefix="pipeline-bench-", dir=bench.work)
     try:

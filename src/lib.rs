@@ -1,45 +1,25 @@
-//! The engine: a cached graph of steps that explains itself and survives anything.
+//! `pipeline` as a library: write a kind of stage of your own, register it beside ours, and get a program with all commands.
 //!
-//! It knows nothing of genes or tensors. Imports go downward only: `cli` → `run` → {`plan` → `graph` →
-//! `spec`; `executor` → `worker` → `stages::stage`; `store` → `key`}.
+//! Four files make such a program. `Cargo.toml` depends on `pipeline`, and on `kind-code` under `[build-dependencies]`;
+//! `build.rs` calls `kind_code::write()`, so that the code of your kind is in the key of each of its steps: change it, and what
+//! it computed is computed again. The pipeline file names your kind as it names ours. And `src/main.rs`, whole:
+//!
+//! ```ignore
+#![doc = include_str!("../tests/stranger/src/main.rs")]
+//! ```
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`stage`] | what a kind declares ([`stage::Kind`], [`stage::Slot`]) and what it is handed ([`stage::Io`]) |
+//! | [`checkpoint`] | state that survives a kill, for what computes long |
+//! | [`disk`] | files, with errors that name their path |
+//! | [`data`] | the tables that kinds hand each other, and the formats of other programs |
+//! | [`gpu`], [`warden`] | for kinds that compute on GPUs, and for those that start programs |
+//!
+//! A kind must give the same bytes for the same inputs and params, whatever the clock, the machine and the number of threads:
+//! [`data::random`] has generators that do. What it writes below [`stage::Io::out`] becomes its artifact.
 
-pub mod cli; // the command line: one file per command
-
-mod absence; // steps that are absent, told in few lines
-mod clock; // the calendar, for people
-mod compare; // variants side by side
-mod complaint; // what is wrong with a pipeline file, shown where it is wrong
-mod console; // events for a person
-mod device; // whether kinds that can compute on a GPU do so
-mod diff; // two artifacts side by side
-mod drawing; // the graph as a picture
-mod error; // whose fault, where, what to do
-mod event; // what happens in a run, as one stream
-mod examine; // a step whose inputs are known: its recipe, its artifact
-mod executor; // where a step runs
-mod exhibit; // what a file holds that can be shown
-mod graph; // spec + kinds -> checked graph of steps
-mod hash; // digests of files and folders
-mod history; // what earlier runs made of the same steps
-mod key; // digest, key, recipe, reason
-mod locate; // finds a place of a YAML text; only for complaints
-mod markup; // text within XML and HTML
-mod memo; // what was hashed before
-mod metrics; // the numbers that an artifact holds
-mod output; // standard output: results
-mod plan; // the state of every step; never sees a disk
-mod plot; // figures as SVG
-mod pools; // what the machine has, and what is free of it
-mod preview; // the first rows of a file
-mod quantity; // sizes and times as users write them
-mod report; // a pipeline as people show it
-mod run; // the loop; the one owner of mutable state
-mod runlog; // the record of a run
-mod spec; // the YAML as data
-mod statistics; // spread, paired differences, chance
-mod store; // artifacts on disk
-mod survey; // how things stand without computing
-mod template; // `{name}` in texts
-mod text; // numbers as people read them
-mod worker; // one thread, one step
-mod yaml; // text -> values, within budgets
+pub use cli::main;
+pub use contract::{checkpoint, code, disk, gpu, stage, warden};
+pub use data;
+pub use stages::KINDS;

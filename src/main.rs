@@ -1,5 +1,5 @@
 //! The program: the engine with every kind of stage.
 
 fn main() -> std::process::ExitCode {
-    pipeline::cli::main(stages::KINDS)
+    pipeline::main(pipeline::KINDS)
 }

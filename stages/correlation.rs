@@ -2,10 +2,10 @@
 
 mod profile;
 
-use crate::code;
 use crate::kit::candidates::{self, Candidates, Pair};
-use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slots, Stage};
 use profile::Profile;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -17,7 +17,7 @@ pub const KIND: Kind = Kind::of::<Correlation>(
     "correlation",
     "scores each pair by the correlation of TF and target over the cells",
     Slots::Named(&candidates::SLOTS),
-    code::CORRELATION,
+    code!(),
 );
 
 /// How many TFs are spread over the cells at a time: their values in one cell are one cache line.

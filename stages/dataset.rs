@@ -1,12 +1,14 @@
 //! `dataset`: reads what biologists have.
 
-use crate::code;
-use crate::kit::cells::{self, CellWriter};
-use crate::kit::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
-use crate::kit::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
-use crate::kit::{genes, network, pseudotime};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Context, Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells::{self, CellWriter};
+use data::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
+use data::genes;
+use data::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
+use data::network;
+use data::pseudotime;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -25,7 +27,7 @@ pub const KIND: Kind = Kind::of::<Dataset>(
             required: false,
         },
     ]),
-    code::DATASET,
+    code!(),
 );
 
 /// Expression data as biologists have it.
@@ -214,7 +216,7 @@ impl<'a> Checked<'a> {
         self.writer.finish()?;
         if labels_only {
             let path = self.io.out(cells::FILE);
-            crate::disk::remove_file(&path)?;
+            contract::disk::remove_file(&path)?;
             return Ok((self.genes, self.ids));
         }
         let place = self.place.display();

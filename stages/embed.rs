@@ -1,17 +1,17 @@
 //! `embed`: what a model makes of genes and cells, as vectors.
 
-use crate::code;
-use crate::kit::embeddings::{self, ByCellWriter, Embeddings, Writer};
-use crate::kit::model::saved::Saved;
-use crate::kit::random::Random;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tensor::ops::favor::Stabiliser;
-use crate::kit::tensor::{Device, Untaped, values};
-use crate::kit::tokens::{About, TokenReader};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::embeddings::{self, ByCellWriter, Embeddings, Writer};
+use data::random::Random;
+use data::tokens::{About, TokenReader};
+use learn::model::saved::Saved;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::device::{self, Precision};
+use tensor::ops::favor::Stabiliser;
+use tensor::{Device, Untaped, values};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Embed>(
@@ -21,9 +21,9 @@ pub const KIND: Kind = Kind::of::<Embed>(
         Slot { name: "model", about: "a trained model", required: true },
         Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
     ]),
-    code::EMBED,
+    code!(),
 )
-.on_device(code::EMBED_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = 1 << 53;

@@ -2,13 +2,13 @@
 
 mod report;
 
-use crate::code;
-use crate::kit::metrics::summary::{self, Row};
-use crate::kit::metrics::{Ranking, Scored, table};
-use crate::kit::pairs::{self, Pair};
-use crate::kit::scores;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::metrics::summary::{self, Row};
+use data::metrics::{Ranking, Scored, table};
+use data::pairs::{self, Pair};
+use data::scores;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind::of::<Evaluate>(
         Slot { name: "scores", about: "scored pairs", required: true },
         Slot { name: "split", about: "labelled pairs in parts", required: true },
     ]),
-    code::EVALUATE,
+    code!(),
 );
 
 /// Measures scores against the labelled pairs of one part.

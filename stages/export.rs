@@ -4,9 +4,9 @@ mod edges;
 mod matrix;
 mod model;
 
-use crate::code;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::Result;
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub const KIND: Kind = Kind::of::<Export>(
         Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false },
         Slot { name: "model", about: "a trained model, for `huggingface`", required: false },
     ]),
-    code::EXPORT,
+    code!(),
 );
 
 /// One file in the format of another program.

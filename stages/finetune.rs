@@ -2,18 +2,18 @@
 
 mod types;
 
-use crate::code;
-use crate::kit::masked::Masking;
-use crate::kit::masked::train::{Task as MaskedTask, train};
-use crate::kit::model::saved::Saved;
-use crate::kit::tensor::Device;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tokens::{About, Corpus};
-use crate::kit::training::Training;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::Result;
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::tokens::{About, Corpus};
+use learn::masked::Masking;
+use learn::masked::train::{Task as MaskedTask, train};
+use learn::model::saved::Saved;
+use learn::training::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::Device;
+use tensor::device::{self, Precision};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Finetune>(
@@ -24,9 +24,9 @@ pub const KIND: Kind = Kind::of::<Finetune>(
         Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
         Slot { name: "types", about: "cells with their types, for the task `types`", required: false },
     ]),
-    code::FINETUNE,
+    code!(),
 )
-.on_device(code::FINETUNE_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Fine-tuning.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

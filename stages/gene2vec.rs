@@ -1,26 +1,26 @@
 //! `gene2vec`: a vector for each gene, from which genes go up and down together (after Du et al. 2019).
 
-use crate::code;
-use crate::kit::cells;
-use crate::kit::columns::{Column, Columns};
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::genes;
-use crate::kit::random::Random;
-use crate::kit::tensor::gemm::multiply_parallel;
-use crate::kit::tensor::matrix::{View, ViewMut};
-use crate::kit::tensor::ops::skip_gram;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells;
+use data::columns::{Column, Columns};
+use data::embeddings::{self, Embeddings};
+use data::genes;
+use data::random::Random;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tensor::gemm::multiply_parallel;
+use tensor::matrix::{View, ViewMut};
+use tensor::ops::skip_gram;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Gene2vec>(
     "gene2vec",
     "a vector for each gene, learned from which genes go up and down together (skip-gram)",
     Slots::Named(&[Slot { name: "data", about: "cells and genes, normalised", required: true }]),
-    code::GENE2VEC,
+    code!(),
 );
 
 /// Streams of the seed.

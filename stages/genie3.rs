@@ -1,14 +1,14 @@
 //! `genie3`: a TF is taken to regulate what trees predict from its expression.
 
-use crate::code;
 use crate::kit::candidates::{self, Candidates};
-use crate::kit::columns::Column;
-use crate::kit::random::Random;
 use crate::kit::trees::Features;
 use crate::kit::trees::boosting::Boosting;
 use crate::kit::trees::forest::{Chance, Forest};
-use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slots, Stage};
+use data::columns::Column;
+use data::random::Random;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub const KIND: Kind = Kind::of::<Genie3>(
     "genie3",
     "scores each pair by what the TF adds to a prediction of the target by trees: GENIE3, GRNBoost2",
     Slots::Named(&candidates::SLOTS),
-    code::GENIE3,
+    code!(),
 );
 
 /// Arboreto's settings of stochastic gradient boosting.

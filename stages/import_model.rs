@@ -1,23 +1,23 @@
 //! `import-model`: weights that were trained elsewhere.
 
-use crate::code;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::formats::{self, npy};
-use crate::kit::genes;
-use crate::kit::model::classifier::Classifier;
-use crate::kit::model::parameters;
-use crate::kit::model::performer::Config;
-use crate::kit::model::saved::{CONFIG, Saved};
-use crate::kit::model::torch;
-use crate::kit::model::weights::{self, Array, Arrays};
-use crate::kit::tensor::Device;
-use crate::kit::tensor::ops::favor::Stabiliser;
-use crate::kit::tokens::{About, VOCABULARY, Zeros};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Context, Result, bail, ensure};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::embeddings::{self, Embeddings};
+use data::formats::{self, npy};
+use data::genes;
+use data::tokens::{About, VOCABULARY, Zeros};
+use learn::model::classifier::Classifier;
+use learn::model::parameters;
+use learn::model::performer::Config;
+use learn::model::saved::{CONFIG, Saved};
+use learn::model::torch;
+use learn::model::weights::{self, Array, Arrays};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use tensor::Device;
+use tensor::ops::favor::Stabiliser;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<ImportModel>(
@@ -40,7 +40,7 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
             required: false,
         },
     ]),
-    code::IMPORT_MODEL,
+    code!(),
 );
 
 /// The licence of scBERT's weights, and so of all that is made of them.

@@ -12,27 +12,27 @@ mod model;
 mod training;
 mod transformer;
 
-use crate::code;
-use crate::disk;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::model::draws::Draws;
-use crate::kit::model::{gnn, scorer, weights};
-use crate::kit::scores;
-use crate::kit::table;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tensor::{Device, Tensor, Untaped, shape, values};
-use crate::kit::training::{Training, history};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
+use contract::code;
+use contract::disk;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::embeddings::{self, Embeddings};
+use data::scores;
+use data::table;
 use embedded::Embedded;
 use inputs::{Genes, Labels};
+use learn::model::draws::Draws;
+use learn::model::{gnn, scorer, weights};
+use learn::training::{Training, history};
 use learner::Network;
 use model::Model;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tensor::device::{self, Precision};
+use tensor::{Device, Tensor, Untaped, shape, values};
 use transformer::Transformer;
 
 /// The kind itself.
@@ -54,9 +54,9 @@ pub const KIND: Kind = Kind::of::<Joint>(
         },
         Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
     ]),
-    code::JOINT,
+    code!(),
 )
-.on_device(code::JOINT_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// The attention over cells in an artifact.
 ///

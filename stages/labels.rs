@@ -1,12 +1,12 @@
 //! `labels`: what is found without a look at any cell.
 
-use crate::code;
 use crate::kit::labels::{self, Evidence, Folds, Labelled, Problem};
-use crate::kit::logistic::sigmoid;
-use crate::kit::pairs;
-use crate::kit::scores::{self, Score};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::Result;
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::pairs;
+use data::scores::{self, Score};
+use learn::logistic::sigmoid;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub const KIND: Kind = Kind::of::<Labels>(
     "labels",
     "scores the pairs that are not for training by the labels of those that are, and by nothing else",
     Slots::Named(&[Slot { name: "split", about: "labelled pairs in parts", required: true }]),
-    code::LABELS,
+    code!(),
 );
 
 /// Scores pairs by labels alone. What reads cells is worth what it adds to this.

@@ -3,22 +3,17 @@
 //! A kind reads artifacts and writes one; it knows no cache, no graph and no other kind. Data passes
 //! between stages through artifacts and only there.
 
-pub mod checkpoint;
-mod code;
-mod command;
 mod correlation;
 mod dataset;
-pub mod disk;
 mod embed;
 mod evaluate;
 mod export;
 mod finetune;
 mod gene2vec;
 mod genie3;
-pub mod gpu;
 mod import_model;
 mod joint;
-pub mod kit;
+mod kit;
 mod labels;
 mod merge;
 mod mutual_information;
@@ -28,11 +23,9 @@ mod shuffle;
 mod simulate;
 mod split;
 mod stack;
-pub mod stage;
 mod tokenise;
-pub mod warden;
 
-use stage::Kind;
+use contract::stage::Kind;
 
 /// Every kind that a pipeline file may name.
 pub const KINDS: &[Kind] = &[

@@ -1,9 +1,9 @@
 //! `merge`: the tokens of several data sets as one.
 
-use crate::code;
-use crate::kit::tokens::{self, About, TokenReader, TokenWriter};
-use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slots, Stage};
+use data::tokens::{self, About, TokenReader, TokenWriter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub const KIND: Kind = Kind::of::<Merge>(
     "merge",
     "the tokens of several data sets, made for one vocabulary, as one; cells are named after their input",
     Slots::Any,
-    code::MERGE,
+    code!(),
 );
 
 /// Puts tokens below each other, in the order of the inputs' names.

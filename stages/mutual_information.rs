@@ -1,10 +1,10 @@
 //! `mutual-information`: a TF is taken to regulate what its expression tells of, however it does.
 
-use crate::code;
 use crate::kit::candidates::{self, Candidates, Pair};
-use crate::kit::columns::Column;
-use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slots, Stage};
+use data::columns::Column;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub const KIND: Kind = Kind::of::<MutualInformation>(
     "mutual-information",
     "scores each pair by the mutual information of TF and target over the cells",
     Slots::Named(&candidates::SLOTS),
-    code::MUTUAL_INFORMATION,
+    code!(),
 );
 
 const MOST_BINS: usize = 256;
@@ -177,7 +177,7 @@ fn information(tf: &Binned, bins: &[u8], target: &Binned, logs: &Logs) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::random::Random;
+    use data::random::Random;
 
     fn binned(values: &[f32], bins: usize) -> Binned {
         let there = || values.iter().enumerate().filter(|(_, value)| **value != 0.0);

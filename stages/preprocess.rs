@@ -3,15 +3,17 @@
 mod normalised;
 mod selection;
 
-use crate::code;
-use crate::disk;
-use crate::kit::cells::passes::CellFile;
-use crate::kit::cells::{self, CellBatch, CellWriter};
-use crate::kit::network::{self, Network};
-use crate::kit::statistics::Moments;
-use crate::kit::{genes, pseudotime, types};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::disk;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells::passes::CellFile;
+use data::cells::{self, CellBatch, CellWriter};
+use data::genes;
+use data::network::{self, Network};
+use data::pseudotime;
+use data::statistics::Moments;
+use data::types;
 use normalised::{LEFT_OUT, Normalised, Summary, sum};
 use schemars::JsonSchema;
 use selection::Selection;
@@ -32,7 +34,7 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
             required: false,
         },
     ]),
-    code::PREPROCESS,
+    code!(),
 );
 
 /// Filters, then normalisation, logarithm, selection, scaling: in this order, each only where it is asked for.

@@ -1,20 +1,20 @@
 //! `pretrain`: a Performer that learns expression from cells without labels.
 
-use crate::code;
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::masked::Masking;
-use crate::kit::masked::train::{Task, train};
-use crate::kit::model::performer::Config;
-use crate::kit::model::saved::Saved;
-use crate::kit::tensor::device::{self, Precision};
-use crate::kit::tokens::{About, Corpus};
-use crate::kit::training::Training;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::embeddings::{self, Embeddings};
+use data::tokens::{About, Corpus};
+use learn::masked::Masking;
+use learn::masked::train::{Task, train};
+use learn::model::performer::Config;
+use learn::model::saved::Saved;
+use learn::training::Training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
+use tensor::device::{self, Precision};
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Pretrain>(
@@ -28,9 +28,9 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
             required: false,
         },
     ]),
-    code::PRETRAIN,
+    code!(),
 )
-.on_device(code::PRETRAIN_ON_GPU);
+.on_device(code!(gpu), tensor::card::gpus);
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -1,13 +1,16 @@
 //! `shuffle`: expression that tells nothing of the network, and all else as it was.
 
-use crate::code;
-use crate::disk;
-use crate::kit::cells::{self, CellWriter};
-use crate::kit::columns::Columns;
-use crate::kit::random::Random;
-use crate::kit::{genes, network, pseudotime, types};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::disk;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells::{self, CellWriter};
+use data::columns::Columns;
+use data::genes;
+use data::network;
+use data::pseudotime;
+use data::random::Random;
+use data::types;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +20,7 @@ pub const KIND: Kind = Kind::of::<Shuffle>(
     "shuffle",
     "permutes values among the cells or profiles among the genes: a control whose expression tells nothing",
     Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true }]),
-    code::SHUFFLE,
+    code!(),
 );
 
 /// Permutes expression, so that it tells nothing of which gene regulates which. What a method still finds comes from

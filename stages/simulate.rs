@@ -5,14 +5,15 @@ mod curated;
 mod measure;
 mod scale_free;
 
-use crate::code;
-use crate::kit::cells::{self, CellWriter};
-use crate::kit::network::{self, Network};
-use crate::kit::pseudotime::{self, Moment};
-use crate::kit::{genes, types};
-use crate::stage::{Io, Kind, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slots, Stage};
 use curated::Model;
+use data::cells::{self, CellWriter};
+use data::genes;
+use data::network::{self, Network};
+use data::pseudotime::{self, Moment};
+use data::types;
 use scale_free::ScaleFree;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub const KIND: Kind = Kind::of::<Simulate>(
     "simulate",
     "cells of a known network: a scale-free one, or one of BEELINE's curated models",
     Slots::Named(&[]),
-    code::SIMULATE,
+    code!(),
 );
 
 /// Cells of a known network, simulated with noise.

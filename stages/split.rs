@@ -3,13 +3,13 @@
 mod matched;
 mod published;
 
-use crate::code;
-use crate::kit::genes;
-use crate::kit::network::{self, Network};
-use crate::kit::pairs::{self, Pair, Part};
-use crate::kit::random::Random;
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::genes;
+use data::network::{self, Network};
+use data::pairs::{self, Pair, Part};
+use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub const KIND: Kind = Kind::of::<Split>(
             name: "published", about: "a folder of `Train_set.csv`, `Test_set.csv`, …", required: false
         },
     ]),
-    code::SPLIT,
+    code!(),
 );
 
 /// Where the shuffles of each TF's pairs begin; streams below it are for whole TFs or genes.

@@ -3,18 +3,20 @@
 mod describe;
 mod groups;
 
-use crate::code;
 use crate::kit::candidates::Pair;
-use crate::kit::columns::Columns;
-use crate::kit::embeddings::{self, Embeddings};
 use crate::kit::labels::{self, Evidence, FOLDS, Folds, Labelled, Problem, Unseen};
-use crate::kit::logistic::{Logistic, sigmoid};
-use crate::kit::scores::{self, Score};
 use crate::kit::trees::Features;
 use crate::kit::trees::outputs::Outputs;
-use crate::kit::{cells, genes, pairs};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells;
+use data::columns::Columns;
+use data::embeddings::{self, Embeddings};
+use data::genes;
+use data::pairs;
+use data::scores::{self, Score};
+use learn::logistic::{Logistic, sigmoid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -34,7 +36,7 @@ pub const KIND: Kind = Kind::of::<Stack>(
             required: false,
         },
     ]),
-    code::STACK,
+    code!(),
 );
 
 /// Labels know how often a TF regulates and how often a target is regulated; expression, which targets are like those
@@ -118,7 +120,7 @@ impl Expression {
                 others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
             }
         };
-        vec![own, own / evidence.deviation(pair.tf), evidence.from_neighbours(pair.tf, surplus)]
+        vec![own, own / evidence.deviation(pair.tf), evidence.by_neighbours(pair.tf, surplus)]
     }
 }
 

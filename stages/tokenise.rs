@@ -1,11 +1,12 @@
 //! `tokenise`: expression as the tokens of scBERT.
 
-use crate::code;
-use crate::kit::cells::{self, CellReader};
-use crate::kit::tokens::{self, About, TokenWriter, Zeros};
-use crate::kit::{formats, genes};
-use crate::stage::{Io, Kind, Slot, Slots, Stage};
 use anyhow::{Result, bail};
+use contract::code;
+use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use data::cells::{self, CellReader};
+use data::formats;
+use data::genes;
+use data::tokens::{self, About, TokenWriter, Zeros};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -22,7 +23,7 @@ pub const KIND: Kind = Kind::of::<Tokenise>(
             required: false,
         },
     ]),
-    code::TOKENISE,
+    code!(),
 );
 
 /// scBERT's recipe. Totals and `min_genes` are over the vocabulary's genes only, as in the original.

@@ -1,7 +1,7 @@
 //! What makes a step run again, and what does not. Each field of a recipe has two tests: changing it
 //! misses, changing what is not in it hits.
 
-use crate::support::Project;
+use support::Project;
 
 const TWO: &str = r#"
 name: two
@@ -18,7 +18,7 @@ stages:
 "#;
 
 fn two() -> Project {
-    let project = Project::new(TWO);
+    let project = Project::of_toys(TWO);
     project.write("input.txt", "hello\n# comment\n");
     project
 }
@@ -124,7 +124,7 @@ fn a_changed_kind_misses() {
 
 #[test]
 fn a_changed_script_misses_and_an_unlisted_one_hits() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {run: 'sh \"$PIPELINE_ROOT/s.sh\" > \"$PIPELINE_OUT/o\"', scripts: [s.sh]}}}",
     );
     project.write("s.sh", "echo 1\n");
@@ -139,12 +139,12 @@ fn a_changed_script_misses_and_an_unlisted_one_hits() {
 
 #[test]
 fn a_variable_let_through_is_in_the_key_and_others_are_not() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {run: 'echo \"$LANG\" > \"$PIPELINE_OUT/o\"', env: [LANG]}}}",
     );
     let run = |lang: &str, other: &str| {
         let mut command = project.command(&["run", "p.yaml"]);
-        crate::support::Ran::from(command.env("LANG", lang).env("OTHER", other).output().unwrap()).counts()[0]
+        support::Ran::from(command.env("LANG", lang).env("OTHER", other).output().unwrap()).counts()[0]
     };
     assert_eq!(run("C", "1"), 1);
     assert_eq!(run("C", "2"), 0);
@@ -165,7 +165,7 @@ fn the_device_is_in_the_key_of_kinds_that_compute_on_it() {
 
 #[test]
 fn equal_steps_are_one_step() {
-    let project = Project::new(
+    let project = Project::of_toys(
         r#"
 params: {lines: 1}
 matrix: {seed: [1, 2]}
@@ -185,7 +185,7 @@ variants: {plain: {}, same: {params: {lines: 1}}, long: {params: {lines: 2}}}
 #[test]
 fn equal_stages_of_different_names_are_computed_once() {
     let stage = "{kind: command, with: {run: 'sleep 0.1; echo x > \"$PIPELINE_OUT/o\"'}}";
-    let project = Project::new(&format!("stages: {{a: {stage}, b: {stage}, c: {stage}}}"));
+    let project = Project::of_toys(&format!("stages: {{a: {stage}, b: {stage}, c: {stage}}}"));
     let ran = project.run_well(&["--jobs", "3"]);
     assert_eq!(ran.counts(), [1, 2, 0, 0]);
     assert!(!ran.stderr.contains("waiting"), "{}", ran.stderr);

@@ -1,10 +1,10 @@
 //! `command` stages: what they see, what they may write, and that nothing outlives them.
 
-use crate::support::{Project, signal, wait_for};
 use std::time::{Duration, Instant};
+use support::{Project, signal, wait_for};
 
 fn one(run: &str) -> Project {
-    Project::new(&format!(
+    Project::of_toys(&format!(
         "stages:\n  a:\n    kind: command\n    with:\n      run: |\n        {}\n",
         run.replace('\n', "\n        ")
     ))
@@ -30,7 +30,7 @@ fn an_error_in_any_line_is_an_error() {
 
 #[test]
 fn a_script_that_is_not_where_the_command_runs_is_shown_where_it_is() {
-    let project = Project::new("stages: {a: {kind: command, with: {run: sh say.sh, scripts: [say.sh]}}}");
+    let project = Project::of_toys("stages: {a: {kind: command, with: {run: sh say.sh, scripts: [say.sh]}}}");
     project.write("say.sh", "echo hello > \"$PIPELINE_OUT/x\"\n");
     project.run(&[]).exits(1).says("from where say.sh is \"$PIPELINE_ROOT/say.sh\"");
     project.edit("run: sh say.sh", "run: sh \"$PIPELINE_ROOT/say.sh\"");
@@ -42,9 +42,9 @@ fn outputs_are_checked() {
     let yaml =
         |run: &str| format!("stages: {{a: {{kind: command, with: {{run: '{run}', outputs: [x, d/y]}}}}}}");
     let good = "mkdir $PIPELINE_OUT/d; echo 1 > $PIPELINE_OUT/x; echo 2 > $PIPELINE_OUT/d/y";
-    Project::new(&yaml(good)).run_well(&[]);
-    Project::new(&yaml("echo 1 > $PIPELINE_OUT/x")).run(&[]).exits(1).says("did not write `d/y`");
-    Project::new(&yaml(&format!("{good}; echo 3 > $PIPELINE_OUT/z")))
+    Project::of_toys(&yaml(good)).run_well(&[]);
+    Project::of_toys(&yaml("echo 1 > $PIPELINE_OUT/x")).run(&[]).exits(1).says("did not write `d/y`");
+    Project::of_toys(&yaml(&format!("{good}; echo 3 > $PIPELINE_OUT/z")))
         .run(&[])
         .exits(1)
         .says("`z` into $PIPELINE_OUT, which `outputs` does not name");
@@ -59,7 +59,7 @@ fn a_link_is_no_output() {
 
 #[test]
 fn a_hard_link_to_an_input_becomes_a_copy() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, in: {text: {file: input.txt}}, with: {run: 'ln \"$PIPELINE_IN_TEXT\" \"$PIPELINE_OUT/x\"'}}}",
     );
     project.write("input.txt", "first\n");
@@ -80,7 +80,7 @@ fn what_a_command_leaves_running_ends_with_it() {
 
 #[test]
 fn steps_that_share_a_warden_share_nothing_else() {
-    let project = Project::new(
+    let project = Project::of_toys(
         r#"
 stages:
   a: {kind: command, with: {run: 'echo of a; setsid sleep 300 & echo "$PPID $!" > "$PIPELINE_OUT/x"'}}
@@ -98,7 +98,7 @@ stages:
 
 #[test]
 fn a_killed_warden_fails_its_step_alone() {
-    let project = Project::new(
+    let project = Project::of_toys(
         r#"
 stages:
   a: {kind: command, with: {run: 'kill -9 $PPID; sleep 1'}}
@@ -129,7 +129,7 @@ fn assert_gone(project: &Project) {
 }
 
 fn stubborn() -> (Project, std::process::Child) {
-    let project = Project::new(STUBBORN);
+    let project = Project::of_toys(STUBBORN);
     let child = project.start(&["--jobs", "2"]);
     for name in ["ignores", "leaves"] {
         wait_for(&project.path(name));
@@ -176,7 +176,7 @@ fn a_second_signal_ends_at_once() {
 
 #[test]
 fn a_program_keeps_its_checkpoints_until_it_is_done() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {checkpoint: true, run: 'echo x >> $PIPELINE_CHECKPOINT/n; test $(wc -l < $PIPELINE_CHECKPOINT/n) -ge 2; cp $PIPELINE_CHECKPOINT/n $PIPELINE_OUT/n'}}}",
     );
     project.run(&[]).exits(1);
@@ -187,7 +187,7 @@ fn a_program_keeps_its_checkpoints_until_it_is_done() {
 
 #[test]
 fn an_input_that_changes_while_it_is_read_is_an_error() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, in: {text: {file: input.txt}}, with: {run: 'cp \"$PIPELINE_IN_TEXT\" \"$PIPELINE_OUT/x\"; echo more >> \"$PIPELINE_IN_TEXT\"'}}}",
     );
     project.write("input.txt", "first\n");

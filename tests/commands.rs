@@ -1,7 +1,7 @@
 //! The other commands: each tells the truth about a pipeline, for people and as JSON.
 
-use crate::support::{Project, program};
 use std::process::{Command, Stdio};
+use support::{Project, program};
 
 const CHAIN: &str = "
 params: {word: one}
@@ -229,4 +229,17 @@ fn the_version_and_the_exit_codes_are_told() {
     let help = Command::new(program()).arg("--help").output().unwrap();
     assert!(String::from_utf8_lossy(&help.stdout).contains("Exit codes: 0 done, 1 a stage failed"));
     assert_eq!(Command::new(program()).arg("nonsense").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn every_reference_of_the_schema_leads_somewhere() {
+    let output = Command::new(program()).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = schema.to_string();
+    let references: Vec<&str> =
+        text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(!references.is_empty());
+    for reference in references {
+        assert!(schema.pointer(reference).is_some(), "{reference} leads nowhere");
+    }
 }

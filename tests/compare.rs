@@ -1,9 +1,9 @@
 //! Variants are compared straight from the cache, and what cannot be compared is said.
 
-use crate::support::{Project, Ran, program, quickstart};
 use needs::{Readers, python_with};
 use serde_json::Value;
 use std::process::Command;
+use support::{Project, Ran, program, quickstart};
 
 /// Three variants and a control over seeds; every number is written in the file.
 const ABLATION: &str = "

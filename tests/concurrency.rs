@@ -1,7 +1,7 @@
 //! Runs at the same time on one cache: each step once, nobody waits for a human, nothing is pulled away.
 
-use crate::support::{Project, Ran, wait_for};
 use std::collections::HashMap;
+use support::{Project, Ran, wait_for};
 
 fn chain(length: usize) -> String {
     let mut yaml = String::from("stages:\n  s0: {kind: grow, with: {line: l0, millis: 5}}\n");
@@ -34,7 +34,7 @@ fn a_herd_computes_each_step_once() {
 
 #[test]
 fn a_run_that_dies_frees_its_step_at_once() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {run: 'if mkdir $PIPELINE_ROOT/first; then sleep 300; fi; echo x > $PIPELINE_OUT/x'}}}",
     );
     let mut first = project.start(&[]);
@@ -83,7 +83,7 @@ fn collection_during_runs_pulls_nothing_away() {
 
 #[test]
 fn collection_spares_a_run_in_progress_and_a_pinned_one() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {run: 'echo a > $PIPELINE_OUT/x'}}, b: {kind: command, from: a, with: {run: 'touch $PIPELINE_ROOT/now; while test -e $PIPELINE_ROOT/wait; do sleep 0.01; done; cp $PIPELINE_IN_INPUT/x $PIPELINE_OUT/x'}}}",
     );
     project.write("wait", "");

@@ -1,8 +1,8 @@
 //! Kills at known moments: nothing announced is lost, nothing half is ever used, no flag is needed.
 
-use crate::support::{Project, signal, wait_for};
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
+use support::{Project, signal, wait_for};
 
 fn chain(length: usize, millis: u64) -> String {
     let mut yaml = format!("stages:\n  s0: {{kind: grow, with: {{line: l0, millis: {millis}}}}}\n");
@@ -40,7 +40,7 @@ fn what_was_announced_is_never_computed_again() {
 
 #[test]
 fn a_kill_in_mid_stage_leaves_nothing_half() {
-    let project = Project::new(
+    let project = Project::of_toys(
         "stages: {a: {kind: command, with: {run: 'echo half > $PIPELINE_OUT/x; touch $PIPELINE_ROOT/now; sleep $(cat $PIPELINE_ROOT/wait); echo whole > $PIPELINE_OUT/x'}}}",
     );
     project.write("wait", "60");

@@ -1,8 +1,8 @@
 //! Rot: found before use, healed by the next run, never an error and never a wrong result.
 
-use crate::support::{Project, files_below};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use support::{Project, files_below};
 
 const CHAIN: &str = "
 stages:
@@ -189,7 +189,7 @@ fn an_entry_made_by_an_enemy_reaches_nothing_outside() {
 
 #[test]
 fn a_cache_of_an_earlier_release_is_read() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cache-0.1.0");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cache-0.1.0");
     let project = Project::of_toys(&std::fs::read_to_string(fixture.join("p.yaml")).unwrap());
     for name in ["input.txt", "script.sh"] {
         std::fs::copy(fixture.join(name), project.path(name)).unwrap();

@@ -1,35 +1,26 @@
 //! Where steps compute: what `--device` does, what is said of it, and that a card belongs to one run.
 
-use crate::support::{Project, program};
 use std::time::Duration;
+use support::Project;
 
 const WHERE: &str = "stages: {a: {kind: where, with: {}}}";
 
 #[test]
 fn a_gpu_that_cannot_be_used_is_refused_before_anything_runs() {
-    if cfg!(feature = "cuda") {
-        return;
-    }
     let project = Project::of_toys(WHERE);
     let ran = project.run(&["--device", "cuda"]);
-    ran.exits(3).says("error: --device asks for a GPU: this program was built without CUDA");
+    ran.exits(3).says("error: --device asks for a GPU: toys compute on no GPU");
     assert!(ran.computed().is_empty());
     project.run(&["--device", "gpu"]).exits(2).says("give auto, cpu, cuda or cuda:N");
 }
 
 #[test]
 fn without_a_usable_gpu_auto_is_the_processor_and_says_why() {
-    if cfg!(feature = "cuda") {
-        return;
-    }
     let project = Project::of_toys(WHERE);
-    project.run_well(&[]).says("computing on the processor: this program was built without CUDA");
+    project.run_well(&[]).says("computing on the processor: toys compute on no GPU");
     assert_eq!(project.output("a", "text"), "Cpu []\n");
     let doctor = project.cli(&["doctor"]).stdout;
-    assert!(
-        doctor.contains("every step computes on the processor: this program was built without CUDA"),
-        "{doctor}"
-    );
+    assert!(doctor.contains("every step computes on the processor: toys compute on no GPU"), "{doctor}");
     // Nothing has a choice here, so nothing is said.
     let ran = Project::of_toys("stages: {a: {kind: grow, with: {line: x}}}").run_well(&[]);
     assert!(!ran.stderr.contains("computing on"), "{}", ran.stderr);
@@ -81,16 +72,4 @@ fn a_card_belongs_to_one_run_at_a_time() {
     let third = project.run_well(&["--gpus", "9,8", "--cache", "third"]);
     assert!(!third.stderr.contains("waits for a GPU"), "{}", third.stderr);
     assert!(first.wait_with_output().unwrap().status.success());
-}
-
-#[test]
-fn a_program_without_the_feature_holds_nothing_of_cuda() {
-    if cfg!(feature = "cuda") {
-        return;
-    }
-    let bytes = std::fs::read(program()).unwrap();
-    for name in ["cuInit", "cuLaunchKernel", "cublas", "libcuda", "nvrtc"] {
-        let found = bytes.windows(name.len()).any(|window| window == name.as_bytes());
-        assert!(!found, "the program holds `{name}`");
-    }
 }

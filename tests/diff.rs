@@ -1,6 +1,6 @@
 //! Two steps, or two runs, side by side; and what `show` tells at a glance.
 
-use crate::support::Project;
+use support::Project;
 
 const FITS: &str = "
 params: {skill: 0.7}

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources(folder: &str) -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
@@ -44,10 +48,43 @@ fn imports(source: &str) -> Vec<String> {
     found
 }
 
+/// Which of our crates each of them names in its code. The compiler keeps what a manifest leaves out; this keeps the
+/// manifests.
 #[test]
-fn only_main_names_the_kinds() {
-    for (name, source) in sources("src") {
-        assert_eq!(code(&source).contains("stages::KINDS"), name == "src/main.rs", "{name}");
+fn crates_use_those_below_them() {
+    let below: [(&str, &[&str]); 10] = [
+        ("contract", &[]),
+        ("command", &["contract"]),
+        ("data", &["contract"]),
+        ("tensor", &["contract", "data"]),
+        ("learn", &["contract", "data", "tensor"]),
+        ("stages", &["command", "contract", "data", "learn", "tensor"]),
+        ("engine", &["contract"]),
+        ("results", &["contract", "data", "engine"]),
+        ("cli", &["contract", "engine", "results"]),
+        (".", &["cli", "contract", "data", "stages"]),
+    ];
+    for (name, allowed) in below {
+        let folder = match name {
+            "." => ".".to_owned(),
+            "stages" => name.to_owned(),
+            "engine" | "results" | "cli" => format!("src/{name}"),
+            other => format!("stages/{other}"),
+        };
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        let ours = below.iter().map(|(ours, _)| *ours);
+        let used: Vec<&str> = ours
+            .filter(|ours| {
+                dependencies.contains(&format!("\n{ours}.workspace"))
+                    || dependencies.starts_with(&format!("{ours}.workspace"))
+            })
+            .collect();
+        assert_eq!(
+            used,
+            below.iter().map(|(ours, _)| *ours).filter(|ours| allowed.contains(ours)).collect::<Vec<_>>(),
+            "{name}"
+        );
     }
 }
 
@@ -55,39 +92,67 @@ fn only_main_names_the_kinds() {
 fn the_engine_knows_no_genes_and_no_tensors() {
     for (name, source) in sources("src") {
         // The names of two formats; what is in them is none of the engine's business.
-        let lower = source
+        let lower = code(&source)
             .to_lowercase()
             .replace("safetensors::tensor", "")
             .replace("safetensors", "")
             .replace("tensorboard", "");
         for word in ["dfdx", "tensor", "performer", "expression matrix", "scrna", "cudarc"] {
-            let allowed = name == "src/lib.rs" && word == "tensor"; // Its first line says that it does not.
+            let allowed = name == "src/engine/lib.rs" && word == "tensor"; // Its first lines say that it does not.
             assert!(allowed || !lower.contains(word), "{name} knows of {word}");
         }
     }
 }
 
 #[test]
-fn imports_go_downward() {
+fn imports_within_the_engine_go_downward() {
     // Each module may use those in the rows below its own.
-    let layers: [&[&str]; 12] = [
-        &["cli"],
-        &["drawing", "report"],
-        &["compare"],
+    let layers: [&[&str]; 9] = [
         &["run", "survey"],
         &["examine"],
         &["device", "history", "plan", "pools"],
-        &["diff", "executor", "graph", "runlog"],
-        &["console", "preview", "spec", "store"],
-        &["event", "exhibit", "memo", "metrics", "output", "yaml"],
+        &["executor", "graph", "runlog"],
+        &["spec", "store"],
+        &["event", "memo", "yaml"],
         &["error", "hash", "locate", "template"],
-        &["clock", "complaint", "key", "plot", "quantity", "worker"],
-        &["absence", "markup", "statistics", "text"],
+        &["clock", "complaint", "key", "quantity", "worker"],
+        &["text"],
     ];
+    downward("src/engine", &layers);
+}
+
+#[test]
+fn imports_within_the_results_go_downward() {
+    let layers: [&[&str]; 5] = [
+        &["drawing", "report"],
+        &["compare", "diff", "preview"],
+        &["exhibit", "metrics", "output"],
+        &["plot", "statistics"],
+        &["markup"],
+    ];
+    downward("src/results", &layers);
+}
+
+#[test]
+fn no_kind_imports_another() {
+    let kinds: Vec<String> = pipeline::KINDS.iter().map(|kind| kind.name.replace('-', "_")).collect();
+    for (name, source) in sources("stages") {
+        let own = name.trim_start_matches("stages/").split(['/', '.']).next().unwrap();
+        if !kinds.iter().any(|kind| kind == own) {
+            continue;
+        }
+        for used in imports(&source) {
+            assert!(used == own || used == "kit", "{name} imports {used}");
+        }
+    }
+}
+
+fn downward(folder: &str, layers: &[&[&str]]) {
     let rank = |module: &str| layers.iter().position(|layer| layer.contains(&module));
-    for (name, source) in sources("src") {
-        let module = name.trim_start_matches("src/").split(['/', '.']).next().unwrap();
-        if ["main", "lib"].contains(&module) {
+    for (name, source) in sources(folder) {
+        let module =
+            name.trim_start_matches(folder).trim_start_matches('/').split(['/', '.']).next().unwrap();
+        if module == "lib" {
             continue;
         }
         let own = rank(module).unwrap_or_else(|| panic!("{module} has no layer"));
@@ -104,23 +169,51 @@ fn imports_go_downward() {
 
 #[test]
 fn only_the_tensors_know_of_cuda_and_of_dfdx() {
-    let outside = ["stages/tests/", "stages/examples/", "stages/benches/", "stages/build/"];
+    let outside =
+        ["stages/tests/", "stages/examples/", "stages/benches/", "stages/code/", "stages/tensor/build.rs"];
     for (name, source) in [sources("src"), sources("stages")].concat() {
         if outside.iter().any(|folder| name.starts_with(folder)) {
             continue;
         }
-        let inside = name.starts_with("stages/kit/tensor/");
-        assert!(inside || !code(&source).contains("dfdx::tensor"), "{name} names dfdx");
+        let inside = name.starts_with("stages/tensor/");
+        assert!(inside || !code(&source).contains("dfdx"), "{name} names dfdx");
         for word in ["cfg(feature", "cfg(any(feature", "cfg(all(feature", "cudarc"] {
-            let allowed = name.starts_with("stages/kit/tensor/card/");
+            let allowed = name.starts_with("stages/tensor/card/");
             assert!(allowed || !code(&source).contains(word), "{name} says {word}");
         }
     }
 }
 
+/// No crate holds more than 35 % of the lines.
+#[test]
+fn no_crate_is_a_cellar() {
+    let members = [
+        "src/cli",
+        "src/engine",
+        "src/results",
+        "stages/code",
+        "stages/command",
+        "stages/contract",
+        "stages/data",
+        "stages/learn",
+        "stages/tensor",
+        "tests",
+    ];
+    let mut lines: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    for (name, source) in [sources("src"), sources("stages"), sources("tests")].concat() {
+        let member = members.iter().find(|member| name.starts_with(&format!("{member}/"))).copied();
+        let member = member.unwrap_or(if name.starts_with("stages") { "stages" } else { "." });
+        *lines.entry(member).or_default() += source.lines().count();
+    }
+    let all: usize = lines.values().sum();
+    for (member, lines) in lines {
+        assert!(100 * lines <= 35 * all, "{member} holds {lines} of {all} lines");
+    }
+}
+
 #[test]
 fn a_plan_never_sees_a_disk() {
-    let (_, source) = sources("src").into_iter().find(|(name, _)| name == "src/plan.rs").unwrap();
+    let (_, source) = sources("src").into_iter().find(|(name, _)| name == "src/engine/plan.rs").unwrap();
     assert!(!source.contains("std::fs") && !source.contains("disk::"));
 }
 

@@ -1,18 +1,11 @@
-//! What the program promises, asserted through the program.
+//! What the engine promises, asserted through a program with toy kinds.
 
 mod cache;
 mod command;
-mod commands;
-mod compare;
 mod concurrency;
 mod crash;
 mod damage;
 mod device;
 mod diff;
-mod layering;
 mod pipeline_file;
-mod readme;
-mod report;
 mod running;
-mod support;
-mod training;

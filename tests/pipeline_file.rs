@@ -1,6 +1,6 @@
 //! Mistakes in a pipeline file: each is refused with the place, what was found, and the mend.
 
-use crate::support::Project;
+use support::Project;
 
 /// A file that cannot be used, the line that is to blame, and what must be said.
 const MISTAKES: [(&str, usize, &[&str]); 30] = [

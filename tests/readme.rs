@@ -1,8 +1,8 @@
 //! What the README tells people to type works, and every example pipeline runs.
 
-use crate::support::{Project, program};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::{Project, program};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

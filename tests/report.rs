@@ -1,10 +1,10 @@
 //! The report: one page that needs nothing else, works in a browser, and the same for other programs.
 
-use crate::support::{Project, Ran, files_below, program, quickstart};
 use needs::{Readers, left_out, python_with};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::{Project, Ran, files_below, program, quickstart};
 
 /// A pipeline with all that a report can show, made by a toy.
 const SHOWCASE: &str = "

@@ -1,12 +1,12 @@
 //! The run loop: selection, failures, retries, resources, matrix and variants.
 
-use crate::support::Project;
 use std::time::{Duration, Instant};
+use support::Project;
 
 #[test]
 fn a_failure_shows_its_last_lines_and_where_all_of_them_are() {
     let project =
-        Project::new("stages: {a: {kind: command, with: {run: 'seq 100; echo broken >&2; exit 3'}}}");
+        Project::of_toys("stages: {a: {kind: command, with: {run: 'seq 100; echo broken >&2; exit 3'}}}");
     let ran = project.run(&[]);
     ran.exits(1).says("failed a: the command ended with exit code 3").says("  | 100").says("  | broken");
     assert_eq!(ran.counts(), [0, 0, 0, 1]);
@@ -25,19 +25,19 @@ stages:
 
 #[test]
 fn a_failure_starts_no_new_step_and_loses_none_that_runs() {
-    let ran = Project::new(THREE).run(&["--jobs", "2"]);
+    let ran = Project::of_toys(THREE).run(&["--jobs", "2"]);
     assert_eq!(ran.exits(1).computed(), ["good"]);
     assert_eq!(ran.counts(), [1, 0, 2, 1]);
-    let skipped = |ran: &crate::support::Ran| ran.stderr.matches("skipped ").count();
+    let skipped = |ran: &support::Ran| ran.stderr.matches("skipped ").count();
     assert_eq!(skipped(&ran), 2, "each is told once");
     let chain = "stages: {a: {kind: command, with: {run: exit 1}}, b: {kind: command, with: {run: 'true'}}, c: {kind: command, from: b, with: {run: 'true'}}}";
-    let ran = Project::new(chain).run(&["--jobs", "1"]);
+    let ran = Project::of_toys(chain).run(&["--jobs", "1"]);
     assert_eq!((ran.counts(), skipped(&ran)), ([0, 0, 2, 1], 2), "{}", ran.stderr);
 }
 
 #[test]
 fn keep_going_computes_what_does_not_need_the_failed_one() {
-    let ran = Project::new(THREE).run(&["--keep-going"]);
+    let ran = Project::of_toys(THREE).run(&["--keep-going"]);
     assert_eq!(ran.exits(1).computed(), ["good", "last"]);
     ran.says("skipped after: bad failed");
 }
@@ -65,7 +65,7 @@ fn a_flaky_step_is_tried_again_as_often_as_it_may() {
 fn a_step_over_its_time_is_ended() {
     for limit in ["timeout: 200ms", "resources: {time: 200ms}"] {
         let project =
-            Project::new(&format!("stages: {{a: {{kind: command, with: {{run: sleep 60}}, {limit}}}}}"));
+            Project::of_toys(&format!("stages: {{a: {{kind: command, with: {{run: sleep 60}}, {limit}}}}}"));
         let began = Instant::now();
         project.run(&[]).exits(1).says("stopped after its time limit of 200ms");
         assert!(began.elapsed() < Duration::from_secs(5));
@@ -171,7 +171,7 @@ fn gpus_are_leased_by_id_and_never_twice() {
     let stages: String = (0..6)
         .map(|i| format!("  s{i}: {{kind: command, resources: {{gpus: 1}}, with: {{run: 'echo {i} $CUDA_VISIBLE_DEVICES > $PIPELINE_OUT/g; sleep 0.1'}}}}\n"))
         .collect();
-    let project = Project::new(&format!("stages:\n{stages}"));
+    let project = Project::of_toys(&format!("stages:\n{stages}"));
     project.run_well(&["--gpus", "4,7", "--jobs", "4"]);
     let mut open: std::collections::HashSet<u64> = std::collections::HashSet::new();
     let log = project.cli(&["log", "--run", "last", "--json"]).stdout;
@@ -203,7 +203,7 @@ fn jobs_limit_what_runs_at_once() {
     let stages: String = (0..6)
         .map(|i| format!("  s{i}: {{kind: command, with: {{run: 'mkdir $PIPELINE_ROOT/busy; sleep 0.02; rmdir $PIPELINE_ROOT/busy; echo {i} > $PIPELINE_OUT/x'}}}}\n"))
         .collect();
-    Project::new(&format!("stages:\n{stages}")).run_well(&["--jobs", "1"]);
+    Project::of_toys(&format!("stages:\n{stages}")).run_well(&["--jobs", "1"]);
 }
 
 #[test]

@@ -15,21 +15,30 @@ pub struct Project {
 
 /// What a run of the program did.
 pub struct Ran {
+    /// Its exit code, unless a signal ended it.
     pub code: Option<i32>,
+    /// Results.
     pub stdout: String,
+    /// Everything else.
     pub stderr: String,
+}
+
+/// A program that was built beside the test that runs.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join(name);
+    assert!(program.exists(), "{} is missing; build it first: cargo build --workspace", program.display());
+    program
 }
 
 /// The program as it is shipped.
 pub fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_pipeline"))
+    built("pipeline")
 }
 
-/// The program with toy kinds, built beside it.
+/// The program with toy kinds.
 pub fn toys() -> PathBuf {
-    let toys = program().with_file_name("examples").join("toys");
-    assert!(toys.exists(), "build the toys first: cargo build --example toys");
-    toys
+    built("toys")
 }
 
 impl Project {
@@ -43,22 +52,26 @@ impl Project {
         Project::with(toys(), yaml)
     }
 
-    fn with(program: PathBuf, yaml: &str) -> Project {
+    /// The same with any program.
+    pub fn with(program: PathBuf, yaml: &str) -> Project {
         let project = Project { folder: tempfile::tempdir().unwrap(), program };
         project.write("p.yaml", yaml);
         project
     }
 
+    /// A path in the project's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
+    /// Writes a file of the project.
     pub fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
 
+    /// Reads a file of the project.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
@@ -126,6 +139,7 @@ impl Project {
     }
 }
 
+/// Every file below a folder, sorted.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -184,10 +198,15 @@ impl Ran {
     }
 }
 
+/// The project's own root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 /// The quickstart pipeline and a cache in which it has run; all tests share one.
 pub fn quickstart() -> (PathBuf, PathBuf) {
     static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/quickstart.yaml");
+    let file = root().join("pipelines/quickstart.yaml");
     let cache = CACHE.get_or_init(|| {
         let cache = tempfile::tempdir().unwrap();
         let output =

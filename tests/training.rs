@@ -1,9 +1,9 @@
 //! A training through the program: killed at any moment it ends with the bits of one that was not.
 
-use crate::support::{Project, files_below, signal};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use support::{Project, files_below, signal};
 
 const TRAIN: &str = "
 stages:

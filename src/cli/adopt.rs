@@ -1,18 +1,18 @@
 //! `adopt`: takes an old artifact for a new key where only code or device differ, on the record.
 
 use super::Source;
-use crate::error::{Error, Result};
-use crate::event::{Ended, Event, Sink};
-use crate::key::Reason;
-use crate::output;
-use crate::plan::{Selection, State};
-use crate::run;
-use crate::runlog::RunLog;
-use crate::store::Claim;
-use crate::survey::{Survey, word};
 use clap::Args;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::event::{Ended, Event, Sink};
+use engine::key::Reason;
+use engine::plan::{Selection, State};
+use engine::run;
+use engine::runlog::RunLog;
+use engine::store::Claim;
+use engine::survey::{Survey, word};
+use results::output;
 use serde_json::json;
-use stages::stage::Kind;
 
 /// Take the earlier artifact of a step whose code or device alone has changed
 #[derive(Args)]

@@ -2,13 +2,13 @@
 
 use super::Source;
 use super::log::known_run;
-use crate::compare::{self, Layout, Request};
-use crate::error::{Error, Result};
-use crate::output;
-use crate::plan::Selection;
-use crate::survey::Survey;
 use clap::Args;
-use stages::stage::Kind;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::plan::Selection;
+use engine::survey::Survey;
+use results::compare::{self, Layout, Request};
+use results::output;
 
 /// What is compared.
 #[derive(Args)]

@@ -1,9 +1,9 @@
 //! `completions`: what a shell needs to complete the command line.
 
-use crate::error::Result;
-use crate::output;
 use clap::Args;
 use clap_complete::Shell;
+use engine::error::Result;
+use results::output;
 use serde_json::json;
 
 /// Print what a shell needs to complete the command line

@@ -2,21 +2,21 @@
 
 use super::Source;
 use super::log::known_run;
-use crate::diff;
-use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::graph::Graph;
-use crate::key::{Change, Key};
-use crate::memo::Memo;
-use crate::output::{self, table};
-use crate::plan::Selection;
-use crate::runlog;
-use crate::store::{Artifact, Lookup, Manifest, Store};
-use crate::survey::{Survey, word};
 use clap::Args;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::event::Event;
+use engine::graph::Graph;
+use engine::key::{Change, Key};
+use engine::memo::Memo;
+use engine::plan::Selection;
+use engine::runlog;
+use engine::store::{Artifact, Lookup, Manifest, Store};
+use engine::survey::{Survey, word};
 use indexmap::IndexMap;
+use results::diff;
+use results::output::{self, table};
 use serde_json::json;
-use stages::stage::Kind;
 
 /// Show what two steps, or two runs, differ in: recipes first, then tables
 #[derive(Args)]

@@ -1,14 +1,17 @@
 //! `doctor`: whether this machine has what runs need.
 
 use super::Cache;
-use crate::error::Result;
-use crate::output::{self, table};
-use crate::store::{Lock, Store};
-use crate::{device, pools, text};
 use clap::Args;
+use contract::disk;
+use contract::gpu;
+use contract::stage::Kind;
+use engine::device;
+use engine::error::Result;
+use engine::pools;
+use engine::store::{Lock, Store};
+use engine::text;
+use results::output::{self, table};
 use serde_json::json;
-use stages::stage::Kind;
-use stages::{disk, gpu};
 use std::process::Command;
 
 /// Below this much free space a run is likely to meet the end of the disk.
@@ -63,7 +66,7 @@ fn shell() -> Check {
 fn locks(store: &Store) -> Result<Check> {
     let path = store.memos().join("doctor.lock");
     let held = Lock::alone(&path)?;
-    let works = matches!(Lock::try_alone(&path)?, crate::store::Attempt::Busy(_));
+    let works = matches!(Lock::try_alone(&path)?, engine::store::Attempt::Busy(_));
     held.release()?;
     let root = store.root().display();
     let found = match works {
@@ -87,7 +90,7 @@ fn processors() -> Check {
 
 fn gpus(kinds: &[Kind]) -> Check {
     let able = device::kinds(kinds).join(", ");
-    let found = match (gpu::usable(), gpu::ids().as_slice()) {
+    let found = match (device::usable(kinds), gpu::ids().as_slice()) {
         (Ok(found), _) => {
             let all: Vec<String> = found.iter().map(device::shown).collect();
             format!("{}; {able} compute there unless --device cpu says otherwise", all.join(", "))

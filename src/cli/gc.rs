@@ -1,13 +1,13 @@
 //! `gc`: removes old artifacts, and says what it would cost to have them again.
 
 use super::Cache;
-use crate::error::{Error, Result};
-use crate::output;
-use crate::quantity;
-use crate::runlog;
-use crate::store::Limits;
-use crate::text;
 use clap::Args;
+use engine::error::{Error, Result};
+use engine::quantity;
+use engine::runlog;
+use engine::store::Limits;
+use engine::text;
+use results::output;
 use serde_json::json;
 
 /// Records of runs beyond this many are forgotten with the artifacts.

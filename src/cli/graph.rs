@@ -1,15 +1,15 @@
 //! `graph`: the steps of a pipeline as a picture.
 
 use super::Source;
-use crate::drawing;
-use crate::error::Result;
-use crate::output;
-use crate::plan::Selection;
-use crate::survey::{Survey, word};
 use clap::{Args, ValueEnum};
+use contract::stage::Kind;
+use engine::error::Result;
+use engine::plan::Selection;
+use engine::survey::{Survey, word};
 use petgraph::graph::NodeIndex;
+use results::drawing;
+use results::output;
 use serde_json::json;
-use stages::stage::Kind;
 
 /// Draw the steps of a pipeline, coloured by what is cached and what is due
 #[derive(Args)]

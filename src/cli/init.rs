@@ -1,9 +1,9 @@
 //! `init`: a first pipeline to change.
 
-use crate::error::{Error, Result};
-use crate::output;
 use clap::Args;
-use stages::disk;
+use contract::disk;
+use engine::error::{Error, Result};
+use results::output;
 use std::path::{Path, PathBuf};
 
 /// What a new project starts with: paths and contents.

@@ -1,13 +1,14 @@
 //! `log`: the history of runs, or the events of one.
 
 use super::Cache;
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::event::{Ended, Event, Failed};
-use crate::output::{self, table};
-use crate::store::Store;
-use crate::{runlog, text};
 use clap::Args;
+use engine::clock;
+use engine::error::{Error, Result};
+use engine::event::{Ended, Event, Failed};
+use engine::runlog;
+use engine::store::Store;
+use engine::text;
+use results::output::{self, table};
 use serde_json::json;
 
 /// Show the history of runs, or what happened in one

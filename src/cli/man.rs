@@ -1,10 +1,10 @@
 //! `man`: the manual pages.
 
-use crate::error::Result;
-use crate::output;
 use clap::Args;
+use contract::disk::fault;
+use engine::error::Result;
+use results::output;
 use serde_json::json;
-use stages::disk::fault;
 use std::path::PathBuf;
 
 /// Print the manual page, or write a page for each command

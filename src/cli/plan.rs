@@ -2,13 +2,13 @@
 
 use super::{Source, Steps};
 use crate::absence::Absences;
-use crate::error::Result;
-use crate::output;
-use crate::plan::State;
-use crate::survey::{Survey, word};
 use clap::Args;
+use contract::stage::Kind;
+use engine::error::Result;
+use engine::plan::State;
+use engine::survey::{Survey, word};
+use results::output;
 use serde_json::json;
-use stages::stage::Kind;
 use std::fmt::Write;
 
 /// The exit code that says that work is due.

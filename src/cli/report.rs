@@ -2,13 +2,14 @@
 
 use super::Source;
 use super::compare::Choice;
-use crate::error::{Error, Result};
-use crate::plan::Selection;
-use crate::report::{self, PLOT_COLOURS, Report as Told};
-use crate::survey::Survey;
-use crate::{output, plot};
 use clap::Args;
-use stages::stage::Kind;
+use contract::stage::Kind;
+use engine::error::{Error, Result};
+use engine::plan::Selection;
+use engine::survey::Survey;
+use results::output;
+use results::plot;
+use results::report::{self, PLOT_COLOURS, Report as Told};
 use std::path::{Path, PathBuf};
 
 /// Write what was found, how sure it is and what made it as one HTML page

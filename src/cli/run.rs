@@ -2,19 +2,20 @@
 
 use super::{Source, Steps};
 use crate::console::{Console, Detail, JsonLines};
-use crate::device::{self, Wanted};
-use crate::error::{Error, Result};
-use crate::event::{Ended, Sink};
-use crate::executor::Message;
-use crate::pools::{self, Pools};
-use crate::run::{self, Options};
-use crate::{output, text};
 use clap::Args;
+use contract::disk::fault;
+use contract::gpu;
+use contract::stage::{Kind, StopFlag};
+use engine::device::{self, Wanted};
+use engine::error::{Error, Result};
+use engine::event::{Ended, Sink};
+use engine::executor::Message;
+use engine::pools::{self, Pools};
+use engine::run::{self, Options};
+use engine::text;
+use results::output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use stages::disk::fault;
-use stages::gpu;
-use stages::stage::{Kind, StopFlag};
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
@@ -66,7 +67,8 @@ impl Run {
         let options = Options {
             selection: self.steps.select(&graph)?,
             keep_going: self.keep_going,
-            pools: Pools::new(cpus, pools::machine_memory(), gpus).shared_in(pools::runtime_folder()),
+            pools: Pools::new(cpus, pools::machine_memory(), gpus)
+                .shared_in(pools::runtime_folder(), device::identities(device::usable(kinds))),
             arguments: std::env::args().collect(),
         };
         let stop = StopFlag::default();

@@ -1,9 +1,10 @@
 //! `schema`: the JSON Schema of pipeline files, for editors.
 
-use crate::error::Result;
-use crate::{output, spec};
 use clap::Args;
-use stages::stage::Kind;
+use contract::stage::Kind;
+use engine::error::Result;
+use engine::spec;
+use results::output;
 
 /// Print the JSON Schema of pipeline files, for editors
 #[derive(Args)]

@@ -1,18 +1,18 @@
 //! `show`: what a step's artifact holds and where it came from.
 
 use super::Source;
-use crate::clock;
-use crate::error::{Error, Result};
-use crate::key::Recipe;
-use crate::output::{self, table};
-use crate::plan::Selection;
-use crate::preview;
-use crate::store::Manifest;
-use crate::survey::{Survey, word};
-use crate::text;
 use clap::Args;
+use contract::stage::Kind;
+use engine::clock;
+use engine::error::{Error, Result};
+use engine::key::Recipe;
+use engine::plan::Selection;
+use engine::store::Manifest;
+use engine::survey::{Survey, word};
+use engine::text;
+use results::output::{self, table};
+use results::preview;
 use serde_json::json;
-use stages::stage::Kind;
 use std::fmt::Write;
 
 /// Show what a step's artifact holds and where it came from

@@ -1,16 +1,17 @@
 //! `status`: how a pipeline stands, stage by stage.
 
 use super::Source;
-use crate::error::Result;
-use crate::event::Event;
-use crate::output::{self, table};
-use crate::plan::{Selection, State};
-use crate::survey::Survey;
-use crate::{runlog, text};
 use clap::Args;
+use contract::stage::Kind;
+use engine::error::Result;
+use engine::event::Event;
+use engine::plan::{Selection, State};
+use engine::runlog;
+use engine::survey::Survey;
+use engine::text;
 use indexmap::IndexMap;
+use results::output::{self, table};
 use serde::Serialize;
-use stages::stage::Kind;
 
 /// Show how a pipeline stands, stage by stage
 #[derive(Args)]

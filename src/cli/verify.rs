@@ -1,10 +1,10 @@
 //! `verify`: reads everything in the cache and tells what is damaged.
 
 use super::Cache;
-use crate::error::Result;
-use crate::output;
-use crate::text;
 use clap::Args;
+use engine::error::Result;
+use engine::text;
+use results::output;
 use serde_json::json;
 
 /// The exit code for damage that is still there: the machine's fault.

@@ -1,20 +1,20 @@
 //! `why`: what made a step run, component by component.
 
 use super::Source;
-use crate::clock;
-use crate::error::Result;
-use crate::graph::{Graph, Source as Input};
-use crate::history::History;
-use crate::key::{Change, Reason};
-use crate::output;
-use crate::plan::{Selection, State};
-use crate::store::Store;
-use crate::survey::{Survey, word};
-use crate::text;
 use clap::Args;
+use contract::stage::Kind;
+use engine::clock;
+use engine::error::Result;
+use engine::graph::{Graph, Source as Input};
+use engine::history::History;
+use engine::key::{Change, Reason};
+use engine::plan::{Selection, State};
+use engine::store::Store;
+use engine::survey::{Survey, word};
+use engine::text;
 use petgraph::graph::NodeIndex;
+use results::output;
 use serde_json::{Value, json};
-use stages::stage::Kind;
 
 /// Explain why a step ran, or would run
 #[derive(Args)]
@@ -119,7 +119,7 @@ fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value
     ))
 }
 
-fn made(store: &Store, key: Option<crate::key::Key>) -> Result<String> {
+fn made(store: &Store, key: Option<engine::key::Key>) -> Result<String> {
     let manifest = key.map(|key| store.manifest(key)).transpose()?.flatten();
     Ok(manifest.map_or_else(String::new, |manifest| {
         format!(

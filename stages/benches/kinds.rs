@@ -4,10 +4,10 @@
 //! measurement is a process of its own, ours and theirs in turns; given are the median and the extremes of the time, the
 //! largest memory, and the ratios of the medians. Python's imports are not counted, what our kinds write is.
 
+use contract::checkpoint::Checkpoints;
+use contract::stage::{Device, Io, StopFlag};
+use contract::warden::Wardens;
 use serde_json::{Value, json};
-use stages::checkpoint::Checkpoints;
-use stages::stage::{Device, Io, StopFlag};
-use stages::warden::Wardens;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

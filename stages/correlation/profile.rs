@@ -1,6 +1,6 @@
 //! A gene's values over the cells, made ready for dot products.
 
-use crate::kit::columns::Column;
+use data::columns::Column;
 
 /// What a gene adds to a dot product with a profile that is centred.
 ///

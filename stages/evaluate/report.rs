@@ -1,9 +1,9 @@
 //! The tables that `evaluate` writes.
 
-use crate::kit::metrics::{Metrics, Ranking, curves};
-use crate::kit::table;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use data::metrics::{Metrics, Ranking, curves};
+use data::table;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -11,17 +11,17 @@
 mod timing;
 
 use anyhow::{Context, Result, bail};
-use stages::kit::model::draws::Draws;
-use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
-use stages::kit::model::layers::List;
-use stages::kit::model::parameters::{self, Role};
-use stages::kit::random::Random;
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use stages::kit::tensor::ops::dot::dot;
-use stages::kit::tensor::ops::gather::gather;
-use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Device, Taped, Tensor, tensor};
+use data::random::Random;
+use learn::model::draws::Draws;
+use learn::model::gnn::{Config, Gnn, LayerKind, Messages};
+use learn::model::layers::List;
+use learn::model::parameters::{self, Role};
+use tensor::ops::adam::Adam;
+use tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use tensor::ops::dot::dot;
+use tensor::ops::gather::gather;
+use tensor::tape::backward;
+use tensor::{Device, Taped, Tensor, tensor};
 use timing::Options;
 
 const FEATURES: usize = 512;

@@ -9,13 +9,13 @@
 mod timing;
 
 use anyhow::{Result, bail};
-use stages::kit::model::parameters;
-use stages::kit::model::performer::{Config, Performer, Tables};
-use stages::kit::random::Random;
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Device, Taped, Untaped, values};
+use data::random::Random;
+use learn::model::parameters;
+use learn::model::performer::{Config, Performer, Tables};
+use tensor::ops::adam::Adam;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::tape::backward;
+use tensor::{Device, Taped, Untaped, values};
 use timing::Options;
 
 fn main() -> Result<()> {

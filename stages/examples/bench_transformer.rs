@@ -9,15 +9,15 @@
 mod timing;
 
 use anyhow::{Result, bail};
-use stages::kit::model::layers::{Linear, List, Norm};
-use stages::kit::model::parameters::{Role, trained};
-use stages::kit::random::Random;
-use stages::kit::tensor::gemm::multiply_parallel;
-use stages::kit::tensor::matrix::{View, ViewMut};
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::attention::attention;
-use stages::kit::tensor::tape::{backward, put, record_scalar, take};
-use stages::kit::tensor::{Device, Scalar, Taped, Tensor, tensor, values};
+use data::random::Random;
+use learn::model::layers::{Linear, List, Norm};
+use learn::model::parameters::{Role, trained};
+use tensor::gemm::multiply_parallel;
+use tensor::matrix::{View, ViewMut};
+use tensor::ops::adam::Adam;
+use tensor::ops::attention::attention;
+use tensor::tape::{backward, put, record_scalar, take};
+use tensor::{Device, Scalar, Taped, Tensor, tensor, values};
 use timing::Options;
 
 const BATCH: usize = 8;

@@ -8,10 +8,9 @@
 mod cases;
 
 use cases::{cases, error};
-use stages::gpu;
-use stages::kit::tensor::device::{Device, Precision};
-use stages::stage;
+use contract::stage;
 use std::process::ExitCode;
+use tensor::device::{Device, Precision};
 
 /// How far a result may be off, relative to its largest number: sums in another order; factors rounded to 10 and to 7 bits.
 const LIMITS: [(Precision, f64); 3] =
@@ -26,7 +25,9 @@ fn main() -> ExitCode {
             _ => return refuse("give cuda:N or emulator"),
         },
     };
-    if let Some(gpu) = gpu::usable().as_ref().ok().and_then(|gpus| gpus.iter().find(|gpu| gpu.id == id)) {
+    if let Some(gpu) =
+        tensor::card::gpus().as_ref().ok().and_then(|gpus| gpus.iter().find(|gpu| gpu.id == id))
+    {
         let gib = gpu.memory as f64 / f64::from(1 << 30);
         println!(
             "{} ({gib:.0} GiB, compute capability {}.{})\n",

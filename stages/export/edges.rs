@@ -1,9 +1,9 @@
 //! Scored pairs as lists of edges and as a graph.
 
-use crate::disk;
-use crate::kit::scores::{self, Score};
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::disk;
+use contract::stage::Io;
+use data::scores::{self, Score};
 use std::collections::BTreeSet;
 
 /// `rankedEdges.csv`, whose separator is a tab in spite of its name.

@@ -1,12 +1,12 @@
 //! Expression and embeddings as matrices.
 
-use crate::disk;
-use crate::kit::cells::{self, CellReader};
-use crate::kit::embeddings::{self, Embeddings};
-use crate::kit::genes;
-use crate::kit::hdf5_draft::{Draft, Group};
-use crate::stage::Io;
 use anyhow::{Context, Result, bail};
+use contract::disk;
+use contract::stage::Io;
+use data::cells::{self, CellReader};
+use data::embeddings::{self, Embeddings};
+use data::genes;
+use data::hdf5_draft::{Draft, Group};
 use std::fmt::Write;
 
 /// The cells of an artifact, held in memory as compressed rows.

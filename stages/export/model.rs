@@ -1,12 +1,12 @@
 //! A model as a repository of Hugging Face's hub.
 
-use crate::disk;
-use crate::kit::model::saved::{self, CONFIG, Card, Saved};
-use crate::kit::model::{classifier, weights};
-use crate::kit::tensor::Device;
-use crate::stage::Io;
 use anyhow::Result;
+use contract::disk;
+use contract::stage::Io;
+use learn::model::saved::{self, CONFIG, Card, Saved};
+use learn::model::{classifier, weights};
 use std::fmt::Write;
+use tensor::Device;
 
 /// The four files, and the head that tells types of cells where there is one.
 pub fn huggingface(io: &Io) -> Result<()> {

@@ -1,25 +1,25 @@
 //! Cell types: a head on the model that tells them.
 
 use super::Finetune;
-use crate::kit::masked::learner::Parts;
-use crate::kit::metrics::summary::Row;
-use crate::kit::metrics::table;
-use crate::kit::model::classifier::{Classifier, Sizes};
-use crate::kit::model::draws::Draws;
-use crate::kit::model::parameters::Named;
-use crate::kit::model::performer::Performer;
-use crate::kit::random::Random;
-use crate::kit::table as parquet;
-use crate::kit::tensor::ops::cross_entropy::cross_entropy;
-use crate::kit::tensor::{Scalar, Taped, Untaped, values};
-use crate::kit::tokens::Corpus;
-use crate::kit::training::{Learner, Moment, history};
-use crate::kit::types;
-use crate::stage::Io;
 use anyhow::{Result, bail};
 use arrow::array::StringArray;
+use contract::stage::Io;
+use data::metrics::summary::Row;
+use data::metrics::table;
+use data::random::Random;
+use data::table as parquet;
+use data::tokens::Corpus;
+use data::types;
+use learn::masked::learner::Parts;
+use learn::model::classifier::{Classifier, Sizes};
+use learn::model::draws::Draws;
+use learn::model::parameters::Named;
+use learn::model::performer::Performer;
+use learn::training::{Learner, Moment, history};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::{Scalar, Taped, Untaped, values};
 
 /// The head's start is drawn from this stream of the seed.
 const HEAD_STREAM: u64 = 1 << 54;

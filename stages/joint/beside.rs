@@ -7,15 +7,15 @@ mod around;
 
 use super::inputs::{Genes, Labels};
 use crate::kit::labels::{EVIDENCE, Evidence, FOLDS, Labelled, Problem};
-use crate::kit::logistic::logit;
-use crate::kit::pairs::{Pair, Part};
-use crate::kit::random::Random;
-use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
 use around::{AROUND, Around, Profiles};
+use data::pairs::{Pair, Part};
+use data::random::Random;
+use learn::logistic::logit;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use tensor::{Device, Tensor, shape, tensor, values};
 
 /// The stream of the seed that the folds are drawn from.
 const FOLDS_STREAM: u64 = (1 << 40) + 3;

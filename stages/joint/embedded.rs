@@ -2,14 +2,14 @@
 
 use super::inputs::choose;
 use super::{Joint, PoolBy};
-use crate::kit::embeddings::{self, ByCell, Embeddings};
-use crate::kit::tensor::ops::standardise::Moments;
-use crate::kit::tensor::{Device, Tensor, shape, tensor, values};
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::stage::Io;
+use data::embeddings::{self, ByCell, Embeddings};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
+use tensor::ops::standardise::Moments;
+use tensor::{Device, Tensor, shape, tensor, values};
 
 /// Which cells are drawn comes from this stream of the seed.
 const CELLS_STREAM: u64 = (1 << 40) + 1;

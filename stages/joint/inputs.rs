@@ -2,16 +2,17 @@
 
 use super::embedded::Embedded;
 use super::{Features, Joint};
-use crate::kit::columns::{Column, Columns};
-use crate::kit::model::scorer::Biases;
-use crate::kit::pairs::{self, Part};
-use crate::kit::random::Random;
-use crate::kit::tensor::{Device, Tensor, shape, tensor};
-use crate::kit::{cells, genes};
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::stage::Io;
+use data::cells;
+use data::columns::{Column, Columns};
+use data::genes;
+use data::pairs::{self, Part};
+use data::random::Random;
+use learn::model::scorer::Biases;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap};
+use tensor::{Device, Tensor, shape, tensor};
 
 /// Streams of the seed, apart from those of training.
 const CELLS_STREAM: u64 = 1 << 40;

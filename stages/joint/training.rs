@@ -1,7 +1,7 @@
 //! How `joint` is trained where the pipeline file does not say.
 
-use crate::kit::training::Training;
-use crate::kit::training::schedule::Schedule;
+use learn::training::Training;
+use learn::training::schedule::Schedule;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

@@ -6,19 +6,19 @@
 use super::embedded::{Embedded, places};
 use super::inputs::choose;
 use super::{Joint, PoolBy};
-use crate::disk;
-use crate::kit::model::parameters::{Named, Role};
-use crate::kit::model::saved::{self, Saved};
-use crate::kit::tensor::ops::pool::pool;
-use crate::kit::tensor::ops::standardise::{Moments, standardise};
-use crate::kit::tensor::tape::Tape;
-use crate::kit::tensor::{Device, Tensor, Untaped, shape, tensor, values};
-use crate::kit::tokens::{About, Corpus, VOCABULARY};
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::disk;
+use contract::stage::Io;
+use data::tokens::{About, Corpus, VOCABULARY};
+use learn::model::parameters::{Named, Role};
+use learn::model::saved::{self, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tensor::ops::pool::pool;
+use tensor::ops::standardise::{Moments, standardise};
+use tensor::tape::Tape;
+use tensor::{Device, Tensor, Untaped, shape, tensor, values};
 
 /// The cells of a step are drawn from the streams after this one.
 const STEP_STREAM: u64 = 1 << 45;
@@ -237,12 +237,12 @@ mod tests {
     use super::super::model::Model;
     use super::super::{Fusion, Pooling};
     use super::*;
-    use crate::kit::model::{gnn, performer, scorer};
-    use crate::kit::tensor::device;
-    use crate::kit::tensor::tape::{backward, gradient};
-    use crate::kit::tensor::testing::normal;
-    use crate::kit::tokens::Zeros;
-    use crate::kit::training::{Learner, Moment};
+    use data::tokens::Zeros;
+    use learn::model::{gnn, performer, scorer};
+    use learn::training::{Learner, Moment};
+    use tensor::device;
+    use tensor::tape::{backward, gradient};
+    use tensor::testing::normal;
 
     const GENES: usize = 7;
     const CELLS: usize = 4;

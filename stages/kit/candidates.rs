@@ -1,11 +1,14 @@
 //! The pairs of TF and target that a method scores.
 
-use super::columns::Columns;
-use super::network::{self, Network};
-use super::scores::{self, Score};
-use super::{cells, formats, genes, pairs};
-use crate::stage::{Io, Slot};
 use anyhow::{Result, bail};
+use contract::stage::{Io, Slot};
+use data::cells;
+use data::columns::Columns;
+use data::formats;
+use data::genes;
+use data::network::{self, Network};
+use data::pairs;
+use data::scores::{self, Score};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 

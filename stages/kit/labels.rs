@@ -4,11 +4,11 @@
 //! pair's own label went into them. So what weighs them is fitted out of fold: the training pairs are divided as the
 //! pairs to be scored are divided from them, and each is described by the labels of the others only.
 
-use super::linear;
-use super::logistic::{Logistic, logit};
-use super::pairs::{self, Part};
-use super::random::Random;
 use anyhow::{Result, bail};
+use data::pairs::{self, Part};
+use data::random::Random;
+use learn::linear;
+use learn::logistic::{Logistic, logit};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -157,13 +157,13 @@ impl<'a> Evidence<'a> {
     pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
         let (edges, expected) = self.found[target];
         let tfs = self.rates.len();
-        let neighbours = self.from_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
+        let neighbours = self.by_neighbours(tf, &self.beyond[target * tfs..][..tfs]);
         let ratio = libm::log((edges + PRIOR / 2.0) / (expected + PRIOR / 2.0));
         [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
     }
 
     /// What TFs with similar targets say, given the surplus of each at one target, in standard deviations.
-    pub fn from_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
+    pub fn by_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
         let weights = &self.neighbours[tf * surplus.len()..][..surplus.len()];
         weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
     }

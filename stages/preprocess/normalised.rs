@@ -1,11 +1,11 @@
 //! The cells that pass the filters, normalised and on a logarithmic scale.
 
 use super::{Base, Kept, Preprocess};
-use crate::kit::cells::CellBatch;
-use crate::kit::cells::passes::CellFile;
-use crate::kit::statistics::Moments;
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::stage::Io;
+use data::cells::CellBatch;
+use data::cells::passes::CellFile;
+use data::statistics::Moments;
 
 /// The new index of a gene that is left out.
 pub const LEFT_OUT: u32 = u32::MAX;

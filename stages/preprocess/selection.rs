@@ -5,11 +5,11 @@
 
 use super::count;
 use super::normalised::{Normalised, Summary};
-use crate::kit::formats;
-use crate::kit::network::{self, Network};
-use crate::kit::pseudotime;
-use crate::kit::statistics::curve_p_value;
 use anyhow::{Result, bail};
+use data::formats;
+use data::network::{self, Network};
+use data::pseudotime;
+use data::statistics::curve_p_value;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -6,10 +6,10 @@
 
 use super::boolean::Rule;
 use super::{Labels, Simulated};
-use crate::kit::network::Network;
-use crate::kit::random::Random;
-use crate::stage::{Io, Stopped};
 use anyhow::{Context, Result};
+use contract::stage::{Io, Stopped};
+use data::network::Network;
+use data::random::Random;
 use rayon::prelude::*;
 
 /// BoolODE's kinetics: a gene that is fully on has 2 units of mRNA and 20 of protein.

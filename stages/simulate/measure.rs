@@ -1,6 +1,6 @@
 //! What a sequencer makes of a cell's expression.
 
-use crate::kit::random::Random;
+use data::random::Random;
 
 /// Streams below the seed, apart from those of the cells themselves.
 const COUNT_STREAM: u64 = 1 << 40;

@@ -5,10 +5,10 @@
 //! regulators; a chemical Langevin equation adds the noise of both production and decay.
 
 use super::{Labels, Simulated};
-use crate::kit::network::Network;
-use crate::kit::random::Random;
-use crate::stage::{Io, Stopped};
 use anyhow::{Result, bail};
+use contract::stage::{Io, Stopped};
+use data::network::Network;
+use data::random::Random;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

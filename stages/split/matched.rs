@@ -4,11 +4,11 @@
 //! an edge of the network. Every TF and every target then is in as many negatives as it has edges in
 //! that part, so that a model which only counts labels is at chance.
 
-use crate::kit::network::Network;
-use crate::kit::pairs::{Pair, Part};
-use crate::kit::random::Random;
-use crate::stage::Io;
 use anyhow::Result;
+use contract::stage::Io;
+use data::network::Network;
+use data::pairs::{Pair, Part};
+use data::random::Random;
 use std::collections::HashSet;
 
 /// Streams below the seed, apart from those of the split itself.

@@ -1,10 +1,10 @@
 //! The published splits: `Train_set.csv`, `Validation_set.csv`, `Test_set.csv`, whose pairs are indices.
 
-use crate::kit::formats;
-use crate::kit::network::Network;
-use crate::kit::pairs::{Pair, Part};
-use crate::stage::Io;
 use anyhow::{Result, bail};
+use contract::stage::Io;
+use data::formats;
+use data::network::Network;
+use data::pairs::{Pair, Part};
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! What a gene's expression looks like: numbers by which targets of one TF may be alike.
 
 use super::groups::Groups;
-use crate::kit::columns::Columns;
-use crate::kit::embeddings::Embeddings;
-use crate::kit::linear::principal_components;
-use crate::kit::tensor::simd::dot;
 use crate::kit::trees::Features;
+use data::columns::Columns;
+use data::embeddings::Embeddings;
+use learn::linear::principal_components;
 use rayon::prelude::*;
+use tensor::simd::dot;
 
 /// Principal components of the profiles, of what is left of them within groups, and of the vectors given.
 const OF_PROFILES: usize = 10;
@@ -157,8 +157,8 @@ fn take_column_means(values: &mut [f32], columns: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::columns::Column;
-    use crate::kit::random::Random;
+    use data::columns::Column;
+    use data::random::Random;
 
     #[test]
     fn what_groups_and_cells_share_is_not_taken_for_likeness() {

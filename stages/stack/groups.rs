@@ -1,7 +1,8 @@
 //! Groups of cells: types, stretches of time, or what their names say.
 
-use crate::kit::{pseudotime, types};
 use anyhow::Result;
+use data::pseudotime;
+use data::types;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 

@@ -3,27 +3,27 @@
 //! The numbers lie beside the repository, in `shared/goldens`; where they do not, a line says so and nothing is
 //! tested. Limits are some thirty times the difference of 32 from 64 bits there.
 
-use dfdx::tensor::Merge;
+use data::formats::npy::{self, Array};
+use data::random::Random;
+use learn::model::draws::Draws;
+use learn::model::gnn::{Config, Gnn, LayerKind, Messages};
+use learn::model::layers::List;
+use learn::model::parameters::{Named, Role};
 use needs::shared;
-use stages::kit::formats::npy::{self, Array};
-use stages::kit::model::draws::Draws;
-use stages::kit::model::gnn::{Config, Gnn, LayerKind, Messages};
-use stages::kit::model::layers::List;
-use stages::kit::model::parameters::{Named, Role};
-use stages::kit::random::Random;
-use stages::kit::tensor::ops::activation::{Activation, activate};
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::add_row::add_row;
-use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use stages::kit::tensor::ops::concatenate::concatenate;
-use stages::kit::tensor::ops::dot::dot;
-use stages::kit::tensor::ops::gather::gather;
-use stages::kit::tensor::ops::graph_attention::{Alone, Attention, graph_attention};
-use stages::kit::tensor::ops::linear::{linear, linear_of_constant};
-use stages::kit::tensor::tape::{backward, gradient, put, record_scalar, take};
-use stages::kit::tensor::{Gradients, Scalar, Taped, Tensor, Untaped, device, tensor, values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tensor::ops::activation::{Activation, activate};
+use tensor::ops::adam::Adam;
+use tensor::ops::add_row::add_row;
+use tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use tensor::ops::concatenate::concatenate;
+use tensor::ops::dot::dot;
+use tensor::ops::gather::gather;
+use tensor::ops::graph_attention::{Alone, Attention, graph_attention};
+use tensor::ops::linear::{linear, linear_of_constant};
+use tensor::tape::Merge;
+use tensor::tape::{backward, gradient, put, record_scalar, take};
+use tensor::{Gradients, Scalar, Taped, Tensor, Untaped, device, tensor, values};
 
 type Arrays = BTreeMap<String, Array>;
 
@@ -115,7 +115,7 @@ fn fill(gnn: &mut Gnn, all: Vec<Vec<f32>>) {
     let tensors = tensors(gnn);
     assert_eq!(tensors.len(), all.len());
     for (named, values) in tensors.into_iter().zip(all) {
-        let (rows, columns) = stages::kit::tensor::shape(named.tensor);
+        let (rows, columns) = tensor::shape(named.tensor);
         *named.tensor = tensor(&device(), values, rows, columns);
     }
 }

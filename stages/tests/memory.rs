@@ -4,17 +4,17 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
+use learn::model::parameters;
+use learn::model::performer::{Config, Performer, Tables};
 use serde_json::json;
-use stages::kit::model::parameters;
-use stages::kit::model::performer::{Config, Performer, Tables};
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::tape::backward;
-use stages::kit::tensor::{Taped, device};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use support::{Outcome, run};
+use tensor::ops::adam::Adam;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::tape::backward;
+use tensor::{Taped, device};
 
 /// The system's allocator, which counts.
 struct Counting;

@@ -2,19 +2,19 @@
 //!
 //! PyTorch's side is in 64 bits. Limits are relative to the largest element: some rounding errors of 1e-7 in sums of a dozen.
 
-use stages::kit::formats::npy::{self, Array};
-use stages::kit::tensor::ops::activation::{Activation, activate};
-use stages::kit::tensor::ops::adam::{Adam, Config, Decay};
-use stages::kit::tensor::ops::attention::attention;
-use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::ops::gather::gather;
-use stages::kit::tensor::ops::layer_norm::layer_norm;
-use stages::kit::tensor::ops::linear::{linear, linear_gelu};
-use stages::kit::tensor::tape::{backward, gradient, put, record_scalar, take};
-use stages::kit::tensor::{Scalar, Taped, Tensor, device, tensor, values};
+use data::formats::npy::{self, Array};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tensor::ops::activation::{Activation, activate};
+use tensor::ops::adam::{Adam, Config, Decay};
+use tensor::ops::attention::attention;
+use tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::ops::gather::gather;
+use tensor::ops::layer_norm::layer_norm;
+use tensor::ops::linear::{linear, linear_gelu};
+use tensor::tape::{backward, gradient, put, record_scalar, take};
+use tensor::{Scalar, Taped, Tensor, device, tensor, values};
 
 const LIMIT: f32 = 2e-6;
 

@@ -3,17 +3,17 @@
 //! The numbers lie beside the repository, in `shared/goldens`; where they do not, a line says so and nothing is
 //! tested. Limits are those that the goldens suggest: some thirty times the difference of 32 from 64 bits there.
 
+use data::formats::npy::{self, Array};
+use learn::model::parameters::{self, Named, Role};
+use learn::model::performer::{Config, Performer, Tables};
 use needs::shared;
-use stages::kit::formats::npy::{self, Array};
-use stages::kit::model::parameters::{self, Named, Role};
-use stages::kit::model::performer::{Config, Performer, Tables};
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::ops::favor::Stabiliser;
-use stages::kit::tensor::tape::{backward, gradient};
-use stages::kit::tensor::{Scalar, Taped, Untaped, device, values};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tensor::ops::adam::Adam;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::ops::favor::Stabiliser;
+use tensor::tape::{backward, gradient};
+use tensor::{Scalar, Taped, Untaped, device, values};
 
 const CELLS: usize = 4;
 

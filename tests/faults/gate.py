@@ -5,7 +5,7 @@
 
 The tools (killstorm, enospc, bitflip, powercut, herd, yamlmutate) are looked for in --tools, $FAULTS, or
 `../shared/faults` beside the repository; without them the gate says that it was skipped. --program is the
-release build with toy kinds (`cargo build --release --example toys`). What must hold after each fault is in
+release build with toy kinds (`cargo build --release -p promises`). What must hold after each fault is in
 storm.py. Prints one line per promise, and ends with 1 if one was broken. --full takes about an hour.
 """
 import argparse
@@ -264,14 +264,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--tools", type=pathlib.Path, default=pathlib.Path(os.environ.get("FAULTS", ROOT.parent / "shared/faults")))
-    parser.add_argument("--program", type=pathlib.Path, default=ROOT / "target/release/examples/toys")
+    parser.add_argument("--program", type=pathlib.Path, default=ROOT / "target/release/toys")
     parser.add_argument("--only", default=",".join(PROMISES))
     options = parser.parse_args()
     if not options.tools.is_dir():
         print(f"skipped: the fault tools are not in {options.tools}")
         sys.exit(1 if REQUIRE_ALL else 0)
     if not options.program.exists():
-        sys.exit(f"{options.program} is missing: cargo build --release --example toys")
+        sys.exit(f"{options.program} is missing: cargo build --release -p promises")
     gate = Gate(options.tools.resolve(), options.program.resolve(), options.full)
     began = time.monotonic()
     for name in options.only.split(","):

@@ -4,11 +4,11 @@ use anyhow::Context;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, ListArray, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
+use contract::stage::{Io, Stage};
+use data::random::Random;
+use data::table::{Table, write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stages::kit::random::Random;
-use stages::kit::table::{Table, write};
-use stages::stage::{Io, Stage};
 use std::sync::Arc;
 
 const NAMES: usize = 40;
@@ -67,7 +67,7 @@ impl Stage for Exhibit {
         write(&io.out("history.parquet"), history)?;
         let header = r#"{"layer.0.bias":{"dtype":"F32","shape":[3],"data_offsets":[48,60]},"layer.0.weight":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]}}"#;
         let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 60]].concat();
-        Ok(stages::disk::write(&io.out("model.safetensors"), &bytes)?)
+        Ok(contract::disk::write(&io.out("model.safetensors"), &bytes)?)
     }
 }
 

@@ -3,16 +3,17 @@
 mod exhibit;
 
 use anyhow::{Context, bail};
+use contract::gpu::Gpu;
+use contract::stage::{Io, Kind, Slot, Slots, Stage, Stopped};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stages::stage::{Io, Kind, Slot, Slots, Stage, Stopped};
 use std::io::Write;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 fn main() -> std::process::ExitCode {
-    let kinds = [stages::KINDS, &TOYS].concat();
-    pipeline::cli::main(&kinds)
+    cli::main(&[&[command::KIND], &TOYS[..]].concat())
 }
 
 const TOYS: [Kind; 10] = [
@@ -23,11 +24,16 @@ const TOYS: [Kind; 10] = [
     Kind::of::<Deaf>("deaf", "does not hear that it should stop", Slots::Any, &[]),
     Kind::of::<Crash>("crash", "panics", Slots::Any, &[]),
     Kind::of::<Where>("where", "writes where it computes", Slots::Any, &[])
-        .on_device(&[("toys/where.cu", "1")]),
+        .on_device(&[("toys/where.cu", "1")], no_gpus),
     Kind::of::<exhibit::Exhibit>("exhibit", "writes one of each table that can be shown", Slots::Any, &[]),
     Kind::of::<exhibit::Judge>("judge", "writes metrics and curves of an exhibit", Slots::Any, &[]),
     Kind::of::<Typed>("typed", "has slots and typed params", Slots::Named(&TYPED_SLOTS), &[]),
 ];
+
+fn no_gpus() -> &'static Result<Vec<Gpu>, String> {
+    static NONE: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
+    NONE.get_or_init(|| Err("toys compute on no GPU".to_owned()))
+}
 
 const TYPED_SLOTS: [Slot; 2] = [
     Slot { name: "cells", about: "what it needs", required: true },
@@ -80,11 +86,11 @@ impl Stage for Grow {
 
 fn read_all(path: &Path) -> anyhow::Result<String> {
     let path = if path.is_dir() { path.join("text") } else { path.to_owned() };
-    String::from_utf8(stages::disk::read(&path)?).context("reading text")
+    String::from_utf8(contract::disk::read(&path)?).context("reading text")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    Ok(stages::disk::write(path, bytes)?)
+    Ok(contract::disk::write(path, bytes)?)
 }
 
 /// A training whose state depends on every step before.

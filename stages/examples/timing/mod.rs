@@ -1,9 +1,9 @@
 //! What the examples that measure share: their options, how they time a step, and the memory that it took.
 
 use anyhow::{Context, Result, bail};
-use stages::kit::tensor::device::{Device, Precision};
-use stages::stage;
+use contract::stage;
 use std::time::Instant;
+use tensor::device::{Device, Precision};
 
 /// What the command line says; every option takes a value.
 pub struct Options {

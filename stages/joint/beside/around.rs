@@ -3,11 +3,11 @@
 //! A TF goes with the targets of its targets, too, and with what shares a regulator with it. What is left of a correlation
 //! beside the target's known regulators tells such pairs from edges.
 
-use crate::kit::linear::{factor, substitute_forward};
-use crate::kit::tensor::simd;
-use crate::kit::tensor::simd::dot;
+use learn::linear::{factor, substitute_forward};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use tensor::simd;
+use tensor::simd::dot;
 
 /// How many numbers describe a pair.
 pub const AROUND: usize = 4;
@@ -132,7 +132,7 @@ fn mean(profiles: Profiles, genes: &[u32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kit::random::Random;
+    use data::random::Random;
 
     const CELLS: usize = 2000;
 

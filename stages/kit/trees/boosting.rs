@@ -2,7 +2,7 @@
 
 use super::Features;
 use super::split::{Load, Split, Splitter};
-use crate::kit::random::Random;
+use data::random::Random;
 
 /// Trees that each explain a little of what those before have left.
 #[derive(Debug, Clone, Copy)]

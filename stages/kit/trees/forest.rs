@@ -2,7 +2,7 @@
 
 use super::Features;
 use super::split::{Load, Splitter};
-use crate::kit::random::Random;
+use data::random::Random;
 
 /// How the trees of a forest come to differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use super::Features;
 use super::split::random_threshold;
-use crate::kit::random::Random;
+use data::random::Random;
 use rayon::prelude::*;
 
 /// Trees that are grown before they are added up.

@@ -4,7 +4,7 @@
 //! s, the squared error falls by s² W / (w (W - w)).
 
 use super::{Feature, Features};
-use crate::kit::random::Random;
+use data::random::Random;
 
 /// What a sample adds to a node.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,11 +1,12 @@
 //! `correlation`: the values are those of the definition, for the pairs that are asked for.
 
 use crate::support::{Outcome, fixture, run};
+use data::cells::{self, CellWriter};
+use data::genes;
+use data::network::Network;
+use data::pairs::{self, Pair, Part};
+use data::scores::{self, Score};
 use serde_json::{Value, json};
-use stages::kit::cells::{self, CellWriter};
-use stages::kit::pairs::{self, Pair, Part};
-use stages::kit::scores::{self, Score};
-use stages::kit::{genes, network::Network};
 use std::path::Path;
 use tempfile::TempDir;
 

@@ -1,10 +1,10 @@
 //! `dataset`: every dialect gives the same cells, and what is broken is told in one sentence.
 
 use crate::support::{Outcome, fixture, run};
+use data::network::{self, Network};
+use data::pseudotime;
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::network::{self, Network};
-use stages::kit::pseudotime;
 use std::path::Path;
 
 fn dataset(path: &str, params: Value) -> Outcome {

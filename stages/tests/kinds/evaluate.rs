@@ -1,10 +1,10 @@
 //! `evaluate`: one part judges, and what makes the numbers mean less is told.
 
 use crate::support::{Outcome, Row, run, split};
+use data::pairs::Part;
+use data::scores::{self, Score};
+use data::table::Table;
 use serde_json::{Value, json};
-use stages::kit::pairs::Part;
-use stages::kit::scores::{self, Score};
-use stages::kit::table::Table;
 
 const PAIRS: [Row<'static>; 8] = [
     ("A", "t", true, Part::Train),

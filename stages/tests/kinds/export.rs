@@ -1,13 +1,13 @@
 //! `export`: other programs read what is written.
 
 use crate::support::{Outcome, fixture, run};
+use data::embeddings::{self, Embeddings};
+use data::formats::npy;
+use data::hdf5_draft::{Draft, Group};
+use data::scores::{self, Score};
+use learn::model::weights;
 use needs::Readers;
 use serde_json::json;
-use stages::kit::embeddings::{self, Embeddings};
-use stages::kit::formats::npy;
-use stages::kit::hdf5_draft::{Draft, Group};
-use stages::kit::model::weights;
-use stages::kit::scores::{self, Score};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -267,7 +267,7 @@ fn pandas_polars_and_duckdb_open_every_parquet() {
         ] {
             let program = format!("f = sys.argv[1]; print(len({read}))");
             let Some(rows) = python(module, &program, &file) else { continue };
-            let expected = stages::kit::table::Table::open(&file).unwrap().rows();
+            let expected = data::table::Table::open(&file).unwrap().rows();
             assert_eq!(rows, expected.to_string(), "{module}: {}", file.display());
         }
     }

@@ -1,13 +1,14 @@
 //! Weights from elsewhere: read without executing anything, and the same model in every format.
 
 use crate::support::{Outcome, run};
+use data::cells;
+use data::cells::CellWriter;
+use data::embeddings::{self, Embeddings};
+use data::formats::npy;
+use data::genes;
+use learn::model::weights;
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::cells::CellWriter;
-use stages::kit::embeddings::{self, Embeddings};
-use stages::kit::formats::npy;
-use stages::kit::model::weights;
-use stages::kit::{cells, genes};
 use std::path::{Path, PathBuf};
 
 /// A list of genes, in a folder that lives as long as the test.
@@ -229,7 +230,7 @@ fn genes_that_go_together_have_vectors_that_do() {
     let names: Vec<String> = (0..24).map(|gene| format!("G{gene}")).collect();
     genes::write(&folder.path().join(genes::FILE), &names).unwrap();
     let mut writer = CellWriter::create(&folder.path().join(cells::FILE)).unwrap();
-    let mut random = stages::kit::random::Random::new(1, 0);
+    let mut random = data::random::Random::new(1, 0);
     let all: Vec<u32> = (0..24).collect();
     for cell in 0..90 {
         let group = random.below(3) as u32;

@@ -1,12 +1,12 @@
 //! `joint` through simulated cells: what it learns, what its controls may not, and what it says of wrong inputs.
 
 use crate::support::{Outcome, run, run_on};
+use contract::stage::Device;
+use data::embeddings::{self, ByCell, ByCellWriter, Embeddings};
+use data::pairs::{self, Pair, Part};
+use data::scores;
+use data::table::Table;
 use serde_json::{Value, json};
-use stages::kit::embeddings::{self, ByCell, ByCellWriter, Embeddings};
-use stages::kit::pairs::{self, Pair, Part};
-use stages::kit::scores;
-use stages::kit::table::Table;
-use stages::stage::Device;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -274,8 +274,7 @@ fn a_transformer_that_is_not_trained_is_its_embeddings() {
 fn the_last_blocks_are_trained_and_written_and_the_others_stay() {
     let set = set();
     let pair = transformer(&set);
-    let weights =
-        |folder: &Path| stages::kit::model::weights::read(&folder.join("model.safetensors")).unwrap();
+    let weights = |folder: &Path| learn::model::weights::read(&folder.join("model.safetensors")).unwrap();
     let before = weights(&pair.0.folder());
     for by in ["attention", "mean"] {
         let outcome = together(&set, &pair, 1, json!({"pooling": {"by": by}})).done();
@@ -343,7 +342,6 @@ fn a_transformer_that_does_not_fit_is_refused_with_the_mend() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "emulator"), ignore = "built without the emulator")]
 fn a_gpu_learns_as_the_processor_does() {
     let (set, emulator) = (set(), Device::Cuda(u32::MAX));
     let (cells, pair) = (by_cell(&set, 5), transformer(&set));

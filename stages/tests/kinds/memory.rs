@@ -1,8 +1,8 @@
 //! Cells are streamed: what a reader holds does not grow with the file.
 
 use crate::support::run;
+use data::hdf5_draft::{Draft, Group};
 use serde_json::json;
-use stages::kit::hdf5_draft::{Draft, Group};
 use std::path::Path;
 
 const CELLS: usize = 200_000;

@@ -2,10 +2,10 @@
 //! there is nothing to find.
 
 use crate::support::{Outcome, run, split};
+use data::pairs::{self, Pair, Part};
+use data::scores::{self, Score};
+use data::table::Table;
 use serde_json::{Value, json};
-use stages::kit::pairs::{self, Pair, Part};
-use stages::kit::scores::{self, Score};
-use stages::kit::table::Table;
 use std::path::PathBuf;
 
 struct Example {

@@ -1,8 +1,8 @@
 //! Metrics: the numbers are scikit-learn's and those of BEELINE's own code.
 
+use data::metrics::{Metrics, Ranking, Scored};
 use needs::shared;
 use serde_json::Value;
-use stages::kit::metrics::{Metrics, Ranking, Scored};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 

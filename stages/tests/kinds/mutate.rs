@@ -5,8 +5,8 @@
 //! that of the whole process: `--test-threads=1` tells which reader took it.
 
 use crate::support::{fixture, run};
+use data::random::Random;
 use serde_json::{Value, json};
-use stages::kit::random::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! `preprocess`: the numbers are scanpy's.
 
 use crate::support::{Outcome, fixture, run};
+use data::network::{self, Network};
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::network::{self, Network};
 
 fn counts() -> Outcome {
     run(

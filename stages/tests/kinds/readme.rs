@@ -2,10 +2,11 @@
 
 use crate::support::{Outcome, fixture, run};
 use arrow::datatypes::DataType;
+use contract::stage::Slots;
+use data::embeddings;
+use data::scores;
+use data::table::Batches;
 use serde_json::json;
-use stages::kit::table::Batches;
-use stages::kit::{embeddings, scores};
-use stages::stage::Slots;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ fn every_kind_is_listed_with_its_inputs() {
             Slots::Any => "any".to_owned(),
             Slots::Named([]) => "none".to_owned(),
             Slots::Named(slots) => {
-                let input = |slot: &stages::stage::Slot| {
+                let input = |slot: &contract::stage::Slot| {
                     format!("`{}`{}", slot.name, if slot.required { "" } else { "?" })
                 };
                 slots.iter().map(input).collect::<Vec<_>>().join(", ")

@@ -1,10 +1,10 @@
 //! `simulate`: the same seed is the same cells, and the cells tell of the network.
 
 use crate::support::{Outcome, run};
+use data::network::{self, Network};
+use data::random::Random;
 use needs::shared;
 use serde_json::json;
-use stages::kit::network::{self, Network};
-use stages::kit::random::Random;
 use std::collections::BTreeSet;
 
 fn bytes(outcome: &Outcome) -> Vec<Vec<u8>> {

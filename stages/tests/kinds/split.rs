@@ -1,9 +1,9 @@
 //! `split`: no protocol breaks what it promises.
 
 use crate::support::{Outcome, fixture, run};
+use data::pairs::{self, Pair, Part};
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::pairs::{self, Pair, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,12 +1,12 @@
 //! Runs a kind on real folders.
 
+use contract::checkpoint::Checkpoints;
+use contract::stage::{Device, Io, Report, StopFlag};
+use contract::warden::Wardens;
+use data::cells::{self, CellReader};
+use data::genes;
+use data::pairs::{self, Pair, Part};
 use serde_json::Value;
-use stages::checkpoint::Checkpoints;
-use stages::kit::cells::{self, CellReader};
-use stages::kit::genes;
-use stages::kit::pairs::{self, Pair, Part};
-use stages::stage::{Device, Io, Report, StopFlag};
-use stages::warden::Wardens;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

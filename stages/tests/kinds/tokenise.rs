@@ -3,11 +3,11 @@
 use crate::support::{Outcome, fixture, run};
 use arrow::array::AsArray;
 use arrow::datatypes::{UInt8Type, UInt32Type};
+use data::cells::{self, CellWriter};
+use data::genes;
+use data::table::Batches;
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::cells::{self, CellWriter};
-use stages::kit::genes;
-use stages::kit::table::Batches;
 use std::collections::BTreeMap;
 use std::path::Path;
 

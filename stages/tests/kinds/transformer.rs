@@ -1,13 +1,13 @@
 //! The transformer's kinds: trainings that resume, embeddings that depend on no batch, and what is written.
 
 use crate::support::{Outcome, run, run_on};
+use contract::stage::{Device, Refusal};
+use data::embeddings::{self, ByCell, Embeddings};
+use data::table::Table;
+use learn::masked::Masking;
+use learn::training::schedule::{Every, Schedule};
 use needs::shared;
 use serde_json::{Value, json};
-use stages::kit::embeddings::{self, ByCell, Embeddings};
-use stages::kit::masked::Masking;
-use stages::kit::table::Table;
-use stages::kit::training::schedule::{Every, Schedule};
-use stages::stage::{Device, Refusal};
 use std::path::Path;
 
 /// Simulated cells and their tokens.
@@ -74,7 +74,7 @@ fn the_number_of_hidden_genes_is_scberts() {
         assert_eq!(masking.count(expressed, 65), masked, "{expressed}");
     }
     let path = shared("goldens/masked_count_by_nonzero_16907.npy").unwrap();
-    let all = stages::kit::formats::npy::read(&path).unwrap();
+    let all = data::formats::npy::read(&path).unwrap();
     for (expressed, masked) in all.integers().unwrap().iter().enumerate() {
         assert_eq!(masking.count(expressed, 16_907), *masked as usize, "{expressed}");
     }
@@ -185,7 +185,7 @@ fn fine_tuning_moves_the_last_blocks_alone() {
     let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
     let tuned = run("finetune", json!({"training": {"epochs": 2}, "held_out": 0.2}), &inputs).done();
     let [before, after] = [&model, &tuned]
-        .map(|outcome| stages::kit::model::weights::read(&outcome.file("model.safetensors")).unwrap());
+        .map(|outcome| learn::model::weights::read(&outcome.file("model.safetensors")).unwrap());
     for (name, array) in &before {
         let moves = name.contains("layers.1") && !name.contains("projection")
             || name.starts_with("norm.")
@@ -247,8 +247,7 @@ fn of_a_model_that_learns_types_a_frozen_trunk_stays_bit_for_bit() {
             json!({"task": "types", "last_blocks": last_blocks, "training": training, "held_out": 0});
         run("finetune", params, &inputs).done()
     };
-    let read =
-        |outcome: &Outcome| stages::kit::model::weights::read(&outcome.file("model.safetensors")).unwrap();
+    let read = |outcome: &Outcome| learn::model::weights::read(&outcome.file("model.safetensors")).unwrap();
     let before = read(&model);
     for last_blocks in [0, 1, 2] {
         let after = read(&tune(last_blocks));
@@ -280,7 +279,7 @@ fn tokens_of_several_data_sets_are_merged() {
 fn positions_come_from_vectors_of_genes() {
     let (_data, tokens) = tokens();
     let folder = tempfile::tempdir().unwrap();
-    let genes = stages::kit::genes::read(&tokens.file("vocabulary.parquet")).unwrap();
+    let genes = data::genes::read(&tokens.file("vocabulary.parquet")).unwrap();
     let names = vec![genes[1].clone(), genes[0].clone()];
     let values = (0..32).map(|value| value as f32).collect();
     let path = folder.path().join(embeddings::FILE);
@@ -289,7 +288,7 @@ fn positions_come_from_vectors_of_genes() {
     let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
     let outcome = run("pretrain", small(), &inputs).done();
     assert_eq!(outcome.warnings[0], "3 of 5 genes have no vector in `positions`, and get zeros");
-    let weights = stages::kit::model::weights::read(&outcome.file("model.safetensors")).unwrap();
+    let weights = learn::model::weights::read(&outcome.file("model.safetensors")).unwrap();
     let table = &weights["pos_emb.emb.weight"];
     assert_eq!(table.shape, [6, 16]);
     let expected: Vec<f32> = (16..32).chain(0..16).map(|value| value as f32).chain(vec![0.0; 64]).collect();
@@ -317,7 +316,6 @@ fn what_a_device_cannot_do_is_refused_in_a_sentence() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "emulator"), ignore = "built without the emulator")]
 fn a_gpu_trains_and_embeds_as_the_processor_does() {
     let (_data, tokens) = tokens();
     let chain = |device: Device| {

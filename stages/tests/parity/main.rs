@@ -1,12 +1,11 @@
-//! A GPU computes what the processor does. Without one the kernels run in the emulator (`--features emulator`).
-#![cfg(feature = "emulator")]
+//! A GPU computes what the processor does: the emulator runs the same kernels.
 
 mod cases;
 
 use cases::{cases, error};
-use stages::kit::tensor::Device;
-use stages::kit::tensor::device::Precision;
-use stages::stage;
+use contract::stage;
+use tensor::Device;
+use tensor::device::Precision;
 
 /// The emulated GPU.
 const EMULATOR: stage::Device = stage::Device::Cuda(u32::MAX);

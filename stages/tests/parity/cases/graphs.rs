@@ -1,15 +1,15 @@
 //! Operations along the edges of a graph, and over groups.
 
 use super::{Case, Found, leaf, normal, of};
-use stages::kit::graph::Graph;
-use stages::kit::random::Random;
-use stages::kit::tensor::Device;
-use stages::kit::tensor::ops::aggregate::{Weighted, aggregate};
-use stages::kit::tensor::ops::gather::gather;
-use stages::kit::tensor::ops::graph_attention::{Alone, Attention, Unweighted, graph_attention};
-use stages::kit::tensor::ops::pool::{pool, pool_of_constant};
-use stages::kit::tensor::tensor;
+use data::random::Random;
 use std::sync::Arc;
+use tensor::Device;
+use tensor::graph::Graph;
+use tensor::ops::aggregate::{Weighted, aggregate};
+use tensor::ops::gather::gather;
+use tensor::ops::graph_attention::{Alone, Attention, Unweighted, graph_attention};
+use tensor::ops::pool::{pool, pool_of_constant};
+use tensor::tensor;
 
 const NODES: usize = 307;
 

@@ -5,9 +5,9 @@ mod graphs;
 mod operations;
 mod steps;
 
-use stages::kit::random::Random;
-use stages::kit::tensor::tape::{backward, gradient, put, record_scalar, take};
-use stages::kit::tensor::{Device, Scalar, Taped, Tensor, tensor, values};
+use data::random::Random;
+use tensor::tape::{backward, gradient, put, record_scalar, take};
+use tensor::{Device, Scalar, Taped, Tensor, tensor, values};
 
 /// Numbers by what they are.
 pub type Found = Vec<(String, Vec<f32>)>;

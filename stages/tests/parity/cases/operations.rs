@@ -1,27 +1,27 @@
 //! Operations on rows and elements.
 
 use super::{Case, Found, leaf, normal, of, of_scalar, tokens};
-use stages::kit::tensor::ops::activation::{Activation, activate};
-use stages::kit::tensor::ops::adam::{Adam, Decay};
-use stages::kit::tensor::ops::add::add;
-use stages::kit::tensor::ops::add_row::add_row;
-use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use stages::kit::tensor::ops::concatenate::concatenate;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::ops::dot::dot;
-use stages::kit::tensor::ops::dropout::dropout;
-use stages::kit::tensor::ops::favor::{Layout, Stabiliser, favor};
-use stages::kit::tensor::ops::gate::gate;
-use stages::kit::tensor::ops::gather::gather;
-use stages::kit::tensor::ops::layer_norm::layer_norm;
-use stages::kit::tensor::ops::linear::{linear, linear_gelu, linear_of_constant};
-use stages::kit::tensor::ops::mean_heads::mean_heads;
-use stages::kit::tensor::ops::reshape::reshape;
-use stages::kit::tensor::ops::squared_error::squared_error;
-use stages::kit::tensor::ops::standardise::{Moments, standardise};
-use stages::kit::tensor::ops::unit::unit;
-use stages::kit::tensor::tape::put;
-use stages::kit::tensor::{Device, Taped, Tensor, gradients, tensor, values};
+use tensor::ops::activation::{Activation, activate};
+use tensor::ops::adam::{Adam, Decay};
+use tensor::ops::add::add;
+use tensor::ops::add_row::add_row;
+use tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use tensor::ops::concatenate::concatenate;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::ops::dot::dot;
+use tensor::ops::dropout::dropout;
+use tensor::ops::favor::{Layout, Stabiliser, favor};
+use tensor::ops::gate::gate;
+use tensor::ops::gather::gather;
+use tensor::ops::layer_norm::layer_norm;
+use tensor::ops::linear::{linear, linear_gelu, linear_of_constant};
+use tensor::ops::mean_heads::mean_heads;
+use tensor::ops::reshape::reshape;
+use tensor::ops::squared_error::squared_error;
+use tensor::ops::standardise::{Moments, standardise};
+use tensor::ops::unit::unit;
+use tensor::tape::put;
+use tensor::{Device, Taped, Tensor, gradients, tensor, values};
 
 /// One for each.
 pub const CASES: &[Case] = &[

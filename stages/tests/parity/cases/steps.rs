@@ -1,24 +1,24 @@
 //! Inference and steps of training.
 
 use super::{Case, Found, normal, tokens};
-use stages::kit::model::classifier::{self, Classifier};
-use stages::kit::model::draws::Draws;
-use stages::kit::model::gnn::{self, Gnn, LayerKind};
-use stages::kit::model::layers::{Input, Linear, List};
-use stages::kit::model::parameters::{self, Named, Role};
-use stages::kit::model::performer::{Config, Performer, Tables};
-use stages::kit::model::scorer::{self, Biases, Scorer, Sides};
-use stages::kit::random::Random;
-use stages::kit::tensor::ops::activation::{Activation, activate};
-use stages::kit::tensor::ops::adam::Adam;
-use stages::kit::tensor::ops::binary_cross_entropy::binary_cross_entropy;
-use stages::kit::tensor::ops::concatenate::concatenate;
-use stages::kit::tensor::ops::cross_entropy::cross_entropy;
-use stages::kit::tensor::ops::pool::pool;
-use stages::kit::tensor::ops::standardise::{Moments, standardise};
-use stages::kit::tensor::tape::{backward, gradient};
-use stages::kit::tensor::{Device, Scalar, Taped, Tensor, Untaped, tensor, values};
+use data::random::Random;
+use learn::model::classifier::{self, Classifier};
+use learn::model::draws::Draws;
+use learn::model::gnn::{self, Gnn, LayerKind};
+use learn::model::layers::{Input, Linear, List};
+use learn::model::parameters::{self, Named, Role};
+use learn::model::performer::{Config, Performer, Tables};
+use learn::model::scorer::{self, Biases, Scorer, Sides};
 use std::sync::Arc;
+use tensor::ops::activation::{Activation, activate};
+use tensor::ops::adam::Adam;
+use tensor::ops::binary_cross_entropy::binary_cross_entropy;
+use tensor::ops::concatenate::concatenate;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::ops::pool::pool;
+use tensor::ops::standardise::{Moments, standardise};
+use tensor::tape::{backward, gradient};
+use tensor::{Device, Scalar, Taped, Tensor, Untaped, tensor, values};
 
 /// One for each.
 pub const CASES: &[Case] = &[

@@ -1,0 +1,222 @@
+//! The command line: one file per command.
+
+mod absence; // steps that are absent, told in few lines
+mod adopt;
+mod compare;
+mod completions;
+mod console; // events for a person
+mod diff;
+mod doctor;
+mod gc;
+mod graph;
+mod init;
+mod log;
+mod man;
+mod plan;
+mod report;
+mod run;
+mod schema;
+mod show;
+mod status;
+mod verify;
+mod why;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use contract::stage::Kind;
+use contract::warden;
+use engine::complaint;
+use engine::device::{self, Wanted};
+use engine::error::{Error, Result};
+use engine::graph::Graph;
+use engine::plan::Selection;
+use engine::store::Store;
+use results::output::may_colour;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+/// A workflow engine with cached stages.
+///
+/// Every step's result is kept under a hash of all that it depends on, so that only what changed is
+/// computed again.
+#[derive(Parser)]
+#[command(name = "pipeline", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 a stage failed, 2 the pipeline file or command line is wrong, 3 the machine \
+(disk, device), 10 work is due (plan --exit-code), 130 and 143 stopped by SIGINT and SIGTERM.";
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Plan(plan::Plan),
+    Why(why::Why),
+    Status(status::Status),
+    Show(show::Show),
+    Diff(diff::Diff),
+    Compare(compare::Compare),
+    Report(report::Report),
+    Log(log::Log),
+    Graph(graph::Draw),
+    Verify(verify::Verify),
+    Gc(gc::Gc),
+    Adopt(adopt::Adopt),
+    Schema(schema::Schema),
+    Init(init::Init),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// Which pipeline, and where its cache is.
+#[derive(Args)]
+struct Source {
+    /// The pipeline file
+    file: PathBuf,
+    /// Overrides a param: `--set model.width=200`; paths are relative to the current folder
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// The cache folder [default: $PIPELINE_CACHE, else `cache` in the project's root]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Where kinds compute that can do so on a GPU: auto, cpu, cuda or cuda:N; it is in their keys
+    #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
+    device: Wanted,
+}
+
+impl Source {
+    fn load(&self, kinds: &[Kind]) -> Result<(Graph, Store)> {
+        let mut graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
+        graph.device = device::settle(&mut graph, self.device);
+        let store = find_cache(self.cache.as_deref(), Some(&graph.file))?;
+        Ok((graph, store))
+    }
+}
+
+/// Which cache, for commands that need no pipeline.
+#[derive(Args)]
+struct Cache {
+    /// A pipeline file whose cache is meant
+    file: Option<PathBuf>,
+    /// The cache folder [default: $PIPELINE_CACHE, else `cache` in the project's root]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+impl Cache {
+    fn find(&self) -> Result<Store> {
+        let file = self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+        if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
+            return Err(Error::Usage(format!("{} is not there", file.display())));
+        }
+        find_cache(self.cache.as_deref(), file.as_deref())
+    }
+}
+
+/// Which steps.
+#[derive(Args, Default)]
+struct Steps {
+    /// Just this stage or step; what it needs must have artifacts
+    #[arg(long, value_name = "STAGE")]
+    only: Vec<String>,
+    /// This stage or step and all that it needs
+    #[arg(long, value_name = "STAGE")]
+    until: Vec<String>,
+    /// Compute this stage or step although it has an artifact
+    #[arg(long, value_name = "STAGE")]
+    force: Vec<String>,
+}
+
+impl Steps {
+    fn select(&self, graph: &Graph) -> Result<Selection> {
+        let nodes = |names: &[String]| -> Result<Vec<_>> {
+            Ok(names.iter().map(|name| graph.steps_of(name)).collect::<Result<Vec<_>>>()?.concat())
+        };
+        Ok(Selection { only: nodes(&self.only)?, until: nodes(&self.until)?, force: nodes(&self.force)? })
+    }
+}
+
+fn current_folder() -> Result<PathBuf> {
+    std::env::current_dir()
+        .map_err(|error| Error::Usage(format!("the current folder cannot be read: {error}")))
+}
+
+/// `--cache`, else `PIPELINE_CACHE`, else `cache` in the nearest folder above that holds `pipelines`, else
+/// `cache` beside the pipeline file.
+fn find_cache(given: Option<&Path>, file: Option<&Path>) -> Result<Store> {
+    let variable = std::env::var_os("PIPELINE_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let here = current_folder()?;
+    let root = match given.map(Path::to_owned).or(variable) {
+        Some(root) => here.join(root),
+        None => {
+            let start = file.and_then(Path::parent).unwrap_or(&here);
+            let project = start.ancestors().find(|folder| folder.join("pipelines").is_dir());
+            project.unwrap_or(start).join("cache")
+        }
+    };
+    Ok(Store::at(&root))
+}
+
+/// Runs the program with these kinds of stage.
+pub fn main(kinds: &[Kind]) -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == warden::ARGUMENT) {
+        return warden::main();
+    }
+    let cli = Cli::parse();
+    let shown: Option<Targets> = std::env::var("PIPELINE_LOG").ok().and_then(|shown| shown.parse().ok());
+    let shown = shown.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(layer.with_filter(shown)).init();
+    let result = match cli.command {
+        Command::Run(command) => command.run(kinds),
+        Command::Plan(command) => command.run(kinds),
+        Command::Why(command) => command.run(kinds),
+        Command::Status(command) => command.run(kinds),
+        Command::Show(command) => command.run(kinds),
+        Command::Diff(command) => command.run(kinds),
+        Command::Compare(command) => command.run(kinds),
+        Command::Report(command) => command.run(kinds),
+        Command::Log(command) => command.run(),
+        Command::Graph(command) => command.run(kinds),
+        Command::Verify(command) => command.run(),
+        Command::Gc(command) => command.run(),
+        Command::Adopt(command) => command.run(kinds),
+        Command::Schema(command) => command.run(kinds),
+        Command::Init(command) => command.run(),
+        Command::Doctor(command) => command.run(kinds),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Says on standard error what is wrong; where that cannot be written, the exit code says it alone.
+fn complain(error: &Error) {
+    use std::io::Write;
+    let stderr = std::io::stderr();
+    let text = match error {
+        Error::Pipeline(complaint) if may_colour(&stderr) => complaint.styled(),
+        Error::Pipeline(complaint) => complaint.to_string(),
+        Error::NobodyReads => return,
+        Error::Signal(_) => format!("{error}; what was done is kept, run again to go on"),
+        Error::Stage { .. } => format!("error: {error}; what was done is kept, mend it and run again"),
+        other => format!("error: {}", complaint::harmless(&other.to_string())),
+    };
+    let _ = writeln!(stderr.lock(), "{}", text.trim_end());
+}
+
+/// The command line as clap sees it; for completions and manual pages.
+fn command() -> clap::Command {
+    Cli::command()
+}

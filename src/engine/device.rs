@@ -1,0 +1,172 @@
+//! Whether the kinds that can compute on a GPU do so, and why.
+
+use crate::graph::Graph;
+use contract::gpu::Gpu;
+use contract::stage::Kind;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// A GPU where there is one that can be used, else the processor.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// A GPU: any, or the one with this id.
+    Cuda(Option<u32>),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("auto", _) => Ok(Wanted::Auto),
+            ("cpu", _) => Ok(Wanted::Cpu),
+            ("cuda", _) => Ok(Wanted::Cuda(None)),
+            (_, Some(Ok(id))) => Ok(Wanted::Cuda(Some(id))),
+            _ => Err("give auto, cpu, cuda or cuda:N".to_owned()),
+        }
+    }
+}
+
+/// Settles where the steps of a graph compute, which is part of their keys; says it in one sentence where any of them
+/// has a choice, or a GPU was asked for.
+///
+/// A step of a kind that computes on a device takes a GPU or none. Under `auto` one that asks for GPUs in the
+/// pipeline file keeps them, so that a file may insist.
+pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
+    let said = settle_steps(graph, wanted);
+    let Wanted::Cuda(_) = wanted else { return said };
+    let others = graph.steps.node_weights().filter(|step| step.resources.gpus == 0);
+    let others: BTreeSet<&str> = others.map(|step| step.kind.name).collect();
+    let others = others.into_iter().collect::<Vec<_>>().join(", ");
+    match said {
+        said if others.is_empty() => said,
+        Some(said) => Some(format!("{said}; on the processor: {others}")),
+        None => Some(format!("computing on the processor: no GPU is of use to {others}")),
+    }
+}
+
+fn settle_steps(graph: &mut Graph, wanted: Wanted) -> Option<String> {
+    let able = graph.steps.node_weights().find_map(|step| step.kind.on_device)?;
+    let steps = graph.steps.node_weights_mut().filter(|step| step.kind.on_device.is_some());
+    let mut resources: Vec<_> = steps.map(|step| &mut step.resources.gpus).collect();
+    let (on_gpu, why) = match wanted {
+        Wanted::Cpu => {
+            resources.iter_mut().for_each(|gpus| **gpus = 0);
+            (false, "--device asks for it".to_owned())
+        }
+        Wanted::Cuda(_) => (true, "--device asks for it".to_owned()),
+        Wanted::Auto => match (able.gpus)() {
+            Ok(found) => (true, found.iter().map(shown).collect::<Vec<_>>().join(", ")),
+            Err(why) => (false, why.clone()),
+        },
+    };
+    if on_gpu {
+        resources.iter_mut().for_each(|gpus| **gpus = (**gpus).max(1));
+    }
+    let insisting = resources.iter().filter(|gpus| ***gpus > 0).count();
+    Some(match (on_gpu, insisting) {
+        (true, _) => format!("computing on a GPU: {why}"),
+        (false, 0) => format!("computing on the processor: {why}"),
+        (false, count) => format!(
+            "computing on the processor but for {count} of {} steps, which ask for a GPU: {why}",
+            resources.len()
+        ),
+    })
+}
+
+/// A GPU for people.
+pub fn shown(gpu: &Gpu) -> String {
+    let Gpu { id, name, memory, capability, identity: _ } = gpu;
+    let memory = crate::text::bytes(*memory);
+    format!("{id} ({name}, {memory}, compute capability {}.{})", capability.0, capability.1)
+}
+
+/// Why a GPU that `--device` asks for cannot be used, if so and any step would use it.
+pub fn refusal(graph: &Graph, wanted: Wanted) -> Option<String> {
+    let Wanted::Cuda(id) = wanted else { return None };
+    if graph.steps.node_weights().all(|step| step.kind.on_device.is_none()) {
+        return None;
+    }
+    match (usable(graph.steps.node_weights().map(|step| step.kind)), id) {
+        (Err(why), _) => Some(format!("--device asks for a GPU: {why}")),
+        (Ok(found), Some(id)) if found.iter().all(|gpu| gpu.id != id) => {
+            let ids: Vec<u32> = found.iter().map(|gpu| gpu.id).collect();
+            Some(format!("--device asks for GPU {id}: this program can use {ids:?}"))
+        }
+        _ => None,
+    }
+}
+
+/// The GPUs that some of these kinds can compute on, or why there are none.
+pub fn usable(kinds: impl IntoIterator<Item: Borrow<Kind>>) -> &'static Result<Vec<Gpu>, String> {
+    static NOBODY: Result<Vec<Gpu>, String> = Err(String::new());
+    let able = kinds.into_iter().find_map(|kind| kind.borrow().on_device);
+    able.map_or(&NOBODY, |able| (able.gpus)())
+}
+
+/// What each GPU is called in every process of the machine, by its id: its UUID, where that is known.
+pub fn identities(gpus: &Result<Vec<Gpu>, String>) -> BTreeMap<u32, String> {
+    gpus.iter().flatten().map(|gpu| (gpu.id, gpu.identity.clone())).collect()
+}
+
+/// The kinds that can compute on a GPU.
+pub fn kinds(kinds: &[Kind]) -> Vec<&'static str> {
+    kinds.iter().filter(|kind| kind.on_device.is_some()).map(|kind| kind.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Wanted, settle};
+    use crate::graph::Graph;
+    use contract::gpu::Gpu;
+    use contract::stage::Kind;
+    use std::sync::OnceLock;
+
+    fn none() -> &'static Result<Vec<Gpu>, String> {
+        static NONE: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
+        NONE.get_or_init(|| Err("there is none".to_owned()))
+    }
+
+    #[test]
+    fn who_asks_for_a_gpu_is_told_what_stays_on_the_processor() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("p.yaml");
+        let able = Kind { name: "able", ..command::KIND }.on_device(&[], none);
+        let said = |stages: &str, wanted| {
+            std::fs::write(&file, format!("stages: {{a: {{kind: command, with: {{run: x}}}}{stages}}}"))
+                .unwrap();
+            let mut graph = Graph::load(&file, &[command::KIND, able], &[], folder.path()).unwrap();
+            settle(&mut graph, wanted)
+        };
+        let more = ", b: {kind: able, in: {a: a}, with: {run: x}}";
+        let both = "computing on a GPU: --device asks for it; on the processor: command";
+        assert_eq!(said(more, Wanted::Cuda(None)).as_deref(), Some(both));
+        let nobody = "computing on the processor: no GPU is of use to command";
+        assert_eq!(said("", Wanted::Cuda(None)).as_deref(), Some(nobody));
+        let asked = "computing on the processor: --device asks for it";
+        assert_eq!(said(more, Wanted::Cpu).as_deref(), Some(asked));
+        assert_eq!(said(more, Wanted::Auto).as_deref(), Some("computing on the processor: there is none"));
+        assert_eq!(said("", Wanted::Auto), None);
+    }
+
+    #[test]
+    fn a_device_is_read_as_it_is_written() {
+        for (text, wanted) in [
+            ("auto", Wanted::Auto),
+            ("cpu", Wanted::Cpu),
+            ("cuda", Wanted::Cuda(None)),
+            ("cuda:3", Wanted::Cuda(Some(3))),
+        ] {
+            assert_eq!(text.parse(), Ok(wanted));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:x", "cuda3", "cuda:-1"] {
+            assert!(text.parse::<Wanted>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A pipeline file as a checked graph of steps.
+//!
+//! A step is a stage at one combination of the axes that it depends on, and is called
+//! `stage[axis=value,…]`. Steps of one stage that come out equal (params, inputs, resources) are one
+//! step, under the name of the first. With `variants`, each variant is the file with its overrides, and
+//! the graph holds the steps that some variant uses; a step that the file itself would not give is called
+//! `stage[…,variant=name]` after the first variant that gives it.
+
+mod assemble;
+mod blame;
+mod expand;
+mod names;
+mod order;
+mod plan;
+mod reading;
+mod scope;
+mod world;
+
+use crate::complaint::{harmless, known, word};
+use crate::error::{Error, Result};
+use crate::spec;
+use crate::yaml;
+use blame::Blame;
+use contract::stage::{Kind, Prepared};
+use expand::Expansion;
+use indexmap::IndexSet;
+use petgraph::graph::{DiGraph, NodeIndex};
+use reading::Build;
+use scope::Scope;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use world::World;
+
+pub use crate::spec::{Compare, Resources};
+
+/// A checked pipeline.
+pub struct Graph {
+    /// What the pipeline is called.
+    pub name: String,
+    /// The pipeline file, absolute.
+    pub file: PathBuf,
+    /// Its folder.
+    pub root: PathBuf,
+    /// From producer to consumer.
+    pub steps: DiGraph<Step, ()>,
+    /// Every step after its inputs, in the order of the file where there is a choice.
+    pub order: Vec<NodeIndex>,
+    /// Every stage, in the order of the file, those without steps too.
+    pub stages: Vec<String>,
+    /// The variants, in the order of the file.
+    pub variants: Vec<String>,
+    /// What the file wants compared.
+    pub compare: Option<Compare>,
+    /// What a person should know although nothing is wrong.
+    pub warnings: Vec<String>,
+    /// Where steps compute that have a choice, and why; none where no step has one.
+    pub device: Option<String>,
+}
+
+/// One thing to compute.
+pub struct Step {
+    /// Unique in the pipeline.
+    pub name: String,
+    /// The stage that it belongs to.
+    pub stage: String,
+    /// The axes that it depends on, each with the label of its value.
+    pub axes: Vec<(String, String)>,
+    /// Every variant that uses it; steps share these lists.
+    pub variants: Arc<[String]>,
+    /// What it is.
+    pub kind: Kind,
+    /// Its params, checked.
+    pub prepared: Prepared,
+    /// What it reads.
+    pub inputs: Vec<Input>,
+    /// What it takes of the machine.
+    pub resources: Resources,
+    /// How often it is tried again when it fails.
+    pub retries: u32,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+}
+
+/// One filled slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The slot.
+    pub slot: String,
+    /// What fills it.
+    pub source: Source,
+}
+
+/// What fills a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// The artifact of another step.
+    Step(NodeIndex),
+    /// A file or folder that no step makes.
+    File {
+        /// Absolute, not resolved any further.
+        path: PathBuf,
+        /// As the file writes it, templates filled in.
+        shown: String,
+        /// How to get it, if it may be absent.
+        optional: Option<String>,
+    },
+    /// An optional file whose path needs a param that is null.
+    Unset {
+        /// How to get it.
+        hint: String,
+    },
+}
+
+impl Graph {
+    /// Reads and checks a pipeline file. `sets` are the `NAME=VALUE` of `--set`; what they name is
+    /// relative to `current_folder`.
+    pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
+        let source = yaml::Source::read(file)?;
+        let value = source.parse()?;
+        let mut spec = spec::read(&source, &value)?;
+        names::check(&source, &value, &spec)?;
+        let file = current_folder.join(file);
+        let root = file.parent().unwrap_or(current_folder).to_owned();
+        let scope = match &spec.matrix {
+            Some(matrix) => Scope::of(&source, matrix)?,
+            None => Scope::default(),
+        };
+        let mut params = spec.params.take().unwrap_or_default();
+        let given = world::apply_sets(&mut params, sets)?;
+        let stages: IndexSet<String> = spec.stages.keys().cloned().collect();
+        let blame = Blame { source: &source, file: &value, variant: None };
+        let base = World::of_file(blame, spec.stages, kinds, &scope, params, given)?;
+
+        let expansion = Expansion::new(&scope, &root, current_folder, stages.iter().map(String::as_str));
+        let mut build = Build::new(blame, &stages, expansion);
+        let mut warnings = Vec::new();
+        let variants: Vec<String> =
+            spec.variants.iter().flat_map(|variants| variants.keys().cloned()).collect();
+        let first = build.read(&base, None, variants.is_empty())?;
+        for (i, (name, variant)) in spec.variants.iter().flatten().enumerate() {
+            let variant = variant.clone().unwrap_or_default();
+            let world = base.of_variant(blame, name, &variant, kinds, &scope, &stages)?;
+            for given in base.given.iter().filter(|given| !world.given.contains(given)) {
+                warnings.push(format!(
+                    "--set {} does nothing in the variant `{name}`, which sets it itself",
+                    given.join(".")
+                ));
+            }
+            let reading = build.read(&world, Some((&base, &first)), true)?;
+            build.mark(&reading, i);
+        }
+        if variants.is_empty() {
+            build.mark(&first, 0);
+        }
+        warnings.extend(build.warnings(&scope));
+        let Build { expansion, tables, .. } = build;
+        let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
+        let name = spec.name.or_else(|| Some(file.file_stem()?.to_string_lossy().into_owned()));
+        Ok(Graph {
+            name: name.unwrap_or_default(),
+            file,
+            root,
+            steps,
+            order,
+            stages: stages.into_iter().collect(),
+            variants,
+            compare: spec.compare.clone(),
+            warnings,
+            device: None,
+        })
+    }
+
+    /// The one step that a command line names: by its name, or by a stage that has no other.
+    pub fn find(&self, name: &str) -> Result<NodeIndex> {
+        let steps = self.steps_of(name)?;
+        match steps.as_slice() {
+            [step] => Ok(*step),
+            [] => Err(Error::Usage(format!("the stage `{name}` has no steps: its `when` is never true"))),
+            several => {
+                let shown: Vec<&str> =
+                    several.iter().take(12).map(|step| self.steps[*step].name.as_str()).collect();
+                let more = if several.len() > shown.len() { ", …" } else { "" };
+                let count = several.len();
+                Err(Error::Usage(format!(
+                    "the stage `{name}` has {count} steps; name one of them: {}{more}",
+                    shown.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// The step of this name, or every step of the stage of this name.
+    pub fn steps_of(&self, name: &str) -> Result<Vec<NodeIndex>> {
+        if let Some(step) = self.order.iter().find(|step| self.steps[**step].name == name) {
+            return Ok(vec![*step]);
+        }
+        if self.stages.iter().any(|stage| stage == name) {
+            return Ok(self.order.iter().copied().filter(|step| self.steps[*step].stage == name).collect());
+        }
+        let stages = self.stages.iter().map(String::as_str);
+        // A step is looked for among the steps of its own stage, which it often gets right.
+        let stage = name.split('[').next().unwrap_or(name);
+        let hint = if name.contains('[') && self.stages.iter().any(|known| known == stage) {
+            let steps = self.order.iter().map(|step| &self.steps[*step]).filter(|step| step.stage == stage);
+            known(name, "steps", steps.map(|step| step.name.as_str()))
+        } else {
+            known(stage, "stages", stages)
+        };
+        Err(Error::Usage(format!("there is no step or stage {}; {hint}", word(&harmless(name)))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! A stage checked against its kind, ready to be expanded.
+
+use super::blame::{Fault, path};
+use super::scope::{Binding, Scope, label};
+use crate::complaint::{Segment, known, word};
+use crate::spec::{self, Choice, Resources, Wire};
+use crate::template::{self, Pattern, Template};
+use contract::stage::{Kind, Slots};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A checked stage.
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Slot to what fills it, in the order of the file.
+    pub wires: Vec<(String, Filling)>,
+    /// The kind's params.
+    pub with: Pattern,
+    /// What a step takes of the machine.
+    pub resources: Pattern,
+    /// The same, where no template is in it.
+    pub fixed_resources: Option<Resources>,
+    /// All must hold.
+    pub when: Vec<Condition>,
+    /// How often a failed step is tried again.
+    pub retries: u32,
+    /// How long a step may take.
+    pub timeout: Option<Duration>,
+    /// Every name that its templates use, sorted.
+    pub bindings: Vec<(String, Binding)>,
+    /// The axes that its templates and conditions use.
+    pub axes: BTreeSet<usize>,
+}
+
+/// What fills a slot.
+pub enum Filling {
+    /// The stage of this name.
+    Stage(Template),
+    /// A file or folder that no stage makes.
+    File {
+        /// Its path.
+        path: Template,
+        /// How to get it; then it may be absent.
+        optional: Option<Template>,
+    },
+}
+
+/// A stage exists only where this value is one of those.
+pub struct Condition {
+    /// Which value.
+    pub binding: Binding,
+    /// As labels.
+    pub labels: Vec<String>,
+}
+
+impl Plan {
+    /// Checks a stage; `in_variant` allows inputs that are taken away.
+    pub fn of(
+        name: &str,
+        stage: spec::Stage,
+        kinds: &[Kind],
+        scope: &Scope,
+        params: &Map<String, Value>,
+        in_variant: bool,
+    ) -> Result<Plan, Fault> {
+        // Destructured so that a new field cannot be left out.
+        let spec::Stage { kind, inputs, from, with, when, resources, retries, timeout } = stage;
+        let Some(kind) = kinds.iter().find(|known| known.name == kind) else {
+            let hint = known(&kind, "kinds", kinds.iter().map(|kind| kind.name));
+            let title = format!("unknown kind {}", word(&kind));
+            return Err(Fault::new(path(&["kind"]), title).label("no such kind").hint(hint));
+        };
+        let mut inputs = inputs.unwrap_or_default();
+        if let Some(from) = from
+            && inputs.insert("input".into(), from).is_some()
+        {
+            return Err(Fault::filled_twice(path(&["from"])));
+        }
+        let mut wires = Vec::new();
+        for (slot, wire) in inputs {
+            let place = path(&["in", &slot]);
+            check_slot(&slot, kind).map_err(|fault| Fault { path: place.clone(), ..fault })?;
+            let filling = match wire {
+                Wire::Stage(name) => Filling::Stage(parse(&name, place)?),
+                Wire::File(spec::External { file, optional }) => {
+                    let below = |key: &str| path(&["in", &slot, key]);
+                    let optional = optional.map(|hint| parse(&hint, below("optional"))).transpose()?;
+                    Filling::File { path: parse(&file, below("file"))?, optional }
+                }
+                Wire::Nothing if in_variant => continue,
+                Wire::Nothing => {
+                    let title = "expected the name of a stage, or {file: path}, found nothing";
+                    return Err(Fault::new(place, title).label("nothing fills this slot"));
+                }
+            };
+            wires.push((slot, filling));
+        }
+        if let Slots::Named(slots) = kind.slots {
+            let filled = |name: &str| wires.iter().any(|(slot, _)| slot == name);
+            if let Some(slot) = slots.iter().find(|slot| slot.required && !filled(slot.name)) {
+                let title = format!("the input `{}` is missing: {}", slot.name, slot.about);
+                let hint =
+                    format!("write `in: {{{}: …}}` with the name of a stage, or `{{file: path}}`", slot.name);
+                return Err(Fault::new(Vec::new(), title)
+                    .at_key()
+                    .label(format!("a stage of kind `{}`", kind.name))
+                    .hint(hint));
+            }
+        }
+        let pattern = |key: &str, value: Value| {
+            Pattern::parse(&value).map_err(|(below, fault)| bad_template(join(path(&[key]), &below), fault))
+        };
+        let with = pattern("with", Value::Object(with.unwrap_or_default()))?;
+        let resources = pattern("resources", resources.unwrap_or(Value::Object(Map::new())))?;
+        let fixed_resources = match &resources {
+            Pattern::Plain(value) => Some(parse_resources(value)?),
+            _ => None,
+        };
+        let mut plan = Plan {
+            name: name.to_owned(),
+            kind: *kind,
+            wires,
+            with,
+            resources,
+            fixed_resources,
+            when: Vec::new(),
+            retries: retries.unwrap_or(0),
+            timeout,
+            bindings: Vec::new(),
+            axes: BTreeSet::new(),
+        };
+        plan.bindings = plan.bind(scope, params)?;
+        for (name, choice) in when.unwrap_or_default() {
+            let condition = condition(&name, choice, scope, params)?;
+            plan.axes.extend(condition.binding.axis());
+            plan.when.push(condition);
+        }
+        plan.axes.extend(plan.bindings.iter().filter_map(|(_, binding)| binding.axis()));
+        Ok(plan)
+    }
+
+    /// What the name in one of its templates stands for.
+    pub fn binding(&self, name: &str) -> Option<&Binding> {
+        let at = self.bindings.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        Some(&self.bindings[at].1)
+    }
+
+    /// Every template and the way to it.
+    fn templates<'p>(&'p self, each: &mut impl FnMut(&[Segment], &'p Template)) {
+        for (slot, filling) in &self.wires {
+            match filling {
+                Filling::Stage(name) => each(&path(&["in", slot]), name),
+                Filling::File { path: file, optional } => {
+                    each(&path(&["in", slot, "file"]), file);
+                    if let Some(hint) = optional {
+                        each(&path(&["in", slot, "optional"]), hint);
+                    }
+                }
+            }
+        }
+        self.with.visit(&mut path(&["with"]), each);
+        self.resources.visit(&mut path(&["resources"]), each);
+    }
+
+    fn bind(&self, scope: &Scope, params: &Map<String, Value>) -> Result<Vec<(String, Binding)>, Fault> {
+        let mut bindings: Vec<(String, Binding)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        let mut fault = None;
+        self.templates(&mut |place, template| {
+            for name in template.names() {
+                if fault.is_some() || !seen.insert(name) {
+                    continue;
+                }
+                match scope.bind(name, params) {
+                    Ok(binding) => bindings.push((name.to_owned(), binding)),
+                    Err(unbound) => {
+                        let piece = format!("{{{name}}}");
+                        fault = Some(
+                            Fault::new(place.to_vec(), unbound.title)
+                                .piece(piece)
+                                .label("used here")
+                                .hint(unbound.hint),
+                        );
+                    }
+                }
+            }
+        });
+        bindings.sort_by(|(one, _), (other, _)| one.cmp(other));
+        fault.map_or(Ok(bindings), Err)
+    }
+}
+
+/// A rendered `resources`, typed.
+pub fn parse_resources(value: &Value) -> Result<Resources, Fault> {
+    let below = |segments: Vec<Segment>| join(path(&["resources"]), &segments);
+    let resources: Resources = match value {
+        Value::Null => Resources::default(),
+        value => spec::typed(value, |segments, message| Fault::said(below(segments), message))?,
+    };
+    if resources.cpus == 0 {
+        let title = "expected at least one CPU, found 0";
+        return Err(Fault::new(path(&["resources", "cpus"]), title).label("expected 1 or more"));
+    }
+    Ok(resources)
+}
+
+/// One path after another.
+pub fn join(mut above: Vec<Segment>, below: &[Segment]) -> Vec<Segment> {
+    above.extend_from_slice(below);
+    above
+}
+
+fn check_slot(slot: &str, kind: &Kind) -> Result<(), Fault> {
+    let fault =
+        |title: String, hint: String| Fault::new(Vec::new(), title).at_key().label("this slot").hint(hint);
+    let plain = slot.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    if !plain || !slot.starts_with(|c: char| c.is_ascii_lowercase()) {
+        let title = format!("{} cannot be the name of a slot", word(slot));
+        return Err(fault(title, "use lower-case letters, digits and `_`, beginning with a letter".into()));
+    }
+    match kind.slots {
+        Slots::Named(slots) if !slots.iter().any(|known| known.name == slot) => {
+            let what = format!("slots of `{}`", kind.name);
+            let hint = known(slot, &what, slots.iter().map(|slot| slot.name));
+            Err(fault(format!("unknown slot {} of the kind `{}`", word(slot), kind.name), hint))
+        }
+        Slots::Named(_) | Slots::Any => Ok(()),
+    }
+}
+
+fn parse(text: &str, place: Vec<Segment>) -> Result<Template, Fault> {
+    Template::parse(text).map_err(|fault| bad_template(place, fault))
+}
+
+fn bad_template(place: Vec<Segment>, fault: template::Fault) -> Fault {
+    let template::Fault { piece, title, hint } = fault;
+    Fault::new(place, title).piece(piece).label("here").hint(hint)
+}
+
+fn condition(
+    name: &str,
+    choice: Choice,
+    scope: &Scope,
+    params: &Map<String, Value>,
+) -> Result<Condition, Fault> {
+    let place = path(&["when", name]);
+    let binding = scope.bind(name, params).map_err(|unbound| {
+        let hint = unbound.hint.split("; write").next().unwrap_or_default().to_owned();
+        Fault::new(place.clone(), unbound.title).at_key().label("no param and no axis").hint(hint)
+    })?;
+    let values = match choice {
+        Choice::Any(values) => values,
+        Choice::One(value) => vec![value],
+    };
+    if values.is_empty() {
+        let title = format!("`when: {{{name}: []}}` is never true");
+        return Err(Fault::new(place, title)
+            .label("expected a value")
+            .hint("list the values for which the stage exists"));
+    }
+    let mut labels = Vec::with_capacity(values.len());
+    for value in &values {
+        let Some(found) = label(value) else {
+            let title = format!("expected a value or a list of values, found {}", spec::short(value));
+            return Err(Fault::new(place, title).label("expected text, a number, true or false"));
+        };
+        if let Binding::Axis(axis) = binding {
+            let known_labels = || scope.axes[axis].values.iter().map(|value| value.label.as_str());
+            if !known_labels().any(|known| known == found) {
+                let title = format!("the axis `{name}` has no value {}", word(&found));
+                let hint = known(&found, "values", known_labels());
+                return Err(Fault::new(place, title).piece(found).label("never true").hint(hint));
+            }
+        }
+        labels.push(found);
+    }
+    Ok(Condition { binding, labels })
+}

@@ -1,0 +1,222 @@
+//! Artifacts on disk: found by key, made in a draft, committed by one rename.
+//!
+//! ```text
+//! v1/entries/<2 hex>/<key>/{recipe.json, manifest.json, out/…}   whole, always; files read-only
+//! v1/tmp/<run>.<n>/                                              drafts; a dead run's are swept
+//! v1/locks/<key>                                                 kernel locks, never unlinked
+//! v1/checkpoints/<key>/                                          of steps that were interrupted
+//! v1/quarantine/<key>.<n>/                                       damaged artifacts, for diagnosis
+//! v1/memo/                                                       see memo.rs
+//! runs/<run>.jsonl                                               see runlog.rs
+//! ```
+
+mod draft;
+mod gc;
+mod lock;
+mod manifest;
+mod verify;
+
+pub use draft::{CommitError, Committed, Draft, Origin};
+pub use gc::Limits;
+pub use lock::{Attempt, Lock};
+pub use manifest::{FileRecord, Manifest};
+pub use verify::Verdict;
+
+use crate::error::Result;
+use crate::key::{Digest, Key, Recipe};
+use crate::memo::Memo;
+use contract::disk;
+use std::path::{Path, PathBuf};
+
+const FOLDERS: [&str; 6] = ["entries", "tmp", "locks", "checkpoints", "quarantine", "memo"];
+/// The lock that garbage collection takes alone and lookups share.
+const COLLECTION_LOCK: &str = "collection";
+
+/// A cache folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// An artifact that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The recipe's hash.
+    pub key: Key,
+    /// The digest of its files: what consumers' keys are made of.
+    pub digest: Digest,
+    /// The folder with its files.
+    pub out: PathBuf,
+}
+
+/// What the store knows of a key.
+pub enum Lookup {
+    /// It is here.
+    Hit(Artifact),
+    /// It is not.
+    Miss,
+    /// It is here and not whole; [`Store::claim`] puts it into quarantine.
+    Damaged(String),
+}
+
+/// What came of asking for the right to make an artifact.
+pub enum Claim {
+    /// Somebody made it meanwhile.
+    Hit(Artifact),
+    /// The right is ours.
+    Draft(Draft),
+    /// Somebody is making it: the process, where this machine can tell.
+    Busy(Option<u32>),
+}
+
+impl Store {
+    /// The cache in a folder, whether it is there or not. Looking at it writes nothing.
+    pub fn at(root: &Path) -> Store {
+        Store { root: root.to_owned() }
+    }
+
+    /// Makes the folders that are missing, for commands that write.
+    pub fn prepare(&self) -> Result<()> {
+        let missing = |folder: &PathBuf| !folder.is_dir();
+        let folders: Vec<PathBuf> =
+            FOLDERS.iter().map(|name| self.folder(name)).chain([self.runs()]).filter(missing).collect();
+        for folder in &folders {
+            disk::create_folders(folder)?;
+        }
+        if !folders.is_empty() {
+            // Entries are only as durable as the folders above them.
+            disk::sync_folder(&self.version_folder())?;
+            disk::sync_folder(&self.root)?;
+            if let Some(parent) = self.root.parent() {
+                disk::sync_folder(parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cache folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where runs are recorded.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Where memos are kept.
+    pub fn memos(&self) -> PathBuf {
+        self.folder("memo")
+    }
+
+    /// Where a step's checkpoints are kept.
+    pub fn checkpoints(&self, key: Key) -> PathBuf {
+        self.folder("checkpoints").join(key.to_string())
+    }
+
+    fn version_folder(&self) -> PathBuf {
+        self.root.join("v1")
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.version_folder().join(name)
+    }
+
+    /// The folder of an artifact, whether it is there or not.
+    pub fn entry(&self, key: Key) -> PathBuf {
+        let name = key.to_string();
+        self.folder("entries").join(&name[..2]).join(name)
+    }
+
+    /// The artifact of a key; what the memo has seen whole is not read again.
+    pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
+        let entry = self.entry(key);
+        if let Some(digest) = memo.artifact(key, &entry) {
+            tracing::trace!(%key, "unchanged since it was verified");
+            return Ok((Lookup::Hit(Artifact { key, digest, out: entry.join("out") }), None));
+        }
+        let verdict = verify::entry(&entry, key)?;
+        let lookup = match &verdict {
+            Verdict::Whole { manifest, .. } => Lookup::Hit(artifact(key, manifest.output, &entry)),
+            Verdict::Absent => Lookup::Miss,
+            Verdict::Damaged(found) => Lookup::Damaged(found.clone()),
+        };
+        Ok((lookup, Some(verdict)))
+    }
+
+    /// Asks for the right to make the artifact of a key. A damaged one goes into quarantine; with
+    /// `anew`, one that is whole is made again.
+    pub fn claim(&self, key: Key, draft: &str, anew: bool) -> Result<Claim> {
+        let path = self.folder("locks").join(key.to_string());
+        let lock = match Lock::try_alone(&path)? {
+            lock::Attempt::Taken(lock) => lock,
+            lock::Attempt::Busy(process) => return Ok(Claim::Busy(process)),
+        };
+        let entry = self.entry(key);
+        match verify::entry(&entry, key)? {
+            Verdict::Whole { manifest, .. } if !anew => {
+                lock.release()?;
+                return Ok(Claim::Hit(artifact(key, manifest.output, &entry)));
+            }
+            Verdict::Whole { .. } | Verdict::Absent => {}
+            Verdict::Damaged(_) => self.quarantine(key)?,
+        }
+        Ok(Claim::Draft(Draft::create(self.clone(), key, lock, &self.folder("tmp").join(draft), anew)?))
+    }
+
+    /// Keeps garbage collection away until it is released. Whoever holds it records a key before looking
+    /// it up, so that a collection either sees the record or has removed the artifact already.
+    pub fn keep_collection_away(&self) -> Result<Lock> {
+        Ok(Lock::shared(&self.folder("locks").join(COLLECTION_LOCK))?)
+    }
+
+    /// What is recorded of an artifact, without reading its files.
+    pub fn manifest(&self, key: Key) -> Result<Option<Manifest>> {
+        let Some(bytes) = disk::read_if_there(&self.entry(key).join("manifest.json"))? else {
+            return Ok(None);
+        };
+        Ok(Manifest::parse(&bytes).ok())
+    }
+
+    /// The recipe of an artifact that is there.
+    pub fn recipe(&self, key: Key) -> Result<Option<Recipe>> {
+        let Some(bytes) = disk::read_if_there(&self.entry(key).join("recipe.json"))? else { return Ok(None) };
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Moves a damaged artifact out of the way; the caller holds the key's lock.
+    fn quarantine(&self, key: Key) -> Result<()> {
+        let folder = self.folder("quarantine");
+        for number in 0.. {
+            if disk::rename_new(&self.entry(key), &folder.join(format!("{key}.{number}")))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what dead runs left in `tmp`.
+    pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> Result<()> {
+        let tmp = self.folder("tmp");
+        for (name, _) in disk::list_if_there(&tmp)? {
+            let run = name.to_str().and_then(|name| name.split('.').next());
+            if !run.is_some_and(&lives) {
+                disk::remove_folder(&tmp.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to tell when locks turned out not to work.
+pub fn lock_warning() -> Option<String> {
+    lock::unsupported().then(|| {
+        "this file system has no working locks: runs at the same time may compute a step twice, and what \
+         killed runs leave in the cache's tmp folder must be removed by hand"
+            .to_owned()
+    })
+}
+
+fn artifact(key: Key, digest: Digest, entry: &Path) -> Artifact {
+    Artifact { key, digest, out: entry.join("out") }
+}

@@ -1,0 +1,318 @@
+//! An artifact being made: a private folder, the key's lock, and the commit that makes it durable.
+
+use super::lock::Lock;
+use super::manifest::{Adoption, FileRecord, Manifest};
+use super::verify::{self, Verdict};
+use super::{Artifact, Store};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::key::{Change, Digest, FORMAT, Key};
+use contract::disk::{self, Fault, Tree, fault};
+use contract::stage::StopFlag;
+use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// An artifact being made. Dropped without a commit, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Draft {
+    store: Store,
+    key: Key,
+    folder: PathBuf,
+    /// Make it anew although it is there.
+    anew: bool,
+    /// None once released.
+    lock: Option<Lock>,
+}
+
+/// Who made an artifact, and when.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The step's name.
+    pub step: String,
+    /// The run.
+    pub run: String,
+    /// Seconds since 1970.
+    pub at: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What a commit gave.
+#[derive(Debug)]
+pub struct Committed {
+    /// The artifact that now serves the key.
+    pub artifact: Artifact,
+    /// The size of what was made.
+    pub bytes: u64,
+    /// The digest of another result of the same recipe that was there already.
+    pub other: Option<Digest>,
+}
+
+/// Why a draft could not be committed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// The stage wrote something that cannot be kept.
+    Output(String),
+    /// The machine refused.
+    Machine(Error),
+}
+
+impl From<Fault> for CommitError {
+    fn from(fault: Fault) -> CommitError {
+        CommitError::Machine(fault.into())
+    }
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> CommitError {
+        CommitError::Machine(error)
+    }
+}
+
+impl Draft {
+    /// Prereq: the key's lock is held, and nothing has the folder's name.
+    pub(super) fn create(
+        store: Store,
+        key: Key,
+        lock: Lock,
+        folder: &Path,
+        anew: bool,
+    ) -> disk::Result<Draft> {
+        let draft = Draft { store, key, folder: folder.to_owned(), anew, lock: Some(lock) };
+        for folder in [folder.to_owned(), draft.out(), draft.work()] {
+            let mut builder = std::fs::DirBuilder::new();
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.create(&folder).map_err(|error| fault("creating", &folder, error))?;
+        }
+        Ok(draft)
+    }
+
+    /// Where the artifact's files are written.
+    pub fn out(&self) -> PathBuf {
+        self.folder.join("out")
+    }
+
+    /// A private scratch folder.
+    pub fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
+    /// Makes the draft the artifact of its key. When this returns, no power cut can undo it.
+    pub fn commit(mut self, recipe: &str, origin: Origin) -> std::result::Result<Committed, CommitError> {
+        disk::remove_folder(&self.work())?;
+        let (files, folders) = seal(&self.out())?;
+        let Origin { step, run, at, seconds } = origin;
+        let manifest = Manifest {
+            format: FORMAT,
+            key: self.key,
+            output: hash::folder_digest(files.iter().map(|file| (file.path.as_str(), file.digest))),
+            files,
+            step,
+            run,
+            at,
+            seconds,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            adopted: None,
+        };
+        self.record(recipe, &manifest, folders.iter().chain([&self.folder]))?;
+        let committed = self.publish(&manifest)?;
+        disk::remove_folder(&self.store.checkpoints(self.key))?;
+        self.release()?;
+        Ok(committed)
+    }
+
+    /// Makes an artifact that was made from another recipe the artifact of this key, on the record.
+    pub fn adopt(mut self, from: Key, recipe: &str, changes: Vec<Change>) -> Result<()> {
+        let source = self.store.entry(from);
+        let Verdict::Whole { manifest, .. } = verify::entry(&source, from)? else {
+            return Err(Error::Usage(format!(
+                "the artifact {} is damaged or gone; run the step",
+                from.short()
+            )));
+        };
+        disk::remove_folder(&self.work())?;
+        let mut folders = BTreeSet::from([self.out(), self.folder.clone()]);
+        for file in &manifest.files {
+            let (there, here) = (source.join("out").join(&file.path), self.out().join(&file.path));
+            let folder = here.parent().expect("a file lies in a folder");
+            disk::create_folders(folder)?;
+            folders.extend(folder.ancestors().take_while(|above| *above != self.out()).map(Path::to_owned));
+            // Committed files never change, so two artifacts may share one.
+            if std::fs::hard_link(&there, &here).is_err() {
+                std::fs::copy(&there, &here).map_err(|error| fault("copying", &there, error))?;
+                disk::sync_file(&here)?;
+            }
+        }
+        let adopted = Some(Adoption { from, changes, at: clock::unix_seconds() });
+        let manifest = Manifest { format: FORMAT, key: self.key, adopted, ..*manifest };
+        self.record(recipe, &manifest, folders.iter())?;
+        self.publish(&manifest)?;
+        self.release()
+    }
+
+    /// Writes both records and makes all names durable.
+    fn record<'a>(
+        &self,
+        recipe: &str,
+        manifest: &Manifest,
+        folders: impl Iterator<Item = &'a PathBuf>,
+    ) -> disk::Result<()> {
+        disk::write_durably(&self.folder.join("recipe.json"), recipe.as_bytes(), 0o444)?;
+        disk::write_durably(&self.folder.join("manifest.json"), &manifest.to_bytes(), 0o444)?;
+        for folder in folders {
+            disk::sync_folder(folder)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Result<()> {
+        self.lock.take().map_or(Ok(()), |lock| Ok(lock.release()?))
+    }
+
+    /// Renames the whole folder to its place, unless a whole one is there.
+    fn publish(&self, manifest: &Manifest) -> Result<Committed> {
+        let entry = self.store.entry(self.key);
+        let shelf = entry.parent().expect("an entry lies on a shelf of two digits");
+        if disk::create_folder(shelf)? {
+            disk::sync_folder(shelf.parent().expect("shelves lie in `entries`"))?;
+        }
+        let mut other = None;
+        while !disk::rename_new(&self.folder, &entry)? {
+            match verify::entry(&entry, self.key)? {
+                Verdict::Whole { manifest: there, .. } if !self.anew => {
+                    // Without working locks two runs can make the same artifact: the first one stays.
+                    other = (there.output != manifest.output).then_some(manifest.output);
+                    disk::remove_folder(&self.folder)?;
+                    return Ok(self.committed(&there, other));
+                }
+                Verdict::Whole { manifest: there, .. } => {
+                    other = (there.output != manifest.output).then_some(there.output);
+                    let aside = self.folder.with_extension("replaced");
+                    disk::rename(&entry, &aside)?;
+                    disk::remove_folder(&aside)?;
+                }
+                Verdict::Damaged(_) => self.store.quarantine(self.key)?,
+                Verdict::Absent => {}
+            }
+        }
+        disk::sync_folder(shelf)?;
+        Ok(self.committed(manifest, other))
+    }
+
+    fn committed(&self, manifest: &Manifest, other: Option<Digest>) -> Committed {
+        let artifact =
+            Artifact { key: self.key, digest: manifest.output, out: self.store.entry(self.key).join("out") };
+        Committed { artifact, bytes: manifest.bytes(), other }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // After a commit nothing has this name. What cannot be removed now is swept by a later run.
+        let _ = disk::remove_folder(&self.folder);
+    }
+}
+
+/// Makes every file below `out` durable and read-only; returns the files and the folders.
+fn seal(out: &Path) -> std::result::Result<(Vec<FileRecord>, Vec<PathBuf>), CommitError> {
+    let Tree { files, folders, others } = disk::walk(out)?;
+    if let Some(other) = others.first() {
+        let name = other.display();
+        let why = format!("the output `{name}` is a link or a device; write a regular file instead");
+        return Err(CommitError::Output(why));
+    }
+    let mut names = Vec::with_capacity(files.len());
+    for file in &files {
+        let name = file.to_str().ok_or_else(|| {
+            CommitError::Output(format!("the output name {file:?} is not valid UTF-8; give it another name"))
+        })?;
+        names.push(name);
+    }
+    let top = File::open(out).map_err(|error| fault("opening", out, error))?;
+    let files = names.par_iter().map(|name| seal_file(&top, out, name)).collect::<disk::Result<Vec<_>>>()?;
+    disk::close(top, out)?;
+    Ok((files, folders.into_iter().map(|folder| out.join(folder)).collect()))
+}
+
+fn seal_file(top: &File, out: &Path, name: &str) -> disk::Result<FileRecord> {
+    let path = out.join(name);
+    let mut file = open_beneath(top, name, &path)?;
+    let metadata = file.metadata().map_err(|error| fault("looking at", &path, error))?;
+    if metadata.nlink() > 1 {
+        // A hard link to something that others may still change: keep a copy of our own.
+        disk::close(file, &path)?;
+        let copy = path.with_file_name(format!(".{}.copy", std::process::id()));
+        std::fs::copy(&path, &copy).map_err(|error| fault("copying", &path, error))?;
+        disk::rename(&copy, &path)?;
+        file = open_beneath(top, name, &path)?;
+    }
+    let refused = |doing| move |error: std::io::Error| fault(doing, &path, error);
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))
+        .map_err(|error| fault("protecting", &out.join(name), error))?;
+    file.sync_all().map_err(refused("syncing"))?;
+    let path = out.join(name);
+    let (digest, stamp) = hash::open_file_digest(&file, &path, &StopFlag::default())?;
+    disk::close(file, &path)?;
+    Ok(FileRecord { path: name.to_owned(), size: stamp.size(), digest })
+}
+
+/// Opens a file below a folder, following no link on the way, whatever is renamed meanwhile.
+fn open_beneath(top: &File, name: &str, path: &Path) -> disk::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let opened = match rustix::fs::openat2(top, name, flags, Mode::empty(), resolve) {
+        // Kernels before 5.6: the last component at least is no link.
+        Err(rustix::io::Errno::NOSYS) => rustix::fs::openat(top, name, flags, Mode::empty()),
+        other => other,
+    };
+    opened.map(File::from).map_err(|error| fault("opening", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_folder_exchanged_for_a_link_leads_nowhere() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        std::fs::create_dir_all(path("outside")).unwrap();
+        std::fs::write(path("outside/file"), "secret").unwrap();
+        let outside = Digest::of(b"secret");
+        std::fs::create_dir_all(path("out/sub")).unwrap();
+        std::fs::write(path("out/sub/file"), "inside").unwrap();
+        symlink(path("outside"), path("link")).unwrap();
+        let done = AtomicBool::new(false);
+        let (mut sealed, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // The folder and the link change places, over and over.
+                    let flags = rustix::fs::RenameFlags::EXCHANGE;
+                    let cwd = rustix::fs::CWD;
+                    rustix::fs::renameat_with(cwd, path("out/sub"), cwd, path("link"), flags).unwrap();
+                }
+            });
+            for _ in 0..10_000 {
+                match seal(&path("out")) {
+                    Ok((files, _)) => {
+                        sealed += 1;
+                        assert!(files.iter().all(|file| file.digest != outside));
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(sealed > 0 && refused > 0, "{sealed} sealed, {refused} refused");
+        let mode = std::fs::metadata(path("outside/file")).unwrap().mode();
+        assert_ne!(mode & 0o777, 0o444, "a file outside was touched");
+    }
+}

@@ -1,0 +1,487 @@
+//! What a file holds that can be shown, told by its columns and not by what wrote it.
+//!
+//! | columns | exhibit |
+//! |---|---|
+//! | text, `x`, `y` | curves |
+//! | `step`, `epoch`, `batch` or `iteration`, and numbers | a history |
+//! | text, text, one fraction called `share` | how evenly many divide themselves among others: weights, the mean share of each |
+//! | text, text, another fraction | links, each with a weight |
+//! | text, list of fractions | vectors |
+//! | text, text | labels |
+//! | text, one fraction | weights |
+//! | text, numbers with two fractions or more among them | measures of each of many |
+//! | a `.safetensors` file | layers |
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Schema};
+use contract::disk::fault;
+use data::table::Batches;
+use indexmap::IndexMap;
+use safetensors::tensor::Metadata;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The names of what a history runs along.
+const STEPS: [&str; 4] = ["step", "epoch", "batch", "iteration"];
+/// Beyond these a table is no figure, and reading it would take longer than looking at it.
+const MOST_ROWS: usize = 4_000_000;
+const MOST_VECTORS: usize = 3_000;
+/// Of links the strongest are kept.
+const MOST_LINKS: usize = 500;
+/// Larger headers are rejected as corrupt.
+const HEADER_BYTES: u64 = 1 << 26;
+
+/// Something to show.
+pub enum Exhibit {
+    /// Points by the name of their curve.
+    Curves(IndexMap<String, Vec<(f64, f64)>>),
+    /// Columns along the steps of something that took time.
+    History(History),
+    /// The strongest links first, and how many there are.
+    Links(Vec<(String, String, f64)>, usize),
+    /// Names and vectors, at most some thousands, evenly taken.
+    Vectors(Vec<String>, Vec<Vec<f32>>),
+    /// A label for each name.
+    Labels(Vec<(String, String)>),
+    /// A weight for each name.
+    Weights(Vec<(String, f64)>),
+    /// Columns of numbers, one for each name.
+    Measures(Vec<String>, IndexMap<String, Vec<f64>>),
+    /// The layers of a model: name, shape and type of number.
+    Layers(Vec<Layer>),
+}
+
+/// What an exhibit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// [`Exhibit::Curves`].
+    Curves,
+    /// [`Exhibit::History`].
+    History,
+    /// [`Exhibit::Links`].
+    Links,
+    /// [`Exhibit::Vectors`].
+    Vectors,
+    /// [`Exhibit::Labels`].
+    Labels,
+    /// [`Exhibit::Weights`].
+    Weights,
+    /// [`Exhibit::Weights`], as means of shares.
+    Shares,
+    /// [`Exhibit::Measures`].
+    Measures,
+    /// [`Exhibit::Layers`].
+    Layers,
+}
+
+/// Every sort.
+pub const ALL: [Sort; 9] = [
+    Sort::Curves,
+    Sort::History,
+    Sort::Links,
+    Sort::Vectors,
+    Sort::Labels,
+    Sort::Weights,
+    Sort::Shares,
+    Sort::Measures,
+    Sort::Layers,
+];
+
+/// What was written down while something was fitted.
+pub struct History {
+    /// What it runs along.
+    pub along: String,
+    /// Where it was written down.
+    pub steps: Vec<f64>,
+    /// What was measured; NaN where it was not.
+    pub columns: IndexMap<String, Vec<f64>>,
+}
+
+/// One array of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// What it is called.
+    pub name: String,
+    /// How long it is in each direction.
+    pub shape: Vec<u64>,
+    /// What its numbers are.
+    pub of: String,
+}
+
+impl Layer {
+    /// How many numbers it holds.
+    pub fn size(&self) -> u64 {
+        self.shape.iter().product()
+    }
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    Text,
+    Whole,
+    Fraction,
+    Fractions,
+    Other,
+}
+
+fn holds(schema: &Schema) -> Vec<Holds> {
+    let of = |of: &DataType| match of {
+        DataType::Utf8 | DataType::LargeUtf8 => Holds::Text,
+        of if of.is_integer() => Holds::Whole,
+        of if of.is_floating() => Holds::Fraction,
+        DataType::List(item) if item.data_type().is_floating() => Holds::Fractions,
+        _ => Holds::Other,
+    };
+    schema.fields().iter().map(|field| of(field.data_type())).collect()
+}
+
+/// What a file can show, if it is of a wanted sort; an error where it should be readable and is not. Of
+/// what is not wanted no more than the footer is read.
+pub fn of(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => of_table(path, wanted),
+        Some("safetensors") if wanted.contains(&Sort::Layers) => Ok(Some(Exhibit::Layers(layers(path)?))),
+        _ => Ok(None),
+    }
+}
+
+fn of_table(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
+    let batches = Batches::open(path)?;
+    match sort(&batches.schema()).filter(|sort| wanted.contains(sort)) {
+        Some(Sort::Curves) => curves(batches).map(Some),
+        Some(Sort::History) => history(batches).map(Some),
+        Some(Sort::Links) => links(batches),
+        Some(Sort::Vectors) => vectors(batches).map(Some),
+        Some(Sort::Labels) => labels(batches),
+        Some(Sort::Weights) => weights(batches),
+        Some(Sort::Shares) => shares(batches),
+        Some(Sort::Measures) => measures(batches),
+        Some(Sort::Layers) | None => Ok(None),
+    }
+}
+
+fn sort(schema: &Schema) -> Option<Sort> {
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let kinds = holds(schema);
+    let numbers = |kind: &Holds| matches!(kind, Holds::Whole | Holds::Fraction);
+    let fractions = kinds.iter().filter(|kind| **kind == Holds::Fraction).count();
+    match kinds[..] {
+        [Holds::Text, _, _] if names[1..] == ["x", "y"] => Some(Sort::Curves),
+        _ if names.iter().any(|name| STEPS.contains(name)) && kinds.iter().any(numbers) => {
+            Some(Sort::History)
+        }
+        // What compares methods has its own place.
+        [Holds::Text, ..] if names[0] == "metric" => None,
+        [Holds::Text, Holds::Text, Holds::Fraction] if names[2] == "share" => Some(Sort::Shares),
+        [Holds::Text, Holds::Text, Holds::Fraction] => Some(Sort::Links),
+        [Holds::Text, Holds::Fractions] => Some(Sort::Vectors),
+        [Holds::Text, Holds::Text] => Some(Sort::Labels),
+        [Holds::Text, Holds::Fraction] => Some(Sort::Weights),
+        [Holds::Text, ref rest @ ..] if fractions > 1 && rest.iter().all(numbers) => Some(Sort::Measures),
+        _ => None,
+    }
+}
+
+fn floats(batch: &RecordBatch, column: usize) -> Result<Vec<f64>> {
+    let column: ArrayRef = cast(batch.column(column), &DataType::Float64).context("reading numbers")?;
+    let numbers = column.as_primitive::<Float64Type>();
+    Ok((0..numbers.len())
+        .map(|row| if numbers.is_valid(row) { numbers.value(row) } else { f64::NAN })
+        .collect())
+}
+
+fn texts(batch: &RecordBatch, column: usize) -> Result<Vec<String>> {
+    let column = cast(batch.column(column), &DataType::Utf8).context("reading text")?;
+    Ok(column.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+}
+
+fn curves(batches: Batches) -> Result<Exhibit> {
+    let mut curves: IndexMap<String, Vec<(f64, f64)>> = IndexMap::new();
+    for batch in batches {
+        let batch = batch?;
+        let points = floats(&batch, 1)?.into_iter().zip(floats(&batch, 2)?);
+        for (name, point) in texts(&batch, 0)?.into_iter().zip(points) {
+            curves.entry(name).or_default().push(point);
+        }
+    }
+    Ok(Exhibit::Curves(curves))
+}
+
+fn history(batches: Batches) -> Result<Exhibit> {
+    let schema = batches.schema();
+    let kinds = holds(&schema);
+    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    let along = STEPS.iter().find_map(|step| names.iter().position(|name| name == step)).unwrap_or(0);
+    let mut history = History { along: names[along].clone(), steps: Vec::new(), columns: IndexMap::new() };
+    for batch in batches {
+        let batch = batch?;
+        history.steps.extend(floats(&batch, along)?);
+        for (column, name) in names.iter().enumerate() {
+            // Whole numbers count along: epochs, examples.
+            if column != along && kinds[column] == Holds::Fraction {
+                history.columns.entry(name.clone()).or_default().extend(floats(&batch, column)?);
+            }
+        }
+    }
+    Ok(Exhibit::History(history))
+}
+
+fn links(batches: Batches) -> Result<Option<Exhibit>> {
+    let mut kept: Vec<(String, String, f64)> = Vec::new();
+    let (mut rows, mut weakest) = (0, 0.0);
+    let strongest_first = |kept: &mut Vec<(String, String, f64)>| {
+        kept.sort_by(|a, b| b.2.abs().total_cmp(&a.2.abs()).then_with(|| (&a.0, &a.1).cmp(&(&b.0, &b.1))));
+        kept.truncate(MOST_LINKS);
+    };
+    for batch in batches {
+        let batch = batch?;
+        rows += batch.num_rows();
+        if rows > MOST_ROWS {
+            return Ok(None);
+        }
+        let weights = floats(&batch, 2)?;
+        let [from, to] = [0, 1].map(|column| cast(batch.column(column), &DataType::Utf8));
+        let (from, to) = (from?, to?);
+        let (from, to) = (from.as_string::<i32>(), to.as_string::<i32>());
+        for (row, weight) in weights.into_iter().enumerate() {
+            if weight.is_finite() && weight.abs() >= weakest {
+                kept.push((from.value(row).to_owned(), to.value(row).to_owned(), weight));
+            }
+        }
+        if kept.len() > 8 * MOST_LINKS {
+            strongest_first(&mut kept);
+            weakest = kept.last().map_or(0.0, |link| link.2.abs());
+        }
+    }
+    strongest_first(&mut kept);
+    Ok(Some(Exhibit::Links(kept, rows)))
+}
+
+fn vectors(batches: Batches) -> Result<Exhibit> {
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    let (mut every, mut row) = (1, 0usize);
+    for batch in batches {
+        let batch = batch?;
+        let lists = batch.column(1).as_list_opt::<i32>().context("reading vectors")?;
+        for (i, name) in texts(&batch, 0)?.into_iter().enumerate() {
+            if row.is_multiple_of(every) {
+                let numbers = cast(&lists.value(i), &DataType::Float32).context("reading vectors")?;
+                names.push(name);
+                values.push(numbers.as_primitive::<arrow::datatypes::Float32Type>().values().to_vec());
+            }
+            row += 1;
+            if names.len() > MOST_VECTORS {
+                every *= 2;
+                let mut places = 0..names.len();
+                names.retain(|_| places.next().is_some_and(|place| place % 2 == 0));
+                let mut places = 0..values.len();
+                values.retain(|_| places.next().is_some_and(|place| place % 2 == 0));
+            }
+        }
+    }
+    Ok(Exhibit::Vectors(names, values))
+}
+
+/// The first column, and what each batch adds; nothing of a table that is too long.
+fn rows<T>(batches: Batches, mut read: impl FnMut(&RecordBatch) -> Result<Vec<T>>) -> Result<Option<Vec<T>>> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        rows.extend(read(&batch?)?);
+        if rows.len() > MOST_ROWS / 8 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(rows))
+}
+
+fn labels(batches: Batches) -> Result<Option<Exhibit>> {
+    let rows = rows(batches, |batch| Ok(texts(batch, 0)?.into_iter().zip(texts(batch, 1)?).collect()))?;
+    Ok(rows.map(Exhibit::Labels))
+}
+
+fn weights(batches: Batches) -> Result<Option<Exhibit>> {
+    let rows = rows(batches, |batch| Ok(texts(batch, 0)?.into_iter().zip(floats(batch, 1)?).collect()))?;
+    Ok(rows.map(Exhibit::Weights))
+}
+
+/// The mean share of each name in the second column, over the names in the first.
+fn shares(batches: Batches) -> Result<Option<Exhibit>> {
+    let mut sums: HashMap<String, f64> = HashMap::new();
+    let mut dividing: HashSet<String> = HashSet::new();
+    let mut rows = 0;
+    for batch in batches {
+        let batch = batch?;
+        rows += batch.num_rows();
+        if rows > MOST_ROWS {
+            return Ok(None);
+        }
+        let [from, to] = [0, 1].map(|column| cast(batch.column(column), &DataType::Utf8));
+        let (from, to) = (from?, to?);
+        let (from, to) = (from.as_string::<i32>(), to.as_string::<i32>());
+        for (row, share) in floats(&batch, 2)?.into_iter().enumerate().filter(|(_, share)| share.is_finite())
+        {
+            if !dividing.contains(from.value(row)) {
+                dividing.insert(from.value(row).to_owned());
+            }
+            match sums.get_mut(to.value(row)) {
+                Some(sum) => *sum += share,
+                None => drop(sums.insert(to.value(row).to_owned(), share)),
+            }
+        }
+    }
+    let mut means: Vec<(String, f64)> =
+        sums.into_iter().map(|(name, sum)| (name, sum / dividing.len().max(1) as f64)).collect();
+    means.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Some(Exhibit::Weights(means)))
+}
+
+fn measures(batches: Batches) -> Result<Option<Exhibit>> {
+    let schema = batches.schema();
+    let kinds = holds(&schema);
+    let mut columns: IndexMap<String, Vec<f64>> = IndexMap::new();
+    let names = rows(batches, |batch| {
+        for (column, field) in
+            schema.fields().iter().enumerate().filter(|(column, _)| kinds[*column] == Holds::Fraction)
+        {
+            columns.entry(field.name().clone()).or_default().extend(floats(batch, column)?);
+        }
+        texts(batch, 0)
+    })?;
+    Ok(names.map(|names| Exhibit::Measures(names, columns)))
+}
+
+/// The header of a `.safetensors` file: its length in eight bytes, then a JSON map.
+fn layers(path: &Path) -> Result<Vec<Layer>> {
+    let mut file = File::open(path).map_err(|error| fault("opening", path, error))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|error| fault("reading", path, error))?;
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_BYTES {
+        bail!("{}: is no model: its header would be {length} bytes long", path.display());
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(|error| fault("reading", path, error))?;
+    let header: Metadata = serde_json::from_slice(&header)
+        .with_context(|| format!("reading the header of {}", path.display()))?;
+    let layer = |name: String| {
+        let about = header.info(&name)?;
+        let shape = about.shape.iter().map(|size| *size as u64).collect();
+        Some(Layer { shape, of: about.dtype.to_string().to_lowercase(), name })
+    };
+    let mut layers: Vec<Layer> = header.offset_keys().into_iter().filter_map(layer).collect();
+    layers.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    Ok(layers)
+}
+
+/// `layer.10` comes after `layer.9`.
+fn natural(name: &str) -> Vec<(u64, &str)> {
+    name.split('.').map(|part| (part.parse().unwrap_or(0), part)).collect()
+}
+
+/// Vectors along two directions.
+#[derive(Debug, PartialEq)]
+pub struct Plane {
+    /// One for each vector.
+    pub places: Vec<(f64, f64)>,
+    /// The share of the spread that lies along each direction.
+    pub shares: [f64; 2],
+}
+
+/// The two directions in which vectors spread most, and each vector's place along them: principal
+/// components, by orthogonal iteration.
+pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
+    const ROUNDS: usize = 40;
+    let width = vectors.first()?.len();
+    if width < 2 || vectors.len() < 3 || vectors.iter().any(|vector| vector.len() != width) {
+        return None;
+    }
+    let count = vectors.len() as f64;
+    let mut mean = vec![0.0; width];
+    vectors.iter().for_each(|vector| {
+        mean.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value) / count)
+    });
+    let centred: Vec<f64> = vectors
+        .iter()
+        .flat_map(|vector| vector.iter().zip(&mean).map(|(value, mean)| f64::from(*value) - mean))
+        .collect();
+    let total: f64 = centred.iter().map(|value| value * value).sum();
+    if !total.is_finite() || total <= 0.0 {
+        return None;
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let normalise = |vector: &mut Vec<f64>| {
+        let length = dot(vector, vector).sqrt().max(f64::MIN_POSITIVE);
+        vector.iter_mut().for_each(|value| *value /= length);
+    };
+    // Any start does that is not orthogonal to what is looked for; the same one gives the same picture.
+    let mut axes =
+        [0, 1].map(|which| (0..width).map(|i| ((i * (which + 2) + 1) as f64).sin()).collect::<Vec<f64>>());
+    for _ in 0..ROUNDS {
+        for which in 0..2 {
+            let mut next = vec![0.0; width];
+            for row in centred.chunks_exact(width) {
+                let along = dot(row, &axes[which]);
+                next.iter_mut().zip(row).for_each(|(sum, value)| *sum += along * value);
+            }
+            if which == 1 {
+                let along = dot(&next, &axes[0]);
+                next.iter_mut().zip(&axes[0]).for_each(|(value, first)| *value -= along * first);
+            }
+            normalise(&mut next);
+            axes[which] = next;
+        }
+    }
+    let places: Vec<(f64, f64)> =
+        centred.chunks_exact(width).map(|row| (dot(row, &axes[0]), dot(row, &axes[1]))).collect();
+    let share =
+        |of: fn(&(f64, f64)) -> f64| places.iter().map(|place| of(place) * of(place)).sum::<f64>() / total;
+    let shares = [share(|place| place.0), share(|place| place.1)];
+    Some(Plane { places, shares })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_widest_directions_are_found() {
+        // Along (1, 1, 0) with spread 3, along (1, -1, 0) with spread 1, flat in the third.
+        let vectors: Vec<Vec<f32>> = (0..200)
+            .map(|i| {
+                let (a, b) = ((i as f32 * 0.7).sin() * 3.0, (i as f32 * 1.3).cos());
+                vec![a + b + 5.0, a - b, 7.0]
+            })
+            .collect();
+        let Plane { places, shares } = principal_places(&vectors).unwrap();
+        assert!(shares[0] > 0.85 && shares[0] + shares[1] > 0.999, "{shares:?}");
+        let spread = |of: fn(&(f64, f64)) -> f64| {
+            places.iter().map(of).fold(0.0f64, |most, value| most.max(value.abs()))
+        };
+        assert!((spread(|place| place.0) - 3.0 * 2f64.sqrt()).abs() < 0.3);
+        assert_eq!(principal_places(&vec![vec![1.0, 2.0]; 5]), None);
+    }
+
+    #[test]
+    fn layers_are_read_from_the_header_and_a_wrong_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let header = r#"{"__metadata__": {"a": "b"}, "layer.10.w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "layer.9.w": {"dtype": "F32", "shape": [4], "data_offsets": [24, 40]}}"#;
+        std::fs::write(
+            &path,
+            [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 40]].concat(),
+        )
+        .unwrap();
+        let layers = layers(&path).unwrap();
+        assert_eq!(
+            layers.iter().map(|layer| (layer.name.as_str(), layer.size())).collect::<Vec<_>>(),
+            [("layer.9.w", 4), ("layer.10.w", 6)]
+        );
+        std::fs::write(&path, [0xff; 64]).unwrap();
+        assert!(super::layers(&path).unwrap_err().to_string().contains("is no model"));
+    }
+}

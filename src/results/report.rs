@@ -1,0 +1,241 @@
+//! A pipeline as people show it to each other: what was found, how sure it is, what made it.
+//!
+//! Everything comes from the cache and the records of runs; nothing is computed.
+
+mod figures;
+mod multiqc;
+mod origins;
+mod page;
+mod research_object;
+mod summary;
+mod tensorboard;
+
+pub use figures::{PLOT_COLOURS, figures};
+pub use multiqc::multiqc;
+pub use page::page;
+pub use research_object::write as write_research_object;
+pub use tensorboard::tensorboard;
+
+use crate::compare::{self, Comparison, Request};
+use crate::exhibit::{self, Exhibit, Sort};
+use engine::error::{Error, Result};
+use engine::event::{Begun, Ended, Event};
+use engine::graph::Graph;
+use engine::runlog;
+use engine::store::Manifest;
+use engine::survey::Survey;
+use petgraph::Direction;
+use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+/// How many files are looked into for figures.
+const MOST_FILES: usize = 3_000;
+
+/// All that a report tells.
+pub struct Report<'a> {
+    /// The pipeline.
+    pub graph: &'a Graph,
+    /// How it stands.
+    pub survey: &'a Survey<'a>,
+    /// What is compared; where there is nothing to compare, why.
+    pub comparison: std::result::Result<Comparison, String>,
+    /// The record of every artifact.
+    pub manifests: HashMap<NodeIndex, Manifest>,
+    /// What the artifacts can show.
+    pub exhibits: Exhibits,
+    /// The newest run of this file.
+    pub last_run: Option<LastRun>,
+    /// The command line that makes it again.
+    pub command: String,
+}
+
+/// What a run did.
+pub struct LastRun {
+    /// How it began.
+    pub begun: Begun,
+    /// How it ended, if it did.
+    pub ended: Option<Ended>,
+    /// The steps that it computed.
+    pub computed: HashSet<String>,
+}
+
+/// What artifacts can show, by step.
+#[derive(Default)]
+pub struct Exhibits {
+    by_step: HashMap<NodeIndex, Vec<(String, Exhibit)>>,
+    /// Files that cannot be read, and why.
+    pub unreadable: Vec<String>,
+}
+
+impl Exhibits {
+    /// What the artifact of a step can show, with the names of the files.
+    pub fn of(&self, node: NodeIndex) -> &[(String, Exhibit)] {
+        self.by_step.get(&node).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'a> Report<'a> {
+    /// Collects what is there.
+    pub fn gather(survey: &'a Survey<'a>, request: &Request, command: String) -> Result<Report<'a>> {
+        let graph = survey.plan.graph();
+        let comparison = match compare::compare(survey, request) {
+            Ok(comparison) => Ok(comparison),
+            Err(Error::Usage(why)) => Err(why),
+            Err(other) => return Err(other),
+        };
+        let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
+        let manifest = |node: &NodeIndex| -> Result<Option<(NodeIndex, Manifest)>> {
+            let Some(artifact) = survey.plan.state(*node).artifact() else { return Ok(None) };
+            Ok(survey.store.manifest(artifact.key)?.map(|manifest| (*node, manifest)))
+        };
+        let manifests: Vec<Option<(NodeIndex, Manifest)>> =
+            nodes.par_iter().map(manifest).collect::<Result<_>>()?;
+        let manifests: HashMap<NodeIndex, Manifest> = manifests.into_iter().flatten().collect();
+        let exhibits = look(survey, &manifests, comparison.as_ref().ok());
+        let last_run = last_run(survey)?;
+        Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
+    }
+
+    /// The row that a reader asks about first: the best that is no control, by the first metric of the
+    /// first block that has one.
+    pub fn leading(&self) -> Option<Leading<'_>> {
+        let comparison = self.comparison.as_ref().ok()?;
+        comparison.blocks.iter().find_map(|block| {
+            let metric = *block.metrics().first()?;
+            let sign = if comparison.metrics[metric].lower_is_better { -1.0 } else { 1.0 };
+            let rows = block.rows.iter().filter(|row| !row.control && row.apart.is_none());
+            let valued = rows.filter_map(|row| Some((row, sign * row.cells[metric].mean()?)));
+            let (row, _) = valued.rev().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+            Some(Leading { block, row, metric })
+        })
+    }
+}
+
+/// The row that a reader asks about first.
+#[derive(Clone, Copy)]
+pub struct Leading<'r> {
+    /// Where it stands.
+    pub block: &'r compare::Block,
+    /// The row.
+    pub row: &'r compare::Row,
+    /// The place of the metric that it leads in.
+    pub metric: usize,
+}
+
+/// A step and all that it needs, each after its inputs.
+pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
+    let mut seen = HashSet::from([node]);
+    let mut found = vec![node];
+    let mut next = 0;
+    while let Some(node) = found.get(next).copied() {
+        found.extend(
+            graph.steps.neighbors_directed(node, Direction::Incoming).filter(|node| seen.insert(*node)),
+        );
+        next += 1;
+    }
+    found.sort_unstable();
+    found
+}
+
+/// A step, all that it needs, and what else the same variant makes of that at the same point: what a
+/// model found beside what it is judged by.
+pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
+    let mut found = above(graph, node);
+    let mut included: HashSet<NodeIndex> = found.iter().copied().collect();
+    let axes: HashMap<&str, &str> =
+        graph.steps[node].axes.iter().map(|(axis, label)| (axis.as_str(), label.as_str())).collect();
+    for &step in &graph.order {
+        let of = &graph.steps[step];
+        let ours = graph.variants.is_empty() || of.variants.iter().any(|name| name == variant);
+        let here =
+            of.axes.iter().all(|(axis, label)| axes.get(axis.as_str()).is_none_or(|here| here == label));
+        let mut producers = graph.steps.neighbors_directed(step, Direction::Incoming).peekable();
+        let follows = producers.peek().is_some() && producers.all(|producer| included.contains(&producer));
+        if ours && here && follows && included.insert(step) {
+            found.push(step);
+        }
+    }
+    found
+}
+
+/// Reads what figures are made of: of judging steps what they found, of what leads to the first point of
+/// the first block's rows everything, and of all the rest the histories.
+fn look(
+    survey: &Survey<'_>,
+    manifests: &HashMap<NodeIndex, Manifest>,
+    comparison: Option<&Comparison>,
+) -> Exhibits {
+    let graph = survey.plan.graph();
+    let mut wanted: HashMap<NodeIndex, &[Sort]> =
+        survey.plan.steps().map(|node| (node, &[Sort::History][..])).collect();
+    match comparison {
+        Some(comparison) => {
+            for row in comparison.blocks.iter().take(1).flat_map(|block| &block.rows) {
+                for node in row.steps.iter().take(1).flat_map(|node| around(graph, *node, &row.name)) {
+                    wanted.insert(node, &exhibit::ALL);
+                }
+            }
+            for row in comparison.blocks.iter().flat_map(|block| &block.rows) {
+                for node in &row.steps {
+                    let sorts = wanted.entry(*node).or_insert(&[]);
+                    if sorts.len() < exhibit::ALL.len() {
+                        *sorts = &[Sort::Curves, Sort::Measures, Sort::History];
+                    }
+                }
+            }
+        }
+        None => wanted.extend(survey.plan.steps().map(|node| (node, &exhibit::ALL[..]))),
+    }
+    let mut nodes: Vec<(NodeIndex, &[Sort])> = wanted.into_iter().collect();
+    // What is asked for least comes last, where there may be too many.
+    nodes.sort_unstable_by_key(|(node, sorts)| (sorts.len() == 1, *node));
+    let files: Vec<(NodeIndex, &[Sort], String, PathBuf)> = nodes
+        .iter()
+        .filter_map(|(node, sorts)| {
+            Some((*node, *sorts, manifests.get(node)?, survey.plan.state(*node).artifact()?))
+        })
+        .flat_map(|(node, sorts, manifest, artifact)| {
+            let file = move |record: &engine::store::FileRecord| {
+                (node, sorts, record.path.clone(), artifact.out.join(&record.path))
+            };
+            manifest.files.iter().map(file)
+        })
+        .take(MOST_FILES)
+        .collect();
+    let read: Vec<(NodeIndex, String, anyhow::Result<Option<Exhibit>>)> = files
+        .into_par_iter()
+        .map(|(node, sorts, name, path)| (node, name, exhibit::of(&path, sorts)))
+        .collect();
+    let mut exhibits = Exhibits::default();
+    for (node, name, found) in read {
+        match found {
+            Ok(Some(exhibit)) => exhibits.by_step.entry(node).or_default().push((name, exhibit)),
+            Ok(None) => {}
+            Err(error) => exhibits.unreadable.push(format!("{}: {error:#}", graph.steps[node].name)),
+        }
+    }
+    exhibits
+}
+
+fn last_run(survey: &Survey<'_>) -> Result<Option<LastRun>> {
+    const SEARCHED: usize = 100;
+    for run in runlog::runs(survey.store)?.iter().rev().take(SEARCHED) {
+        let events = runlog::read(survey.store, run)?.unwrap_or_default();
+        let Some((_, Event::Begun(begun))) = events.first() else { continue };
+        if begun.file != survey.plan.graph().file {
+            continue;
+        }
+        let computed = events.iter().filter_map(|(_, event)| match event {
+            Event::Computed { step, .. } => Some(step.clone()),
+            _ => None,
+        });
+        let ended = match events.last() {
+            Some((_, Event::Ended(ended))) => Some(ended.clone()),
+            _ => None,
+        };
+        return Ok(Some(LastRun { begun: begun.clone(), ended, computed: computed.collect() }));
+    }
+    Ok(None)
+}

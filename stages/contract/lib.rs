@@ -1,0 +1,26 @@
+//! What a kind of stage is, and what it is handed when it runs.
+//!
+//! The engine and the kinds know each other through this crate alone. It computes nothing, so its code enters no key.
+
+pub mod checkpoint;
+pub mod disk;
+pub mod gpu;
+pub mod stage;
+pub mod warden;
+
+/// The code that decides what the kind in this file computes: the source files and crates it reaches. `code!(gpu)` is what
+/// decides its results on a GPU besides. Prereq: `build.rs` calls `kind_code::write()`.
+#[macro_export]
+macro_rules! code {
+    () => {
+        $crate::code!(both).0
+    };
+    (gpu) => {
+        $crate::code!(both).1
+    };
+    (both) => {{
+        const CODE: ($crate::stage::Code, $crate::stage::Code) =
+            include!(concat!(env!("OUT_DIR"), "/code/", module_path!(), ".rs"));
+        CODE
+    }};
+}

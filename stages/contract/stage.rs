@@ -1,0 +1,302 @@
+//! The contract between the engine and a kind: what a kind declares, what it is handed when it runs.
+
+use crate::checkpoint::Checkpoints;
+use crate::gpu::Finder;
+use crate::warden::Wardens;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+/// One thing that a stage of a pipeline file can be.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// What a pipeline file writes after `kind:`.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub about: &'static str,
+    /// The inputs it takes.
+    pub slots: Slots,
+    /// The source files and crates that decide what it computes; `build.rs` finds them.
+    pub code: Code,
+    /// Where it can compute on a device, which is then in its key.
+    pub on_device: Option<OnDevice>,
+    /// The JSON Schema of its params.
+    pub schema: fn() -> schemars::Schema,
+    /// Params as written to params as meant: typed, checked, defaults filled in.
+    pub prepare: fn(&Value) -> Result<Prepared, ParamError>,
+}
+
+impl Kind {
+    /// A kind whose params are the fields of `T`.
+    pub const fn of<T>(name: &'static str, about: &'static str, slots: Slots, code: Code) -> Kind
+    where
+        T: Stage + Serialize + DeserializeOwned + schemars::JsonSchema + 'static,
+    {
+        Kind { name, about, slots, code, on_device: None, schema: schema_of::<T>, prepare: prepare::<T> }
+    }
+
+    /// The same kind, computing on a device: on a GPU this code decides its result too.
+    pub const fn on_device(self, code: Code, gpus: Finder) -> Kind {
+        Kind { on_device: Some(OnDevice { code, gpus }), ..self }
+    }
+}
+
+/// A file or crate of this program beside the digest of what matters in it.
+pub type Code = &'static [(&'static str, &'static str)];
+
+/// How a kind computes on a GPU.
+#[derive(Clone, Copy)]
+pub struct OnDevice {
+    /// What decides its result there, beside the kind's own code.
+    pub code: Code,
+    /// Finds the GPUs that it can use.
+    pub gpus: Finder,
+}
+
+/// The named inputs of a kind.
+#[derive(Clone, Copy)]
+pub enum Slots {
+    /// Whatever the pipeline file names.
+    Any,
+    /// These and no others.
+    Named(&'static [Slot]),
+}
+
+/// One named input.
+#[derive(Clone, Copy)]
+pub struct Slot {
+    /// What a pipeline file writes below `in:`.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub about: &'static str,
+    /// Whether a stage must give it.
+    pub required: bool,
+}
+
+/// Params that have been checked.
+pub struct Prepared {
+    /// Every param with its value, defaults filled in; enters the key.
+    pub params: Value,
+    /// What runs with them.
+    pub stage: Arc<dyn Stage>,
+}
+
+/// A param that cannot be used: where below `with:`, and why.
+#[derive(Debug)]
+pub struct ParamError {
+    /// Keys and indices below `with:`.
+    pub path: Vec<String>,
+    /// What was expected and found.
+    pub message: String,
+}
+
+/// What runs. The implementing type's fields are the params.
+pub trait Stage: Send + Sync {
+    /// Reads the inputs of `io`, writes files below `io.out()`.
+    fn run(&self, io: &Io) -> anyhow::Result<()>;
+
+    /// What decides the result besides params and inputs.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+}
+
+/// Something outside params and inputs whose content enters the key as code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// A file, relative to the pipeline file's folder.
+    File(String),
+    /// The value of an environment variable.
+    Variable(String),
+}
+
+fn schema_of<T: schemars::JsonSchema>() -> schemars::Schema {
+    schemars::schema_for!(T)
+}
+
+fn prepare<T>(written: &Value) -> Result<Prepared, ParamError>
+where
+    T: Stage + Serialize + DeserializeOwned + 'static,
+{
+    let stage: T = serde_path_to_error::deserialize(written).map_err(|error| {
+        let path = error
+            .path()
+            .iter()
+            .filter_map(|segment| match segment {
+                serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
+                serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        ParamError { path, message: error.into_inner().to_string() }
+    })?;
+    let params = serde_json::to_value(&stage)
+        .map_err(|error| ParamError { path: Vec::new(), message: error.to_string() })?;
+    Ok(Prepared { params, stage: Arc::new(stage) })
+}
+
+/// Where a step computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The GPU with this id.
+    Cuda(u32),
+}
+
+/// What a running step tells the people who wait for it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// What it is doing now, in a few words.
+    Note(String),
+    /// How far it is.
+    Progress {
+        /// Units done.
+        done: u64,
+        /// Units in all.
+        total: u64,
+    },
+    /// Output of an external program, as it came.
+    Log(Vec<u8>),
+    /// Something that a person should know and that stops nothing.
+    Warning(String),
+}
+
+/// Why a step should end before it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// SIGINT or SIGTERM came: save a checkpoint and return.
+    Asked,
+    /// A second signal came: return at once, save nothing.
+    Now,
+    /// The step's own time is over.
+    Timeout(Duration),
+}
+
+/// The error of a stage that ended because it was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped(pub StopReason);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            StopReason::Asked | StopReason::Now => f.write_str("stopped by a signal"),
+            StopReason::Timeout(limit) => write!(f, "stopped after its time limit of {limit:?}"),
+        }
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// The error of a stage that the machine refused what it needs: a device, or memory of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The run's flag that says whether to stop; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicU8>);
+
+impl StopFlag {
+    /// One more signal came.
+    pub fn raise(&self) {
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_add(1)));
+    }
+
+    /// What the signals so far ask for.
+    pub fn reason(&self) -> Option<StopReason> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(StopReason::Asked),
+            _ => Some(StopReason::Now),
+        }
+    }
+}
+
+/// Everything that a step may touch while it runs.
+pub struct Io {
+    /// The step's name, for messages of the program itself.
+    pub step: String,
+    /// The folder of the pipeline file.
+    pub root: PathBuf,
+    /// Slot to file or folder. Read only.
+    pub inputs: BTreeMap<String, PathBuf>,
+    /// The draft's output folder: what is written here becomes the artifact.
+    pub out: PathBuf,
+    /// A private scratch folder, removed afterwards.
+    pub work: PathBuf,
+    /// Where to compute.
+    pub device: Device,
+    /// Every GPU leased to the step, for external programs.
+    pub gpus: Vec<u32>,
+    /// How many threads the step may use.
+    pub cpus: usize,
+    /// The run's stop flag.
+    pub stop: StopFlag,
+    /// When the step's own time is over.
+    pub limit: Option<Duration>,
+    /// When the step began.
+    pub began: Instant,
+    /// State that survives a kill.
+    pub checkpoints: Checkpoints,
+    /// Who runs external programs.
+    pub wardens: Wardens,
+    /// Hears what the step reports.
+    pub listener: Box<dyn Fn(Report) + Send + Sync>,
+}
+
+impl Io {
+    /// The file or folder in a slot that the kind declares as required.
+    pub fn input(&self, slot: &str) -> anyhow::Result<&Path> {
+        self.optional_input(slot).ok_or_else(|| anyhow::anyhow!("nothing is wired to the input `{slot}`"))
+    }
+
+    /// The file or folder in a slot, if the stage gives one.
+    pub fn optional_input(&self, slot: &str) -> Option<&Path> {
+        self.inputs.get(slot).map(PathBuf::as_path)
+    }
+
+    /// The path of an output file.
+    pub fn out(&self, name: &str) -> PathBuf {
+        self.out.join(name)
+    }
+
+    /// Says what the step is doing.
+    pub fn note(&self, text: impl Into<String>) {
+        (self.listener)(Report::Note(text.into()));
+    }
+
+    /// Says how far the step is.
+    pub fn progress(&self, done: u64, total: u64) {
+        (self.listener)(Report::Progress { done, total });
+    }
+
+    /// Says what a person should know although the step goes on.
+    pub fn warn(&self, text: impl Into<String>) {
+        (self.listener)(Report::Warning(text.into()));
+    }
+
+    /// Whether the step should end, and why.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.stop
+            .reason()
+            .or_else(|| self.limit.filter(|limit| self.began.elapsed() >= *limit).map(StopReason::Timeout))
+    }
+
+    /// Returns an error where the step should end; for loops that keep no checkpoint.
+    pub fn check_stop(&self) -> Result<(), Stopped> {
+        self.stop_reason().map_or(Ok(()), |reason| Err(Stopped(reason)))
+    }
+}

@@ -1,0 +1,47 @@
+//! `pseudotime.parquet`: where cells stand on lineages.
+//!
+//! Columns: `cell`, `lineage` (text), `pseudotime` (f64). A cell that is not on a lineage has no row for it.
+
+use crate::table::{self, Table};
+use anyhow::Result;
+use arrow::array::{Float64Array, StringArray};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The name of the file in an artifact.
+pub const FILE: &str = "pseudotime.parquet";
+
+/// Where a cell stands on a lineage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// The cell's id.
+    pub cell: String,
+    /// The lineage's name.
+    pub lineage: String,
+    /// The time.
+    pub pseudotime: f64,
+}
+
+/// Writes the moments in their order.
+pub fn write(path: &Path, moments: &[Moment]) -> Result<()> {
+    let cells = StringArray::from_iter_values(moments.iter().map(|moment| &moment.cell));
+    let lineages = StringArray::from_iter_values(moments.iter().map(|moment| &moment.lineage));
+    let times = Float64Array::from_iter_values(moments.iter().map(|moment| moment.pseudotime));
+    table::write(
+        path,
+        vec![("cell", Arc::new(cells)), ("lineage", Arc::new(lineages)), ("pseudotime", Arc::new(times))],
+    )
+}
+
+/// Reads the moments in their order.
+pub fn read(path: &Path) -> Result<Vec<Moment>> {
+    let table = Table::open(path)?;
+    let (cells, lineages) = (table.strings("cell")?, table.strings("lineage")?);
+    let times = table.floats("pseudotime")?;
+    let moment = |row| Moment {
+        cell: cells.value(row).to_owned(),
+        lineage: lineages.value(row).to_owned(),
+        pseudotime: times.value(row),
+    };
+    Ok((0..table.rows()).map(moment).collect())
+}

@@ -1,0 +1,179 @@
+//! The Performer as a learner of masked tokens.
+
+use super::Masking;
+use super::judge::Judged;
+use crate::model::parameters::Named;
+use crate::model::performer::Performer;
+use crate::training::{Learner, Moment};
+use anyhow::{Result, bail};
+use contract::stage::Io;
+use data::random::Random;
+use data::tokens::Corpus;
+use std::ops::Range;
+use tensor::ops::cross_entropy::cross_entropy;
+use tensor::{Scalar, Taped, Untaped, values};
+
+/// Which cells are held out is drawn from this stream of a seed.
+const PARTS_STREAM: u64 = 1 << 49;
+/// What is hidden in cells that judge is drawn from the streams after this one, the same at every look.
+const JUDGE_STREAM: u64 = 1 << 50;
+/// What is hidden in training is drawn from the streams after this one.
+const MASK_STREAM: u64 = 1 << 51;
+
+/// Cells in three parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// What is learned from.
+    pub training: Vec<usize>,
+    /// What says when to stop.
+    pub validation: Vec<usize>,
+    /// What judges in the end, and has decided nothing.
+    pub test: Vec<usize>,
+}
+
+impl Parts {
+    /// Holds out the share `held_out` of the cells twice: for validation and for the test.
+    pub fn new(cells: usize, held_out: f64, seed: u64) -> Result<Parts> {
+        if !(0.0..0.5).contains(&held_out) {
+            bail!(
+                "`held_out` is {held_out}; give a share of the cells from 0 to below 0.5: it is taken twice"
+            );
+        }
+        let count = (cells as f64 * held_out).ceil() as usize;
+        if 2 * count >= cells {
+            bail!("{cells} cells are too few to hold out {count} for validation and as many for the test");
+        }
+        let mut order: Vec<usize> = (0..cells).collect();
+        Random::new(seed, PARTS_STREAM).shuffle(&mut order);
+        let part = |range: Range<usize>| {
+            let mut part = order[range].to_vec();
+            part.sort_unstable();
+            part
+        };
+        Ok(Parts {
+            validation: part(0..count),
+            test: part(count..2 * count),
+            training: part(2 * count..cells),
+        })
+    }
+}
+
+/// A model that learns from some cells and is judged by others.
+pub struct MaskedLearner<'a> {
+    /// The model.
+    pub model: &'a mut Performer,
+    /// The cells.
+    pub corpus: &'a Corpus,
+    /// Which of them are for what.
+    pub parts: &'a Parts,
+    /// What is hidden.
+    pub masking: Masking,
+    /// The token that hides another.
+    pub mask: u8,
+    /// Draws new random features every so many steps.
+    pub redraw_every: Option<u64>,
+    /// Cells that are judged together.
+    pub batch: usize,
+    /// Another seed hides other genes.
+    pub seed: u64,
+    /// The next batch.
+    pub ready: Option<(Moment, Hidden)>,
+}
+
+/// The tokens of cells with some of them hidden, and the target of each.
+pub type Hidden = (Vec<u32>, Vec<u32>);
+
+impl MaskedLearner<'_> {
+    fn hide(&self, masking: Masking, cells: &[usize], stream: impl Fn(usize) -> u64) -> Hidden {
+        let (mut tokens, mut targets) = (Vec::new(), Vec::new());
+        for cell in cells {
+            let start = tokens.len();
+            self.corpus.append(*cell, &mut tokens);
+            let mut random = Random::new(self.seed, stream(*cell));
+            targets.extend(masking.mask(&mut tokens[start..], u32::from(self.mask), &mut random));
+        }
+        (tokens, targets)
+    }
+
+    /// A batch of training.
+    fn batch(&self, examples: &[usize], moment: Moment) -> Hidden {
+        let cells: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
+        let first = MASK_STREAM + moment.epoch * self.corpus.cells() as u64;
+        self.hide(self.masking, &cells, |cell| first + cell as u64)
+    }
+
+    /// What the model makes of some cells, the same genes hidden at every look, and all targets among them: one that could be
+    /// seen would be no guess.
+    pub fn judge(&self, cells: &[usize], io: &Io) -> Result<Vec<Judged>> {
+        let mut judged = Vec::with_capacity(cells.len());
+        for batch in cells.chunks(self.batch) {
+            io.check_stop()?;
+            let masking = Masking { hidden: 1.0, ..self.masking };
+            let (tokens, targets) = self.hide(masking, batch, |cell| JUDGE_STREAM + cell as u64);
+            let logits = self.model.logits(self.model.encode(&tokens, batch.len(), Untaped));
+            let positions = tokens.len() / batch.len();
+            let classes = self.model.tables().tokens;
+            let cells = targets.chunks(positions).zip(values(&logits).chunks(positions * classes));
+            judged.extend(cells.map(|(targets, logits)| Judged::new(targets, logits)));
+        }
+        Ok(judged)
+    }
+}
+
+impl Learner for MaskedLearner<'_> {
+    fn unit(&self) -> &'static str {
+        "cells"
+    }
+
+    fn examples(&self) -> usize {
+        self.parts.training.len()
+    }
+
+    fn tensors(&mut self) -> Vec<Named<'_>> {
+        self.model.tensors()
+    }
+
+    fn before_step(&mut self, step: u64) {
+        if let Some(every) = self.redraw_every
+            && step.is_multiple_of(every)
+            && step > 0
+        {
+            self.model.redraw_features(self.seed, step / every);
+        }
+    }
+
+    fn prepare(&mut self, examples: &[usize], moment: Moment) {
+        self.ready = Some((moment, self.batch(examples, moment)));
+    }
+
+    fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
+        let ready = self.ready.take().filter(|(of, _)| *of == moment);
+        let (tokens, targets) = ready.map_or_else(|| self.batch(examples, moment), |(_, batch)| batch);
+        // Every gene has logits, though few are targets: so shapes stay the same, and memory goes round.
+        let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
+        Ok(cross_entropy(self.model.logits(encodings), &targets))
+    }
+
+    fn validate(&mut self, io: &Io) -> Result<Option<f64>> {
+        let judged = self.judge(&self.parts.validation, io)?;
+        Ok(Judged::cross_entropy(&judged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Parts;
+
+    #[test]
+    fn parts_are_disjoint_and_a_share_of_the_cells() {
+        let parts = Parts::new(25, 0.1, 1).unwrap();
+        assert_eq!((parts.training.len(), parts.validation.len(), parts.test.len()), (19, 3, 3));
+        let mut all = [&parts.training[..], &parts.validation, &parts.test].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..25).collect::<Vec<_>>());
+        assert_ne!(parts, Parts::new(25, 0.1, 2).unwrap());
+        assert_eq!(Parts::new(25, 0.0, 1).unwrap().training.len(), 25);
+        let error = Parts::new(2, 0.1, 1).unwrap_err().to_string();
+        assert_eq!(error, "2 cells are too few to hold out 1 for validation and as many for the test");
+    }
+}

@@ -1,0 +1,141 @@
+//! Layers that hold parameters, with the start that PyTorch gives them.
+
+use super::parameters::{Named, Role};
+use data::random::Random;
+use tensor::ops::layer_norm::layer_norm;
+use tensor::ops::linear::{linear, linear_add, linear_gelu, linear_of_constant};
+use tensor::tape::Tape;
+use tensor::{Device, Tensor, tensor};
+
+/// x Wᵀ + b.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// Uniform within 1 / √inputs.
+    pub fn new(device: &Device, random: &mut Random, inputs: usize, outputs: usize, biased: bool) -> Linear {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let mut draw = |rows: usize, columns: usize| {
+            let values = (0..rows * columns).map(|_| random.between(-bound, bound) as f32).collect();
+            tensor(device, values, rows, columns)
+        };
+        Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
+    }
+
+    /// W.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The same with another weight: outputs x inputs.
+    pub fn with_weight(self, weight: Tensor) -> Linear {
+        Linear { weight, ..self }
+    }
+
+    /// One row for each of an input that may need no gradient.
+    pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
+        x.through(&self.weight, self.bias.as_ref(), tape)
+    }
+
+    /// One row for each of x.
+    pub fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
+        linear(x, &self.weight, self.bias.as_ref())
+    }
+
+    /// The same, and the residual.
+    pub fn forward_add<T: Tape>(&self, x: Tensor<T>, residual: Tensor<T>) -> Tensor<T> {
+        linear_add(x, &self.weight, self.bias.as_ref(), residual)
+    }
+
+    /// The same without it, then GELU.
+    pub fn forward_gelu<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
+        linear_gelu(x, &self.weight, self.bias.as_ref())
+    }
+}
+
+/// What a layer is given.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// It needs no gradient.
+    Constant(&'a Tensor),
+    /// It was computed, and a gradient flows back.
+    Computed(&'a Tensor),
+}
+
+impl Input<'_> {
+    /// x Wᵀ + b.
+    pub fn through<T: Tape>(self, weight: &Tensor, bias: Option<&Tensor>, tape: T) -> Tensor<T> {
+        match self {
+            Input::Constant(x) => linear_of_constant(x, weight, bias, tape),
+            Input::Computed(x) => linear(x.clone().put_tape(tape), weight, bias),
+        }
+    }
+}
+
+/// Outputs x inputs, uniform within gain · √(6 / (inputs + outputs)) (Glorot and Bengio 2010).
+pub fn glorot(device: &Device, random: &mut Random, inputs: usize, outputs: usize, gain: f64) -> Tensor {
+    let bound = gain * (6.0 / (inputs + outputs) as f64).sqrt();
+    let values = (0..inputs * outputs).map(|_| random.between(-bound, bound) as f32).collect();
+    tensor(device, values, outputs, inputs)
+}
+
+/// A layer norm.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    gain: Tensor,
+    bias: Tensor,
+}
+
+impl Norm {
+    /// That changes nothing but mean and variance.
+    pub fn new(device: &Device, width: usize) -> Norm {
+        let row = |value| tensor(device, vec![value; width], 1, width);
+        Norm { gain: row(1.0), bias: row(0.0) }
+    }
+
+    /// Each row of x.
+    pub fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
+        layer_norm(x, &self.gain, &self.bias)
+    }
+}
+
+/// Tensors of a model, as they are listed.
+pub struct List<'a> {
+    named: Vec<Named<'a>>,
+    /// That of the tensors to come.
+    pub role: Role,
+}
+
+impl<'a> List<'a> {
+    /// An empty one.
+    pub fn new(role: Role) -> List<'a> {
+        List { named: Vec::new(), role }
+    }
+
+    /// What was listed.
+    pub fn named(self) -> Vec<Named<'a>> {
+        self.named
+    }
+
+    /// One tensor.
+    pub fn push(&mut self, name: &str, tensor: &'a mut Tensor) {
+        self.named.push(Named { name: name.to_owned(), tensor, role: self.role });
+    }
+
+    /// Those of a linear layer.
+    pub fn linear(&mut self, name: &str, Linear { weight, bias }: &'a mut Linear) {
+        self.push(&format!("{name}.weight"), weight);
+        if let Some(bias) = bias {
+            self.push(&format!("{name}.bias"), bias);
+        }
+    }
+
+    /// Those of a norm.
+    pub fn norm(&mut self, name: &str, Norm { gain, bias }: &'a mut Norm) {
+        self.push(&format!("{name}.weight"), gain);
+        self.push(&format!("{name}.bias"), bias);
+    }
+}

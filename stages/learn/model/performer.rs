@@ -1,0 +1,378 @@
+//! scBERT's Performer (Yang et al. 2022): a transformer over all genes of a cell, linear in their number.
+//!
+//! x = `token[t] + position[gene]`; per block x += attention(norm(x)), x += feed(norm(x)), feed being linear, GELU,
+//! linear; then a norm, whose result is the encoding of each gene, and a linear head. Attention is FAVOR+
+//! (`kit::tensor::ops::favor`). Parameters have the names and shapes that PyTorch gives them in the original.
+
+mod orthogonal;
+
+use super::layers::{Linear, List, Norm};
+use super::parameters::{Named, Role};
+use anyhow::{Result, bail};
+use data::random::Random;
+use serde::{Deserialize, Serialize};
+use tensor::ops::add::add;
+use tensor::ops::favor::{Layout, Stabiliser, favor_of};
+use tensor::ops::gather::gather;
+use tensor::tape::Tape;
+use tensor::{Device, Tensor, shape, tensor};
+
+/// The name of the head.
+const HEAD: &str = "to_out";
+/// Genes of cells that are computed together.
+const GENES_AT_ONCE: usize = 1 << 13;
+/// The same on a GPU, for all of it.
+const GENES_AT_ONCE_ON_GPU: usize = 1 << 19;
+
+/// What a model is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Distinct tokens: expression bins, the mask's among them.
+    pub tokens: usize,
+    /// Positions: the genes of the vocabulary, and one for the trailing token of scBERT.
+    pub positions: usize,
+}
+
+/// The sizes of a model; the defaults are scBERT's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The numbers that stand for one gene.
+    pub width: usize,
+    /// The number of blocks.
+    pub depth: usize,
+    /// The heads of an attention.
+    pub heads: usize,
+    /// The width of a head.
+    pub head_width: usize,
+    /// The random features of a head; head width times its logarithm where not given.
+    pub features: Option<usize>,
+    /// The width inside a feed-forward layer, in widths.
+    pub feed_factor: usize,
+    /// Whether the position table is trained.
+    pub train_positions: bool,
+    /// Over what keys are stabilised.
+    pub stabiliser: Stabiliser,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            width: 200,
+            depth: 6,
+            heads: 10,
+            head_width: 64,
+            features: None,
+            feed_factor: 4,
+            train_positions: false,
+            stabiliser: Stabiliser::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The number of random features.
+    pub fn features(&self) -> usize {
+        let width = self.head_width as f64;
+        self.features.unwrap_or((width * libm::log(width)) as usize)
+    }
+
+    /// Refuses sizes that make no model.
+    pub fn check(&self) -> Result<()> {
+        let Config { width, depth, heads, head_width, feed_factor, .. } = *self;
+        let sizes = [
+            ("width", width),
+            ("depth", depth),
+            ("heads", heads),
+            ("head_width", head_width),
+            ("features", self.features()),
+            ("feed_factor", feed_factor),
+        ];
+        for (name, size) in sizes {
+            if !(1..=1 << 16).contains(&size) {
+                bail!("`model.{name}` is {size}; give a whole number from 1 to 65536");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The model.
+#[derive(Debug, Clone)]
+pub struct Performer {
+    config: Config,
+    /// How many blocks stay as they are, and with them what lies before the first.
+    frozen: Option<usize>,
+    token: Tensor,
+    position: Tensor,
+    blocks: Vec<Block>,
+    norm: Norm,
+    head: Linear,
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    attention_norm: Norm,
+    features: Tensor,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    feed_norm: Norm,
+    widen: Linear,
+    narrow: Linear,
+}
+
+impl Performer {
+    /// A model that has learned nothing: PyTorch's initial distributions, drawn from a seed.
+    pub fn new(device: &Device, config: Config, tables: Tables, seed: u64) -> Performer {
+        let mut random = Random::new(seed, 0);
+        let Config { width, heads, head_width, .. } = config;
+        let (inner, feed) = (heads * head_width, config.feed_factor * width);
+        let mut layer = |inputs, outputs, biased| Linear::new(device, &mut random, inputs, outputs, biased);
+        let mut blocks = Vec::with_capacity(config.depth);
+        for index in 0..config.depth {
+            blocks.push(Block {
+                attention_norm: Norm::new(device, width),
+                features: draw_features(device, &config, seed, index, 0),
+                query: layer(width, inner, false),
+                key: layer(width, inner, false),
+                value: layer(width, inner, false),
+                output: layer(inner, width, true),
+                feed_norm: Norm::new(device, width),
+                widen: layer(width, feed, true),
+                narrow: layer(feed, width, true),
+            });
+        }
+        let head = layer(width, tables.tokens, true);
+        let mut table =
+            |rows| tensor(device, (0..rows * width).map(|_| random.normal() as f32).collect(), rows, width);
+        let (token, position) = (table(tables.tokens), table(tables.positions));
+        Performer { token, position, blocks, norm: Norm::new(device, width), head, config, frozen: None }
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the model is made for.
+    pub fn tables(&self) -> Tables {
+        Tables { tokens: shape(&self.token).0, positions: shape(&self.position).0 }
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        self.token.device()
+    }
+
+    /// Takes this position table, row after row. Prereq: it has the size of the one that is there.
+    pub fn place(&mut self, positions: Vec<f32>) {
+        let (rows, columns) = shape(&self.position);
+        self.position = tensor(&self.device().clone(), positions, rows, columns);
+    }
+
+    /// Leaves all but the last `blocks` blocks, the last norm and the head as they are in training.
+    pub fn train_last(&mut self, blocks: usize) {
+        self.frozen = Some(self.blocks.len().saturating_sub(blocks));
+    }
+
+    /// Draws new random features; each `draw` is another one of the same seed.
+    pub fn redraw_features(&mut self, seed: u64, draw: u64) {
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            block.features = draw_features(&block.features.device().clone(), &self.config, seed, index, draw);
+        }
+    }
+
+    /// The encoding of each gene of each cell.
+    ///
+    /// `tokens` are cells, one after the other, each of the same number of genes, the first of the vocabulary.
+    /// Prereq: at least one cell and one gene.
+    pub fn encode<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
+        if self.frozen.is_some() {
+            // What is not trained needs no tape.
+            return self.finish(self.trunk(tokens, cells).put_tape(tape), cells);
+        }
+        let positions = positions(tokens, cells);
+        let token = gather(self.token.clone().put_tape(tape), tokens);
+        let position = match self.config.train_positions {
+            true => gather(self.position.retaped::<T>(), &positions),
+            false => gather(self.position.clone(), &positions).put_tape(T::default()),
+        };
+        self.finish(add(token, position), cells)
+    }
+
+    /// What comes before the first block that is trained, of cells as `encode` takes them.
+    pub fn trunk(&self, tokens: &[u32], cells: usize) -> Tensor {
+        let positions = positions(tokens, cells);
+        let x = add(gather(self.token.clone(), tokens), gather(self.position.clone(), &positions));
+        let frozen = &self.blocks[..self.frozen.unwrap_or(0)];
+        frozen.iter().fold(x, |x, block| block.forward(x, self.layout(cells)))
+    }
+
+    /// The encodings, given the trunk of so many cells.
+    pub fn finish<T: Tape>(&self, trunk: Tensor<T>, cells: usize) -> Tensor<T> {
+        let trained = &self.blocks[self.frozen.unwrap_or(0)..];
+        let x = trained.iter().fold(trunk, |x, block| block.forward(x, self.layout(cells)));
+        self.norm.forward(x)
+    }
+
+    fn layout(&self, cells: usize) -> Layout {
+        Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser }
+    }
+
+    /// How many cells are computed together where it is nobody's wish: enough for every thread, and one where a
+    /// cell's encodings depend on its batch mates.
+    pub fn cells_at_once(&self) -> usize {
+        let genes = if self.device().card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
+        match self.config.stabiliser {
+            Stabiliser::Row => (genes / self.tables().positions).clamp(1, 64),
+            Stabiliser::Batch => 1,
+        }
+    }
+
+    /// The logits of each token for each encoding.
+    pub fn logits<T: Tape>(&self, encodings: Tensor<T>) -> Tensor<T> {
+        self.head.forward(encodings)
+    }
+
+    /// Every tensor that encodings depend on: all but the head's.
+    pub fn encoder_tensors(&mut self) -> Vec<Named<'_>> {
+        let mut tensors = self.tensors();
+        tensors.retain(|named| !named.name.starts_with(HEAD));
+        tensors
+    }
+
+    /// Every tensor, in the order in which PyTorch lists them.
+    pub fn tensors(&mut self) -> Vec<Named<'_>> {
+        let frozen = |is: bool| if is { Role::Frozen } else { Role::Trained };
+        let mut list = List::new(frozen(self.frozen.is_some()));
+        list.push("token_emb.weight", &mut self.token);
+        list.role = frozen(self.frozen.is_some() || !self.config.train_positions);
+        list.push("pos_emb.emb.weight", &mut self.position);
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            let Block { attention_norm, features, query, key, value, output, feed_norm, widen, narrow } =
+                block;
+            let at = format!("performer.net.layers.{index}");
+            let role = frozen(self.frozen.is_some_and(|count| index < count));
+            list.role = role;
+            list.norm(&format!("{at}.0.norm"), attention_norm);
+            list.role = Role::Frozen;
+            list.push(&format!("{at}.0.fn.fast_attention.projection_matrix"), features);
+            list.role = role;
+            let attention = [("to_q", query), ("to_k", key), ("to_v", value), ("to_out", output)];
+            attention.into_iter().for_each(|(name, layer)| list.linear(&format!("{at}.0.fn.{name}"), layer));
+            list.norm(&format!("{at}.1.norm"), feed_norm);
+            let feed = [("w1", widen), ("w2", narrow)];
+            feed.into_iter().for_each(|(name, layer)| list.linear(&format!("{at}.1.fn.fn.{name}"), layer));
+        }
+        list.role = Role::Trained;
+        list.norm("norm", &mut self.norm);
+        list.linear(HEAD, &mut self.head);
+        list.named()
+    }
+}
+
+impl Block {
+    fn forward<T: Tape>(&self, x: Tensor<T>, layout: Layout) -> Tensor<T> {
+        let (x, tape) = x.split_tape();
+        let normal = self.attention_norm.forward(x.clone().put_tape(tape));
+        let layers = [&self.query, &self.key, &self.value].map(Linear::weight);
+        let attended = favor_of(normal, layers, &self.features, layout);
+        let (x, tape) = self.output.forward_add(attended, x.retaped::<T>()).split_tape();
+        let normal = self.feed_norm.forward(x.clone().put_tape(tape));
+        let wide = self.widen.forward_gelu(normal);
+        self.narrow.forward_add(wide, x.retaped::<T>())
+    }
+}
+
+/// The position of each token.
+fn positions(tokens: &[u32], cells: usize) -> Vec<u32> {
+    let genes = tokens.len() / cells;
+    (0..cells).flat_map(|_| 0..genes as u32).collect()
+}
+
+fn draw_features(device: &Device, config: &Config, seed: u64, block: usize, draw: u64) -> Tensor {
+    // Stream 0 is the weights'.
+    let mut random = Random::new(seed, 1 + block as u64 + draw * config.depth as u64);
+    let values = orthogonal::features(&mut random, config.features(), config.head_width);
+    tensor(device, values, config.features(), config.head_width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, Performer, Tables};
+    use crate::model::parameters::Role;
+    use tensor::ops::cross_entropy::cross_entropy;
+    use tensor::tape::{backward, gradient};
+    use tensor::{Taped, Untaped, device, values};
+
+    fn small() -> Performer {
+        let config = Config { width: 16, depth: 2, heads: 2, head_width: 8, ..Config::default() };
+        Performer::new(&device(), config, Tables { tokens: 7, positions: 40 }, 1)
+    }
+
+    fn tokens(cells: usize, genes: usize) -> Vec<u32> {
+        (0..cells * genes).map(|i| (i * i + i / genes) as u32 % 7).collect()
+    }
+
+    #[test]
+    fn the_default_has_the_features_of_scbert() {
+        assert_eq!(Config::default().features(), 266);
+    }
+
+    #[test]
+    fn an_encoding_does_not_depend_on_batch_mates() {
+        let model = small();
+        let tokens = tokens(5, 40);
+        let together = model.encode(&tokens, 5, Untaped);
+        for (cell, tokens) in tokens.chunks(40).enumerate() {
+            let alone = model.encode(tokens, 1, Untaped);
+            // Bit for bit: attention sums over the genes of one cell, and layers know of no other row.
+            assert_eq!(values(&alone), &values(&together)[cell * 40 * 16..][..40 * 16], "cell {cell}");
+        }
+    }
+
+    #[test]
+    fn encodings_are_the_same_on_any_number_of_threads() {
+        let model = small();
+        let encode = || values(&model.encode(&tokens(5, 40), 5, Untaped)).to_vec();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+        let one = pool.install(encode);
+        assert_eq!(one, encode());
+    }
+
+    #[test]
+    fn another_draw_of_features_is_another_model_and_the_same_draw_the_same() {
+        let mut model = small();
+        let encode = |model: &Performer| values(&model.encode(&tokens(1, 40), 1, Untaped)).to_vec();
+        let first = encode(&model);
+        model.redraw_features(1, 1);
+        assert_ne!(encode(&model), first);
+        model.redraw_features(1, 0);
+        assert_eq!(encode(&model), first);
+    }
+
+    #[test]
+    fn a_frozen_trunk_changes_no_value_and_the_rest_has_the_gradients_it_had() {
+        let (mut whole, mut last) = (small(), small());
+        last.train_last(1);
+        let tokens = tokens(2, 40);
+        let mut gradients = [&whole, &last].map(|model| {
+            let logits = model.logits(model.encode(&tokens, 2, Taped::default()));
+            backward(cross_entropy(logits, &tokens))
+        });
+        let mut trained = 0;
+        for (a, b) in whole.tensors().into_iter().zip(last.tensors()) {
+            assert_eq!(a.name, b.name);
+            if b.role == Role::Trained {
+                trained += 1;
+                let [of_whole, of_last] = &mut gradients;
+                assert!(gradient(of_whole, a.tensor) == gradient(of_last, b.tensor), "{}", a.name);
+                assert!(!a.name.contains("layers.0") && !a.name.contains("emb"), "{}", a.name);
+            }
+        }
+        // A block's two norms, four projections with one bias, two layers with biases; a norm; a head.
+        assert_eq!(trained, 4 + 5 + 4 + 2 + 2);
+    }
+}

@@ -1,0 +1,132 @@
+//! A model as an artifact: `config.json`, `model.safetensors`, and the vocabulary that its positions stand for.
+//!
+//! The first two are laid out as Hugging Face's libraries expect, with PyTorch's names of the original.
+
+use super::parameters;
+use super::performer::{Config, Performer, Tables};
+use super::weights;
+use anyhow::{Context, Result, ensure};
+use contract::disk;
+use data::genes;
+use data::tokens::{About, VOCABULARY, Zeros};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use tensor::Device;
+
+/// The name of the file of sizes in an artifact.
+pub const CONFIG: &str = "config.json";
+
+/// Where in an artifact a transformer lies that was trained together with something else.
+pub const FOLDER: &str = "transformer";
+
+const MODEL_TYPE: &str = "performer";
+
+/// What `config.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Card {
+    /// Says to other programs what the weights are of.
+    model_type: String,
+    /// The highest token of a gene; the mask's is the next.
+    pub bins: u8,
+    /// The number of tokens and of positions.
+    #[serde(flatten)]
+    tables: Tables,
+    /// The sizes.
+    pub performer: Config,
+    /// How the weights came to be, oldest first.
+    pub history: Vec<String>,
+    /// The licence that the weights carry with them, where one is known.
+    pub license: Option<String>,
+}
+
+/// A model with all that it takes to use it.
+pub struct Saved {
+    /// What it is.
+    pub card: Card,
+    /// The genes of its positions but the last.
+    pub vocabulary: Vec<String>,
+    /// The weights.
+    pub model: Performer,
+}
+
+/// Where in an artifact the model lies.
+pub fn locate(artifact: &Path) -> PathBuf {
+    let below = artifact.join(FOLDER);
+    if below.is_dir() { below } else { artifact.to_owned() }
+}
+
+impl Saved {
+    /// A model that has learned nothing.
+    pub fn new(device: &Device, config: Config, about: About, vocabulary: Vec<String>, seed: u64) -> Saved {
+        let tables = Tables { tokens: about.classes, positions: about.genes + 1 };
+        let model = Performer::new(device, config.clone(), tables, seed);
+        let card = Card {
+            model_type: MODEL_TYPE.to_owned(),
+            bins: about.bins,
+            tables,
+            performer: config,
+            history: Vec::new(),
+            license: None,
+        };
+        Saved { card, vocabulary, model }
+    }
+
+    /// Writes the artifact.
+    pub fn write(&mut self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.card)?;
+        disk::write(&folder.join(CONFIG), format!("{text}\n").as_bytes())?;
+        weights::write(&folder.join(weights::FILE), &weights::of_tensors(self.model.tensors()))?;
+        genes::write(&folder.join(VOCABULARY), &self.vocabulary)
+    }
+
+    /// Reads an artifact.
+    pub fn read(device: &Device, artifact: &Path) -> Result<Saved> {
+        let folder = locate(artifact);
+        let vocabulary = genes::read(&folder.join(VOCABULARY))?;
+        Saved::read_with(device, &folder, vocabulary)
+    }
+
+    /// Reads a folder whose vocabulary is known from elsewhere.
+    pub fn read_with(device: &Device, folder: &Path, vocabulary: Vec<String>) -> Result<Saved> {
+        let path = folder.join(CONFIG);
+        let card: Card = serde_json::from_slice(&disk::read(&path)?)
+            .with_context(|| format!("reading {}", path.display()))?;
+        card.performer.check().with_context(|| format!("reading {}", path.display()))?;
+        let about = About::new(card.bins.min(u8::MAX - 1), vocabulary.len(), Zeros::Keep);
+        let fits = card.tables == Tables { tokens: about.classes, positions: about.genes + 1 };
+        ensure!(
+            fits,
+            "{}: its tables do not fit the {} genes of its vocabulary",
+            path.display(),
+            about.genes
+        );
+        let path = folder.join(weights::FILE);
+        let mut arrays = weights::read(&path)?;
+        let mut model = Performer::new(device, card.performer.clone(), card.tables, 0);
+        parameters::load(model.tensors(), |name| {
+            arrays.remove(name).map(|array| (array.shape, array.values))
+        })
+        .with_context(|| format!("reading {}", path.display()))?;
+        Ok(Saved { card, vocabulary, model })
+    }
+
+    /// Refuses tokens that were made for another vocabulary or with other bins.
+    pub fn check(&self, about: About, vocabulary: &[String]) -> Result<()> {
+        let model = &self.vocabulary;
+        ensure!(
+            model == vocabulary,
+            "the model knows {} genes and the tokens are of {}, not the same in the same order; give `tokenise` the model \
+             in its input `vocabulary`",
+            model.len(),
+            vocabulary.len()
+        );
+        ensure!(
+            self.card.bins == about.bins,
+            "the model knows {} bins and the tokens have {}; tokenise with `bins: {}`",
+            self.card.bins,
+            about.bins,
+            self.card.bins
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! From two genes to the logit that the first regulates the second.
+//!
+//! A network for each role, TF and target, makes a side of each gene; a score is their dot product, a bilinear form
+//! t M g, or a hidden layer over the pair: w · leaky(t + g + b), which is an MLP on the two side by side whose first
+//! layer is computed gene by gene. Biases add a number of the TF, one of the target and one of all.
+
+use super::draws::Draws;
+use super::layers::{Linear, List, glorot};
+use data::random::Random;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tensor::ops::activation::{Activation, activate};
+use tensor::ops::add::add;
+use tensor::ops::add_row::add_row;
+use tensor::ops::dot::dot;
+use tensor::ops::gather::gather;
+use tensor::tape::Tape;
+use tensor::{Device, Tensor, tensor};
+
+/// PyTorch's slope.
+const LEAKY: Activation = Activation::LeakyRelu(0.01);
+
+/// How a pair is scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// What is made of the two sides.
+    pub form: Form,
+    /// The widths of the layers of each role's network; none, and a gene is in both roles what its encoding is.
+    pub widths: Vec<usize>,
+    /// The share of a role's hidden layers that is dropped.
+    pub dropout: f64,
+    /// Goes on dropping at test time, as GENELink does.
+    pub always_drop: bool,
+    /// The weights of each role's network start within this times Glorot's bound, as GENELink's do; none, and they start
+    /// within 1 / √inputs.
+    pub gain: Option<f64>,
+    /// Adds numbers of the TF, of the target and of all.
+    pub biases: bool,
+}
+
+/// What is made of the two sides of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// A hidden layer over both.
+    Mlp,
+    /// A matrix between them.
+    Bilinear,
+    /// Their dot product.
+    Dot,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            form: Form::Mlp,
+            widths: vec![16],
+            dropout: 0.5,
+            always_drop: false,
+            gain: None,
+            biases: true,
+        }
+    }
+}
+
+/// The numbers that biases begin with.
+#[derive(Debug, Clone)]
+pub struct Biases {
+    /// Of each gene as a TF.
+    pub tf: Vec<f32>,
+    /// Of each gene as a target.
+    pub target: Vec<f32>,
+    /// Of every pair.
+    pub all: f32,
+}
+
+/// The scorer.
+#[derive(Debug, Clone)]
+pub struct Scorer {
+    config: Config,
+    tf: Vec<Linear>,
+    target: Vec<Linear>,
+    /// The last layer of the MLP, or the matrix of the bilinear form.
+    pair: Option<Linear>,
+    /// Of TFs, of targets and of all.
+    biases: Option<[Tensor; 3]>,
+}
+
+/// Each gene as a TF and as a target.
+pub struct Sides<T> {
+    /// As a TF.
+    pub tf: Tensor<T>,
+    /// As a target.
+    pub target: Tensor<T>,
+}
+
+impl Scorer {
+    /// A scorer that has learned nothing, for genes of so many features.
+    pub fn new(
+        device: &Device,
+        config: Config,
+        inputs: usize,
+        biases: Option<Biases>,
+        random: &mut Random,
+    ) -> Scorer {
+        let mut role = || {
+            let starts = std::iter::once(inputs).chain(config.widths.iter().copied());
+            let sizes: Vec<(usize, usize)> = starts.zip(config.widths.iter().copied()).collect();
+            let layer = |(from, to): &(usize, usize)| {
+                let layer = Linear::new(device, random, *from, *to, true);
+                match config.gain {
+                    Some(gain) => layer.with_weight(glorot(device, random, *from, *to, gain)),
+                    None => layer,
+                }
+            };
+            sizes.iter().map(layer).collect()
+        };
+        let (tf, target) = (role(), role());
+        let side = config.widths.last().copied().unwrap_or(inputs);
+        let pair = match config.form {
+            Form::Mlp => Some(Linear::new(device, random, side, 1, false)),
+            Form::Bilinear => Some(Linear::new(device, random, side, side, false)),
+            Form::Dot => None,
+        };
+        let biases = biases.filter(|_| config.biases).map(|Biases { tf, target, all }| {
+            let (tfs, targets) = (tf.len(), target.len());
+            [tensor(device, tf, tfs, 1), tensor(device, target, targets, 1), tensor(device, vec![all], 1, 1)]
+        });
+        Scorer { config, tf, target, pair, biases }
+    }
+
+    /// Each gene in both roles.
+    pub fn sides<T: Tape>(&self, genes: Tensor<T>, draws: &mut Draws) -> Sides<T> {
+        let (genes, tape) = genes.split_tape();
+        let mut role = |layers: &[Linear], tape: T| {
+            let last = layers.len().saturating_sub(1);
+            layers.iter().enumerate().fold(genes.clone().put_tape(tape), |x, (index, layer)| {
+                let x = layer.forward(x);
+                // The hidden layer of an MLP has its activation once both sides are added.
+                if index == last && self.config.form == Form::Mlp {
+                    return x;
+                }
+                let x = activate(x, LEAKY);
+                if index == last { x } else { draws.drop(x, self.config.dropout as f32) }
+            })
+        };
+        let tf = role(&self.tf, tape);
+        let target = role(&self.target, T::default());
+        match (self.config.form, &self.pair) {
+            (Form::Bilinear, Some(matrix)) => Sides { tf: matrix.forward(tf), target },
+            _ => Sides { tf, target },
+        }
+    }
+
+    /// The logit of each pair. Prereq: as many targets as TFs, each a gene.
+    pub fn logits<T: Tape>(
+        &self,
+        sides: Sides<T>,
+        tfs: &[u32],
+        targets: &[u32],
+        draws: &mut Draws,
+    ) -> Tensor<T> {
+        let (tf, target) = (gather(sides.tf, tfs), gather(sides.target, targets));
+        let mut logits = match (self.config.form, &self.pair) {
+            (Form::Mlp, Some(last)) => {
+                last.forward(draws.drop(activate(add(tf, target), LEAKY), self.config.dropout as f32))
+            }
+            _ => dot(tf, target),
+        };
+        if let Some([of_tf, of_target, of_all]) = &self.biases {
+            logits = add(logits, gather(of_tf.retaped::<T>(), tfs));
+            logits = add_row(add(logits, gather(of_target.retaped::<T>(), targets)), of_all);
+        }
+        logits
+    }
+
+    /// Every tensor by name.
+    pub fn list<'a>(&'a mut self, at: &str, list: &mut List<'a>) {
+        let Scorer { config: _, tf, target, pair, biases } = self;
+        for (role, layers) in [("tf", tf), ("target", target)] {
+            for (index, layer) in layers.iter_mut().enumerate() {
+                list.linear(&format!("{at}.{role}.{index}"), layer);
+            }
+        }
+        if let Some(pair) = pair {
+            list.linear(&format!("{at}.pair"), pair);
+        }
+        if let Some([tf, target, all]) = biases {
+            list.push(&format!("{at}.biases.tf"), tf);
+            list.push(&format!("{at}.biases.target"), target);
+            list.push(&format!("{at}.biases.all"), all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Biases, Config, Form, Scorer, Sides};
+    use crate::model::draws::Draws;
+    use data::random::Random;
+    use tensor::testing::normal;
+    use tensor::{device, tensor, values};
+
+    #[test]
+    fn a_pair_and_its_mirror_have_scores_of_their_own_and_biases_are_added() {
+        let device = device();
+        let genes = tensor(&device, normal(4 * 6, 0), 4, 6);
+        for form in [Form::Mlp, Form::Bilinear, Form::Dot] {
+            let config = Config { form, widths: vec![5, 3], ..Config::default() };
+            let scorer = |biases: [f32; 3]| {
+                let [tf, target, all] = biases;
+                let biases = Biases { tf: vec![tf; 4], target: vec![target; 4], all };
+                Scorer::new(&device, config.clone(), 6, Some(biases), &mut Random::new(1, 0))
+            };
+            let score = |scorer: &Scorer| {
+                let Sides { tf, target } = scorer.sides(genes.clone(), &mut Draws::none());
+                let sides = Sides { tf, target };
+                values(&scorer.logits(sides, &[0, 1], &[1, 0], &mut Draws::none())).to_vec()
+            };
+            let (plain, raised) = (score(&scorer([0.0; 3])), score(&scorer([1.0, 2.0, 4.0])));
+            assert!((plain[0] - plain[1]).abs() > 1e-4, "{form:?}: {plain:?}");
+            for (plain, raised) in plain.iter().zip(&raised) {
+                assert!((raised - plain - 7.0).abs() < 1e-5, "{form:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `history.parquet`: how a training went, one row per step.
+//!
+//! Columns: `step`, `epoch` (i64, from 1), `examples` (i64, seen so far), `loss` (f64, mean of the step's examples before it),
+//! `validation_loss` (f64, at the last step of an epoch, else null), `learning_rate`, `gradient_norm` (f64, before
+//! clipping). No times: with a clock in it the table would never be the same twice; how fast a training is stands in
+//! its progress.
+
+use anyhow::Result;
+use arrow::array::{Float64Array, Int64Array};
+use data::table;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The name of the file in an artifact.
+pub const FILE: &str = "history.parquet";
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Counted from 1.
+    pub step: u64,
+    /// Counted from 1.
+    pub epoch: u64,
+    /// How many were seen so far, each as often as it was.
+    pub examples: u64,
+    /// The mean over the step's examples, before the step.
+    pub loss: f64,
+    /// After the last step of an epoch, where something is held out.
+    pub validation_loss: Option<f64>,
+    /// What the optimiser was given.
+    pub learning_rate: f64,
+    /// Of all parameters, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Writes the rows.
+pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+    let whole = |of: fn(&Row) -> u64| Arc::new(rows.iter().map(|row| of(row) as i64).collect::<Int64Array>());
+    let floats =
+        |of: fn(&Row) -> f64| Arc::new(rows.iter().map(|row| Some(of(row))).collect::<Float64Array>());
+    let validation: Float64Array = rows.iter().map(|row| row.validation_loss).collect();
+    table::write(
+        path,
+        vec![
+            ("step", whole(|row| row.step)),
+            ("epoch", whole(|row| row.epoch)),
+            ("examples", whole(|row| row.examples)),
+            ("loss", floats(|row| row.loss)),
+            ("validation_loss", Arc::new(validation)),
+            ("learning_rate", floats(|row| row.learning_rate)),
+            ("gradient_norm", floats(|row| row.gradient_norm)),
+        ],
+    )
+}

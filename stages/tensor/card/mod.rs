@@ -1,0 +1,386 @@
+//! A GPU: its memory, its kernels and its matrix products.
+//!
+//! This is all that the operations know of CUDA, and it is compiled always, so that nobody breaks it unseen. What
+//! computes is an engine of a feature: `cuda` has the driver, `emulator` runs the same kernels on the processor, for tests.
+//! Without either there is no engine, hence no card, and the compiler leaves out what could only follow from one.
+//!
+//! A kernel computes one element with one thread, or one row with one warp; nothing else waits for anything else. Sums
+//! over many rows are made in pieces of fixed size and those added in order, so a result is the same in every run.
+
+mod argument;
+#[cfg(feature = "cuda")]
+mod driver;
+#[cfg(feature = "emulator")]
+mod emulator;
+pub mod kernels;
+pub mod lists;
+mod product;
+
+pub use argument::Argument;
+pub(super) use argument::arguments;
+pub use product::{Matrix, Product};
+
+use super::device::Precision;
+use contract::gpu::Gpu;
+use contract::stage::Refusal;
+use product::Raw;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The threads of a block.
+const THREADS: usize = 256;
+/// The bytes of a word; numbers of the real and the whole kind are both of this size.
+const WORD: usize = 4;
+
+/// Why a card does not compute.
+#[derive(Debug)]
+pub enum Fault {
+    /// Its memory is used up.
+    Memory {
+        /// The most that the stage held at once, in bytes.
+        held: u64,
+        /// What it asked for.
+        asked: u64,
+        /// What the card has.
+        all: u64,
+    },
+    /// Anything else, in one sentence.
+    Other(String),
+}
+
+impl Fault {
+    /// What a stage says of it; `lower` is the param that decides how much memory it takes.
+    pub fn refusal(self, lower: &str) -> Refusal {
+        const GIB: f64 = (1u64 << 30) as f64;
+        let gib = |bytes: u64| bytes as f64 / GIB;
+        Refusal(match self {
+            Fault::Other(text) => text,
+            Fault::Memory { held, asked, all } => format!(
+                "the GPU is out of memory: the stage held {:.2} GiB at its peak and asked for {:.2} more, of {:.2}; \
+                 lower `{lower}`, or give --device cpu",
+                gib(held),
+                gib(asked),
+                gib(all)
+            ),
+        })
+    }
+}
+
+/// What runs kernels. Everything is done in the order in which it was asked for.
+trait Engine: std::fmt::Debug + Send + Sync {
+    /// The threads of a warp.
+    fn warp(&self) -> usize;
+    /// The bytes of its memory.
+    fn memory(&self) -> u64;
+    /// New memory; none where there is not enough.
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>, Fault>;
+    /// Gives memory back that was allocated.
+    fn free(&self, address: u64);
+    /// Sets memory to zero.
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), Fault>;
+    /// Copies within its memory.
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault>;
+    /// Copies to it.
+    fn send(&self, to: u64, words: &[u32]) -> Result<(), Fault>;
+    /// Copies from it, after all that was asked for before.
+    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), Fault>;
+    /// Runs a kernel on this many blocks, with a warp for each of its rows or a thread for each element; pointers are
+    /// to the arguments, of which `kinds` has a letter each.
+    fn launch(
+        &self,
+        kernel: &'static str,
+        blocks: u32,
+        of_rows: bool,
+        kinds: &str,
+        pointers: &mut [*mut c_void],
+    ) -> Result<(), Fault>;
+    /// out = keep · out + factor · left · right, for each of a batch.
+    fn multiply(&self, product: &Raw) -> Result<(), Fault>;
+}
+
+/// The engines there are. An enum, because without features there must be none.
+#[derive(Debug)]
+enum Engines {
+    #[cfg(feature = "cuda")]
+    Driver(driver::Driver),
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::Emulator),
+}
+
+/// The GPUs that this program can compute on, at least one, or one sentence that says why there are none. Asks the driver
+/// once.
+pub fn gpus() -> &'static Result<Vec<Gpu>, String> {
+    static FOUND: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
+    FOUND.get_or_init(find)
+}
+
+fn find() -> Result<Vec<Gpu>, String> {
+    #[cfg(feature = "cuda")]
+    return driver::find().map_err(|fault| fault.refusal("").0);
+    #[cfg(not(feature = "cuda"))]
+    Err(WITHOUT_CUDA.to_owned())
+}
+
+/// What a build says that has no kernels.
+const WITHOUT_CUDA: &str =
+    "this program was built without CUDA (`cargo build --release --features cuda` builds it with)";
+
+/// A GPU that a stage has opened; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Card(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engines,
+    precision: Precision,
+    store: Mutex<Store>,
+}
+
+/// Memory that goes round on the card, by exact size.
+#[derive(Debug, Default)]
+struct Store {
+    free: HashMap<usize, Vec<u64>>,
+    /// Bytes in use, and the most there were.
+    used: u64,
+    peak: u64,
+}
+
+impl Card {
+    /// The GPU with this id.
+    pub fn open(id: u32, precision: Precision) -> Result<Card, Fault> {
+        #[cfg(feature = "emulator")]
+        if let Some(emulator) = emulator::Emulator::open(id) {
+            return Ok(Card::of(Engines::Emulator(emulator), precision));
+        }
+        #[cfg(feature = "cuda")]
+        return Ok(Card::of(Engines::Driver(driver::Driver::open(id)?), precision));
+        #[cfg(not(feature = "cuda"))]
+        {
+            let _ = precision;
+            Err(Fault::Other(format!("GPU {id} is of no use: {WITHOUT_CUDA}")))
+        }
+    }
+
+    /// The card that `PIPELINE_TEST_DEVICE` names, for tests.
+    pub fn for_tests() -> Option<Card> {
+        if !cfg!(any(feature = "cuda", feature = "emulator")) {
+            return None;
+        }
+        let name = std::env::var("PIPELINE_TEST_DEVICE").ok()?;
+        let id = match name.as_str() {
+            "emulator" => u32::MAX - 1,
+            name => name.strip_prefix("cuda:")?.parse().ok()?,
+        };
+        match Card::open(id, Precision::F32) {
+            Ok(card) => Some(card),
+            Err(fault) => panic!("{}", fault.refusal("the sizes of the test").0),
+        }
+    }
+
+    #[cfg(any(feature = "cuda", feature = "emulator"))]
+    fn of(engine: Engines, precision: Precision) -> Card {
+        Card(Arc::new(Inner { engine, precision, store: Mutex::default() }))
+    }
+
+    /// Whether both are the same opened one.
+    pub fn is(&self, other: &Card) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn engine(&self) -> &dyn Engine {
+        self.0.engine()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most bytes that were in use at once.
+    pub fn peak(&self) -> u64 {
+        self.store().peak
+    }
+
+    /// Returns when all that was asked for is done.
+    pub fn wait(&self) {
+        self.zeros(1).download();
+    }
+
+    /// Memory with anything in it.
+    pub fn scratch(&self, length: usize) -> Memory {
+        let bytes = length.max(1) * WORD;
+        let mut store = self.store();
+        let address = match store.free.get_mut(&bytes).and_then(Vec::pop) {
+            Some(address) => address,
+            None => self.allocate(&mut store, bytes),
+        };
+        store.used += bytes as u64;
+        store.peak = store.peak.max(store.used);
+        Memory { card: self.clone(), address, length }
+    }
+
+    fn allocate(&self, store: &mut Store, bytes: usize) -> u64 {
+        if let Some(address) = must(self.engine().allocate(bytes)) {
+            return address;
+        }
+        // What lies free in other sizes may be enough.
+        for address in store.free.drain().flat_map(|(_, addresses)| addresses) {
+            self.engine().free(address);
+        }
+        let (held, asked, all) = (store.peak, bytes as u64, self.engine().memory());
+        must(self.engine().allocate(bytes).and_then(|found| found.ok_or(Fault::Memory { held, asked, all })))
+    }
+
+    /// Memory with zeros in it.
+    pub fn zeros(&self, length: usize) -> Memory {
+        let memory = self.scratch(length);
+        must(self.engine().clear(memory.address, length * WORD));
+        memory
+    }
+
+    /// A copy of numbers of the processor.
+    pub fn upload(&self, values: &[f32]) -> Memory {
+        let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+        self.upload_words(&words)
+    }
+
+    /// A copy of whole numbers of the processor.
+    pub fn upload_words(&self, words: &[u32]) -> Memory {
+        let memory = self.scratch(words.len());
+        must(self.engine().send(memory.address, words));
+        memory
+    }
+
+    /// Runs a kernel with one thread for each of `count` elements.
+    pub fn launch_each<const N: usize>(&self, kernel: &'static str, count: usize, arguments: [Argument; N]) {
+        self.launch(kernel, count, false, arguments);
+    }
+
+    /// Runs a kernel with one warp for each of `count` rows.
+    pub fn launch_rows<const N: usize>(&self, kernel: &'static str, count: usize, arguments: [Argument; N]) {
+        self.launch(kernel, count, true, arguments);
+    }
+
+    fn launch<const N: usize>(
+        &self,
+        kernel: &'static str,
+        count: usize,
+        of_rows: bool,
+        arguments: [Argument; N],
+    ) {
+        if count == 0 {
+            return;
+        }
+        let threads = if of_rows { count * self.engine().warp() } else { count };
+        let kinds: String = arguments.iter().map(Argument::kind).collect();
+        let mut words = arguments.map(|argument| argument.bits());
+        let mut pointers = words.each_mut().map(|word| std::ptr::from_mut(word).cast::<c_void>());
+        let blocks = u32::try_from(threads.div_ceil(THREADS)).expect("fewer blocks than a grid may have");
+        must(self.engine().launch(kernel, blocks, of_rows, &kinds, &mut pointers));
+    }
+
+    /// Multiplies matrices.
+    pub fn multiply(&self, product: Product) {
+        let Product { out, left, right, keep, factor, batch } = product;
+        let (rows, inner) = left.size();
+        let (inner_too, columns) = right.size();
+        assert!(inner == inner_too && out.size() == (rows, columns), "sizes of a product");
+        if rows * columns * batch == 0 {
+            return;
+        }
+        [&out, &left, &right].iter().for_each(|matrix| matrix.check(batch));
+        let precision = self.0.precision;
+        must(self.engine().multiply(&Raw {
+            rows,
+            columns,
+            inner,
+            keep,
+            factor,
+            batch,
+            precision,
+            out,
+            left,
+            right,
+        }));
+    }
+}
+
+/// Ends the stage's work where a card refuses; `device::on` hears it.
+fn must<T>(result: Result<T, Fault>) -> T {
+    result.unwrap_or_else(|fault| resume_unwind(Box::new(fault)))
+}
+
+/// Words in the memory of a card, given back to it when dropped.
+#[derive(Debug)]
+pub struct Memory {
+    card: Card,
+    address: u64,
+    length: usize,
+}
+
+impl Memory {
+    /// Whose memory it is.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The number of words.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Its numbers, on the processor.
+    pub fn download(&self) -> Vec<f32> {
+        let mut words = vec![0; self.length];
+        must(self.card.engine().fetch(&mut words, self.address));
+        words.into_iter().map(f32::from_bits).collect()
+    }
+
+    /// A copy on the card.
+    pub fn copy(&self) -> Memory {
+        let copy = self.card.scratch(self.length);
+        must(self.card.engine().copy(copy.address, self.address, self.length * WORD));
+        copy
+    }
+
+    /// Its words from a place on, as an argument of a kernel.
+    pub fn at(&self, place: usize) -> Argument {
+        assert!(place <= self.length, "a place in memory");
+        Argument::Address(self.address + (place * WORD) as u64)
+    }
+
+    /// Its words as a matrix, row after row.
+    pub fn matrix(&self, rows: usize, columns: usize) -> Matrix<'_> {
+        Matrix { memory: self, start: 0, rows, columns, stride: columns, step: 0, turned: false }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let bytes = self.length.max(1) * WORD;
+        let mut store = self.card.store();
+        store.used -= bytes as u64;
+        // Whatever reads it was asked for before whatever will write it.
+        store.free.entry(bytes).or_default().push(self.address);
+    }
+}
+
+impl Inner {
+    fn engine(&self) -> &dyn Engine {
+        match self.engine {
+            #[cfg(feature = "cuda")]
+            Engines::Driver(ref engine) => engine,
+            #[cfg(feature = "emulator")]
+            Engines::Emulator(ref engine) => engine,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let store = std::mem::take(self.store.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let engine = self.engine();
+        store.free.into_values().flatten().for_each(|address| engine.free(address));
+    }
+}
