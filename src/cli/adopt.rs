@@ -5,12 +5,12 @@ use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
 use engine::event::{Ended, Event, Sink};
-use engine::key::Reason;
-use engine::plan::{Selection, State};
+use engine::key::{Reason, Recipe};
+use engine::plan::State;
 use engine::run;
 use engine::runlog::RunLog;
 use engine::store::Claim;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use results::output;
 use serde_json::json;
 
@@ -34,26 +34,25 @@ impl Adopt {
         // A run like any other: its record is what keeps sweeps and collection off the drafts.
         let mut log = RunLog::create(&store)?;
         let arguments = std::env::args().collect();
-        log.hear(&Event::Begun(run::begun(log.run(), &graph, self.steps.len(), arguments)))?;
+        log.hear(&Event::Begun(run::begun(log.run(), graph, self.steps.len(), arguments)))?;
         log.flush()?;
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;
             let step = &graph.steps[node].name;
             // An adopted producer may have settled what this step's inputs are: look anew each time.
-            let survey =
-                Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+            let survey = Survey::until(graph, &store, node)?;
             let refuse = |why: String| Err(Error::Usage(format!("{step} cannot be adopted: {why}")));
             match survey.plan.state(node) {
-                State::Due => {}
-                State::Waiting => {
+                State::Due(_) => {}
+                State::Waiting(_) => {
                     let before = survey.waits_next(node).map(|node| graph.steps[node].name.clone());
                     return refuse(format!(
                         "it waits for {}; adopt or run that first",
                         before.unwrap_or_default()
                     ));
                 }
-                other => return refuse(format!("it is {}", word(other))),
+                other => return refuse(format!("it is {}", other.word())),
             }
             let changes = match survey.reason(node)? {
                 Reason::Changed { changes, .. } => changes,
@@ -65,21 +64,19 @@ impl Adopt {
                 return refuse(format!("more than code and device differs ({change}); run it"));
             }
             let (old, _) = survey.history.last(step).expect("a changed step has an earlier key");
-            let examined = &survey.examined[&node];
+            let recipe = survey.recipe(node).expect("the inputs of a step that is due are known");
+            let canonical = recipe.canonical();
+            let key = Recipe::key(&canonical);
             let draft = format!("{}.{}.0", log.run(), node.index());
-            match store.claim(examined.key, &draft, false)? {
+            match store.claim(key, &draft, false)? {
                 Claim::Hit(_) => {}
                 Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
-                Claim::Draft(draft) => draft.adopt(old, &examined.canonical, changes.clone())?,
+                Claim::Draft(draft) => draft.adopt(old, &canonical, changes.clone())?,
             }
-            log.hear(&Event::Cached { step: step.clone(), key: examined.key })?;
-            adopted.push(json!({"step": step, "key": examined.key, "from": old, "changes": changes}));
+            log.hear(&Event::Cached { step: step.clone(), key })?;
+            adopted.push(json!({"step": step, "key": key, "from": old, "changes": changes}));
             if !self.json {
-                output::write(&format!(
-                    "adopted {step}: {} now stands for {}\n",
-                    old.short(),
-                    examined.key.short()
-                ))?;
+                output::write(&format!("adopted {step}: {} now stands for {}\n", old.short(), key.short()))?;
             }
         }
         log.hear(&Event::Ended(Ended {

@@ -1,11 +1,11 @@
 //! `compare`: variants side by side, straight from the cache.
 
 use super::Source;
-use super::log::known_run;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
 use engine::plan::Selection;
+use engine::record::Record;
 use engine::survey::Survey;
 use results::compare::{self, Layout, Request};
 use results::output;
@@ -66,9 +66,9 @@ pub struct Compare {
 impl Compare {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let run = self.against.as_ref().map(|run| known_run(&store, run)).transpose()?;
+        let run = self.against.as_ref().map(|run| Record::find(&store, run)).transpose()?;
         let request = self.choice.request()?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         let comparison = compare::compare(&survey, &request)?;
         let layout = match (self.csv, self.latex, self.markdown) {
             (true, _, _) => Layout::Csv,
@@ -78,8 +78,8 @@ impl Compare {
         };
         let Some(run) = run else {
             match self.json {
-                true => output::write_json(&comparison.to_json(&graph))?,
-                false => output::write(&comparison.lay_out(&graph, layout))?,
+                true => output::write_json(&comparison.to_json(graph))?,
+                false => output::write(&comparison.lay_out(graph, layout))?,
             }
             return Ok(0);
         };

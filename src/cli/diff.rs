@@ -1,18 +1,16 @@
 //! `diff`: two steps, or two runs, side by side.
 
 use super::Source;
-use super::log::known_run;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
-use engine::event::Event;
 use engine::graph::Graph;
 use engine::key::{Change, Key};
 use engine::memo::Memo;
-use engine::plan::Selection;
+use engine::record::Record;
 use engine::runlog;
 use engine::store::{Artifact, Lookup, Manifest, Store};
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use indexmap::IndexMap;
 use results::diff;
 use results::output::{self, table};
@@ -44,9 +42,9 @@ impl Diff {
         let runs = runlog::runs(&store)?;
         let is_run = |name: &str| name == "last" || runs.iter().any(|run| run == name);
         match (is_run(&self.first), is_run(&self.second)) {
-            (true, true) => self.runs(&graph, &store),
+            (true, true) => self.runs(graph, &store),
             (false, false) => {
-                let [one, other] = [&self.first, &self.second].map(|name| current(&graph, &store, name));
+                let [one, other] = [&self.first, &self.second].map(|name| current(graph, &store, name));
                 let names = [self.first.clone(), self.second.clone()];
                 self.artifacts(&store, names, one?, other?)
             }
@@ -114,14 +112,8 @@ impl Diff {
         Ok(0)
     }
 
-    fn artifacts(
-        &self,
-        store: &Store,
-        names: [String; 2],
-        one: (Artifact, Manifest),
-        other: (Artifact, Manifest),
-    ) -> Result<u8> {
-        let changes = changed(store, one.0.key, other.0.key)?;
+    fn artifacts(&self, store: &Store, names: [String; 2], one: Found, other: Found) -> Result<u8> {
+        let changes = changed(store, one.0.key(), other.0.key())?;
         let found = diff::artifacts((&one.0, &one.1), (&other.0, &other.1), self.rows)
             .map_err(|error| Error::Device(format!("{error:#}")))?;
         if self.json {
@@ -152,28 +144,32 @@ fn changed(store: &Store, one: Key, other: Key) -> Result<Vec<Change>> {
     Ok(newer.changes_since(&older))
 }
 
+/// An artifact and its record.
+type Found = (Artifact, Manifest);
+
 /// The artifact of a step as the pipeline file has it.
-fn current(graph: &Graph, store: &Store, name: &str) -> Result<(Artifact, Manifest)> {
+fn current(graph: &Graph, store: &Store, name: &str) -> Result<Found> {
     let node = graph.find(name)?;
-    let survey = Survey::new(graph, store, &Selection { until: vec![node], ..Selection::default() })?;
+    let survey = Survey::until(graph, store, node)?;
     let state = survey.plan.state(node);
     let artifact = state.artifact().ok_or_else(|| {
         let step = &graph.steps[node].name;
         Error::Usage(format!(
             "{step} has no artifact (it is {}); compute it with: pipeline run {} --until '{step}'",
-            word(state),
+            state.word(),
             graph.file.display()
         ))
     })?;
-    let manifest = store.manifest(artifact.key)?.ok_or_else(|| gone(name))?;
-    Ok((artifact.clone(), manifest))
+    Ok((artifact.clone(), artifact.manifest()?.ok_or_else(|| gone(name))?))
 }
 
 /// The artifact that a run used.
-fn past(graph: &Graph, store: &Store, key: Key, name: &str) -> Result<(Artifact, Manifest)> {
-    let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
-    match store.look_up(key, &memo)?.0 {
-        Lookup::Hit(artifact) => Ok((artifact, store.manifest(key)?.ok_or_else(|| gone(name))?)),
+fn past(graph: &Graph, store: &Store, key: Key, name: &str) -> Result<Found> {
+    match store.open(key, &Memo::open_to_look(&store.memos(), &graph.file)?)? {
+        Lookup::Hit(artifact) => {
+            let manifest = artifact.manifest()?.ok_or_else(|| gone(name))?;
+            Ok((artifact, manifest))
+        }
         Lookup::Miss => Err(gone(name)),
         Lookup::Damaged(found) => Err(Error::Usage(format!("the artifact of {name} is damaged: {found}"))),
     }
@@ -185,7 +181,6 @@ fn gone(step: &str) -> Error {
 
 /// The key of every step that a run made or used.
 fn keys(store: &Store, run: &str) -> Result<IndexMap<String, Key>> {
-    let events = runlog::read(store, &known_run(store, run)?)?.unwrap_or_default();
-    let made = events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
-    Ok(made.filter_map(|(_, event)| event.key()).map(|(step, key)| (step.to_owned(), key)).collect())
+    let record = Record::find(store, run)?;
+    Ok(record.artifacts().map(|(step, key)| (step.to_owned(), key)).collect())
 }

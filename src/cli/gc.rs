@@ -4,6 +4,7 @@ use super::Cache;
 use clap::Args;
 use engine::error::{Error, Result};
 use engine::quantity;
+use engine::record;
 use engine::runlog;
 use engine::store::Limits;
 use engine::text;
@@ -49,13 +50,13 @@ impl Gc {
         };
         let store = self.cache.find()?;
         store.prepare()?;
-        let candidates = store.candidates(limits, &runlog::needed(&store)?)?;
+        let candidates = store.candidates(limits, &record::needed(&store)?)?;
         let removed = match self.dry_run {
             true => candidates,
             false => {
                 runlog::forget_all_but(&store, RUNS_KEPT)?;
                 store.sweep(|run| runlog::lives(&store, run).unwrap_or(true))?;
-                store.collect(candidates, || runlog::needed(&store))?
+                store.collect(candidates, || record::needed(&store))?
             }
         };
         let bytes: u64 = removed.iter().map(|candidate| candidate.bytes).sum();

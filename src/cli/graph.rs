@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use contract::stage::Kind;
 use engine::error::Result;
 use engine::plan::Selection;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use petgraph::graph::NodeIndex;
 use results::drawing;
 use results::output;
@@ -37,7 +37,7 @@ enum Format {
 impl Draw {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         if self.json {
             let name = |node: NodeIndex| graph.steps[node].name.as_str();
             let step = |node: NodeIndex| {
@@ -46,7 +46,7 @@ impl Draw {
                     step.axes.iter().map(|(axis, label)| (axis.clone(), json!(label))).collect();
                 json!({
                     "step": step.name, "stage": step.stage, "kind": step.kind.name, "axes": axes,
-                    "variants": &*step.variants, "state": word(survey.plan.state(node)),
+                    "variants": &*step.variants, "state": survey.plan.state(node).word(),
                 })
             };
             let steps: Vec<_> = graph.order.iter().map(|&node| step(node)).collect();

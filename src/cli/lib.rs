@@ -28,8 +28,10 @@ use engine::complaint;
 use engine::device::{self, Wanted};
 use engine::error::{Error, Result};
 use engine::graph::Graph;
+use engine::parsed;
 use engine::plan::Selection;
 use engine::store::Store;
+use engine::yaml;
 use results::output::may_colour;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,10 +92,15 @@ struct Source {
 }
 
 impl Source {
-    fn load(&self, kinds: &[Kind]) -> Result<(Graph, Store)> {
-        let mut graph = Graph::load(&self.file, kinds, &self.set, &current_folder()?)?;
-        graph.device = device::settle(&mut graph, self.device);
-        let store = find_cache(self.cache.as_deref(), Some(&graph.file))?;
+    /// Nobody frees the graph: the process ends with the command, and freeing a thousand steps takes longer than
+    /// looking them up.
+    fn load(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store)> {
+        let here = current_folder()?;
+        let source = yaml::Source::read(&self.file)?;
+        let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
+        let value = Box::leak(Box::new(parsed::value(&store.memos(), &source)?));
+        let graph = Box::leak(Box::new(Graph::of(&source, value, kinds, &self.set, &here)?));
+        graph.device = device::settle(graph, self.device);
         Ok((graph, store))
     }
 }

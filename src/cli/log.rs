@@ -3,8 +3,9 @@
 use super::Cache;
 use clap::Args;
 use engine::clock;
-use engine::error::{Error, Result};
+use engine::error::Result;
 use engine::event::{Ended, Event, Failed};
+use engine::record::{Record, Standing};
 use engine::runlog;
 use engine::store::Store;
 use engine::text;
@@ -37,27 +38,14 @@ impl Log {
             self.pin.iter().map(|run| (run, true)).chain(self.unpin.iter().map(|run| (run, false)))
         {
             store.prepare()?;
-            runlog::pin(&store, &known_run(&store, run)?, pinned)?;
+            runlog::pin(&store, &Record::find(&store, run)?.run, pinned)?;
         }
         match &self.run {
-            Some(run) => events(&store, &known_run(&store, run)?, self.json)?,
+            Some(run) => events(&Record::find(&store, run)?, self.json)?,
             None => history(&store, self.json)?,
         }
         Ok(0)
     }
-}
-
-/// The name of a run that there is.
-pub fn known_run(store: &Store, run: &str) -> Result<String> {
-    let runs = runlog::runs(store)?;
-    let found = match run {
-        "last" => runs.last(),
-        _ => runs.iter().find(|name| *name == run),
-    };
-    found.cloned().ok_or_else(|| {
-        let newest = runs.last().map_or_else(String::new, |newest| format!("; the newest is {newest}"));
-        Error::Usage(format!("there is no run {run} on this cache{newest}"))
-    })
 }
 
 fn history(store: &Store, as_json: bool) -> Result<()> {
@@ -65,16 +53,12 @@ fn history(store: &Store, as_json: bool) -> Result<()> {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut values = Vec::new();
     for run in runlog::runs(store)? {
-        let events = runlog::read(store, &run)?.unwrap_or_default();
-        let Some((_, Event::Begun(begun))) = events.first() else { continue };
-        let ended = match events.last() {
-            Some((_, Event::Ended(ended))) => Some(ended.clone()),
-            _ => None,
-        };
-        let state = match &ended {
-            Some(_) => "",
-            None if runlog::lives(store, &run)? => "in progress",
-            None => "killed",
+        let record = Record::read(store, &run)?;
+        let Some(begun) = record.begun() else { continue };
+        let (state, ended) = match record.standing(store)? {
+            Standing::Ended(ended) => ("", Some(ended)),
+            Standing::InProgress => ("in progress", None),
+            Standing::Killed => ("killed", None),
         };
         let pinned = runlog::is_pinned(store, &run);
         values.push(json!({"begun": begun, "ended": ended, "state": state, "pinned": pinned}));
@@ -95,17 +79,16 @@ fn history(store: &Store, as_json: bool) -> Result<()> {
     }
 }
 
-fn events(store: &Store, run: &str, as_json: bool) -> Result<()> {
-    let events = runlog::read(store, run)?.unwrap_or_default();
+fn events(record: &Record, as_json: bool) -> Result<()> {
     let mut text = String::new();
-    for (seconds, event) in events {
+    for (seconds, event) in &record.events {
         let line = match as_json {
             true => {
-                let mut value = serde_json::to_value(&event).expect("events are plain data with text keys");
+                let mut value = serde_json::to_value(event).expect("events are plain data with text keys");
                 value["t"] = json!(seconds);
                 value.to_string()
             }
-            false => format!("{seconds:>10.3}  {}", describe(&event)),
+            false => format!("{seconds:>10.3}  {}", describe(event)),
         };
         text.push_str(&line);
         text.push('\n');

@@ -6,7 +6,7 @@ use clap::Args;
 use contract::stage::Kind;
 use engine::error::Result;
 use engine::plan::State;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use results::output;
 use serde_json::json;
 use std::fmt::Write;
@@ -35,8 +35,8 @@ pub struct Plan {
 impl Plan {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &self.steps.select(&graph)?)?;
-        let (mut due, mut waiting, mut cached, mut absent) = (0usize, 0usize, 0usize, 0usize);
+        let survey = Survey::new(graph, &store, &self.steps.select(graph)?)?;
+        let (mut due, mut waiting, mut cached, mut absent, mut skipped) = (0, 0, 0, 0, 0);
         let mut absences = Absences::default();
         let mut text = String::new();
         let mut rows = Vec::new();
@@ -45,14 +45,14 @@ impl Plan {
             let state = survey.plan.state(node);
             let (mut reason, mut named) = (None, true);
             let about = match state {
-                State::Due => {
+                State::Due(_) => {
                     due += 1;
                     let why = survey.reason(node)?;
                     let text = why.to_string();
                     reason = Some(why);
                     text
                 }
-                State::Waiting => {
+                State::Waiting(_) => {
                     waiting += 1;
                     let next = survey.waits_next(node).map(|node| graph.steps[node].name.as_str());
                     format!("for {}", next.unwrap_or_default())
@@ -62,18 +62,22 @@ impl Plan {
                     named = absences.count(hint);
                     hint.clone()
                 }
+                State::Skipped(why) => {
+                    skipped += 1;
+                    why.clone()
+                }
                 _ => {
                     cached += 1;
                     String::new()
                 }
             };
             if self.json {
-                let key = survey.examined.get(&node).map(|examined| examined.key);
+                let key = state.key();
                 rows.push(
-                    json!({"step": step, "state": word(state), "key": key, "reason": reason, "about": about}),
+                    json!({"step": step, "state": state.word(), "key": key, "reason": reason, "about": about}),
                 );
             } else if self.all || (named && state.artifact().is_none()) {
-                let line = format!("{:<7} {step}  {about}", word(state));
+                let line = format!("{:<7} {step}  {about}", state.word());
                 writeln!(text, "{}", line.trim_end()).expect("a string takes all");
             }
         }
@@ -83,8 +87,12 @@ impl Plan {
                 for line in absences.rest().filter(|_| !self.all) {
                     writeln!(text, "{line}").expect("a string takes all");
                 }
-                writeln!(text, "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent")
-                    .expect("a string takes all");
+                let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+                writeln!(
+                    text,
+                    "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent{skipped}"
+                )
+                .expect("a string takes all");
                 output::write(&text)?;
             }
         }

@@ -43,7 +43,7 @@ impl Report {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let Report { source, choice, output: page_path, plots, ro_crate, tensorboard, multiqc, json } = self;
         let (graph, store) = source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         let told = Told::gather(&survey, &choice.request()?, again(&source))?;
         let figures = report::figures(&told);
         let page = report::page(&told, &figures);

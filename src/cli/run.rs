@@ -10,9 +10,11 @@ use engine::device::{self, Wanted};
 use engine::error::{Error, Result};
 use engine::event::{Ended, Sink};
 use engine::executor::Message;
+use engine::parsed;
 use engine::pools::{self, Pools};
 use engine::run::{self, Options};
 use engine::text;
+use engine::yaml;
 use results::output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -56,7 +58,7 @@ impl Run {
         }
         let (graph, store) = self.source.load(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        if let Some(refusal) = device::refusal(&graph, self.source.device) {
+        if let Some(refusal) = device::refusal(graph, self.source.device) {
             return Err(Error::Device(refusal));
         }
         let gpus = match (self.gpus, self.source.device) {
@@ -65,7 +67,7 @@ impl Run {
             (None, _) => gpu::ids(),
         };
         let options = Options {
-            selection: self.steps.select(&graph)?,
+            selection: self.steps.select(graph)?,
             keep_going: self.keep_going,
             pools: Pools::new(cpus, pools::machine_memory(), gpus)
                 .shared_in(pools::runtime_folder(), device::identities(device::usable(kinds))),
@@ -78,7 +80,10 @@ impl Run {
             true => Box::new(JsonLines),
             false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
         };
-        let (ended, result) = run::run(&graph, &store, options, &mut *sink, stop, (sender, receiver))?;
+        let (ended, result) = run::run(graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
+        if let (Ok(()), Ok(source)) = (&result, yaml::Source::read(&self.source.file)) {
+            parsed::remember(&store.memos(), &source)?;
+        }
         if !self.json {
             match output::write(&summary(&ended)) {
                 Err(Error::NobodyReads) | Ok(()) => {}

@@ -6,9 +6,8 @@ use contract::stage::Kind;
 use engine::clock;
 use engine::error::{Error, Result};
 use engine::key::Recipe;
-use engine::plan::Selection;
 use engine::store::Manifest;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use engine::text;
 use results::output::{self, table};
 use results::preview;
@@ -34,29 +33,29 @@ impl Show {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         let node = graph.find(&self.step)?;
-        let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+        let survey = Survey::until(graph, &store, node)?;
         let step = &graph.steps[node].name;
         let Some(artifact) = survey.plan.state(node).artifact() else {
-            let state = word(survey.plan.state(node));
+            let state = survey.plan.state(node).word();
             return Err(Error::Usage(format!(
                 "{step} has no artifact (it is {state}); compute it with: pipeline run {} --until '{step}'",
                 self.source.file.display()
             )));
         };
-        let examined = &survey.examined[&node];
-        let manifest = store.manifest(artifact.key)?.ok_or_else(|| gone(step))?;
+        let made_from = survey.recipe(node).expect("a step with an artifact has a recipe");
+        let manifest = artifact.manifest()?.ok_or_else(|| gone(step))?;
         if self.json {
             output::write_json(&json!({
-                "step": step, "key": artifact.key, "folder": artifact.out, "manifest": manifest, "recipe": examined.recipe,
+                "step": step, "key": artifact.key(), "folder": artifact.folder(), "manifest": manifest, "recipe": made_from,
             }))?;
             return Ok(0);
         }
-        let mut report = origin(step, &manifest, &artifact.out.display().to_string());
-        report.push_str(&recipe(&examined.recipe));
+        let mut report = origin(step, &manifest, &artifact.folder().display().to_string());
+        report.push_str(&recipe(&made_from));
         for file in &manifest.files {
             writeln!(report, "\n{}  {}  {}", file.path, text::bytes(file.size), file.digest.short())
                 .expect("a string takes all");
-            report.push_str(&preview::file(&artifact.out.join(&file.path), self.rows)?);
+            report.push_str(&preview::file(&artifact.file(&file.path), self.rows)?);
         }
         output::write(&report)?;
         Ok(0)
@@ -98,9 +97,9 @@ fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
 }
 
 fn recipe(recipe: &Recipe) -> String {
-    let Recipe { format: _, kind, code, params, device, inputs } = recipe;
+    let Recipe { format: _, kind, code, params, device, inputs, platform } = recipe;
     let mut rows = vec![vec!["kind".to_owned(), kind.clone()]];
-    rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.clone()]));
+    rows.extend(device.iter().map(|device| vec!["device".to_owned(), device.to_string()]));
     for (name, value) in params.as_object().into_iter().flatten() {
         rows.push(vec![
             format!("param {name}"),
@@ -108,6 +107,7 @@ fn recipe(recipe: &Recipe) -> String {
         ]);
     }
     rows.extend(inputs.iter().map(|(slot, digest)| vec![format!("input {slot}"), digest.short()]));
+    rows.extend(platform.iter().map(|(name, value)| vec![format!("platform {name}"), value.clone()]));
     let crates = code.keys().filter(|name| name.starts_with("crate ")).count();
     let files = code.len() - crates;
     let parts = [(files, "file"), (crates, "crate")].into_iter().filter(|(count, _)| *count > 0);

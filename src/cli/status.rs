@@ -4,8 +4,9 @@ use super::Source;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::Result;
-use engine::event::Event;
+use engine::event::Ended;
 use engine::plan::{Selection, State};
+use engine::record::{Record, Standing};
 use engine::runlog;
 use engine::survey::Survey;
 use engine::text;
@@ -35,14 +36,14 @@ struct Row {
 impl Status {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let survey = Survey::new(&graph, &store, &Selection::default())?;
+        let survey = Survey::new(graph, &store, &Selection::default())?;
         let mut stages: IndexMap<&str, Row> = IndexMap::new();
         for node in survey.plan.steps() {
             let row = stages.entry(graph.steps[node].stage.as_str()).or_default();
             row.steps += 1;
             match survey.plan.state(node) {
-                State::Due => row.due += 1,
-                State::Waiting => row.waiting += 1,
+                State::Due(_) => row.due += 1,
+                State::Waiting(_) => row.waiting += 1,
                 State::Absent(_) => row.absent += 1,
                 _ => row.cached += 1,
             }
@@ -59,18 +60,13 @@ impl Status {
         }
         let mut report = table(&rows);
         if let Some(run) = runlog::runs(&store)?.last() {
-            let events = runlog::read(&store, run)?.unwrap_or_default();
-            let how = match events.last() {
-                Some((_, Event::Ended(ended))) => {
-                    format!(
-                        "{} computed, {} failed in {}",
-                        ended.computed,
-                        ended.failed,
-                        text::seconds(ended.seconds)
-                    )
+            let how = match Record::read(&store, run)?.standing(&store)? {
+                Standing::Ended(ended) => {
+                    let Ended { computed, failed, seconds, .. } = ended;
+                    format!("{computed} computed, {failed} failed in {}", text::seconds(seconds))
                 }
-                _ if runlog::lives(&store, run)? => "in progress".to_owned(),
-                _ => "killed".to_owned(),
+                Standing::InProgress => "in progress".to_owned(),
+                Standing::Killed => "killed".to_owned(),
             };
             report.push_str(&format!("last run on this cache: {run}, {how}\n"));
         }

@@ -8,9 +8,9 @@ use engine::error::Result;
 use engine::graph::{Graph, Source as Input};
 use engine::history::History;
 use engine::key::{Change, Reason};
-use engine::plan::{Selection, State};
+use engine::plan::State;
 use engine::store::Store;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use engine::text;
 use petgraph::graph::NodeIndex;
 use results::output;
@@ -32,11 +32,11 @@ impl Why {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         let node = graph.find(&self.step)?;
-        let survey = Survey::new(&graph, &store, &Selection { until: vec![node], ..Selection::default() })?;
+        let survey = Survey::until(graph, &store, node)?;
         let (report, value) = match survey.plan.state(node) {
             State::Cached(_) => explain_cached(&survey, node)?,
-            State::Due => explain_due(&survey, node)?,
-            State::Waiting => {
+            State::Due(_) => explain_due(&survey, node)?,
+            State::Waiting(_) => {
                 let mut report = format!("{} waits for steps that are due\n", graph.steps[node].name);
                 let mut values = Vec::new();
                 for due in survey.waits_for(node) {
@@ -54,7 +54,7 @@ impl Why {
                 )
             }
             other => {
-                (format!("{} is {}\n", graph.steps[node].name, word(other)), json!({"state": word(other)}))
+                (format!("{} is {}\n", graph.steps[node].name, other.word()), json!({"state": other.word()}))
             }
         };
         match self.json {
@@ -87,9 +87,10 @@ fn explain_due(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> 
 fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> {
     let (graph, store) = (survey.plan.graph(), survey.store);
     let name = &graph.steps[node].name;
-    let examined = &survey.examined[&node];
-    let manifest = store.manifest(examined.key)?;
-    let mut report = format!("{name} is cached{}\n", made(store, Some(examined.key))?);
+    let recipe = survey.recipe(node).expect("a step with an artifact has a recipe");
+    let key = survey.plan.state(node).key().expect("a step with an artifact has a key");
+    let manifest = store.manifest(key)?;
+    let mut report = format!("{name} is cached{}\n", made(store, Some(key))?);
     let mut reason = None;
     if let Some(manifest) = &manifest {
         if let Some(adopted) = &manifest.adopted {
@@ -100,7 +101,7 @@ fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value
             report.push_str(&changes_table(graph, node, &adopted.changes));
         }
         let before = History::read(store, &graph.file, std::iter::once(name.clone()), Some(&manifest.run))?;
-        let why = before.reason(store, name, examined.key, &examined.recipe)?;
+        let why = before.reason(store, name, key, &recipe)?;
         report.push_str(&match &why {
             Reason::New => "it was computed then because no earlier run had met it\n".to_owned(),
             Reason::Changed { run, changes } => {
@@ -113,10 +114,7 @@ fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value
         });
         reason = Some(why);
     }
-    Ok((
-        report,
-        json!({"step": name, "state": "cached", "key": examined.key, "manifest": manifest, "reason": reason}),
-    ))
+    Ok((report, json!({"step": name, "state": "cached", "key": key, "manifest": manifest, "reason": reason})))
 }
 
 fn made(store: &Store, key: Option<engine::key::Key>) -> Result<String> {

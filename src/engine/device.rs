@@ -1,6 +1,7 @@
 //! Whether the kinds that can compute on a GPU do so, and why.
 
 use crate::graph::Graph;
+use crate::key::Hardware;
 use contract::gpu::Gpu;
 use contract::stage::Kind;
 use std::borrow::Borrow;
@@ -36,12 +37,11 @@ impl FromStr for Wanted {
 /// Settles where the steps of a graph compute, which is part of their keys; says it in one sentence where any of them
 /// has a choice, or a GPU was asked for.
 ///
-/// A step of a kind that computes on a device takes a GPU or none. Under `auto` one that asks for GPUs in the
-/// pipeline file keeps them, so that a file may insist.
+/// Under `auto` a step that asks for GPUs in the pipeline file keeps them, so that a file may insist.
 pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
     let said = settle_steps(graph, wanted);
     let Wanted::Cuda(_) = wanted else { return said };
-    let others = graph.steps.node_weights().filter(|step| step.resources.gpus == 0);
+    let others = graph.steps.node_weights().filter(|step| step.takes().gpus == 0);
     let others: BTreeSet<&str> = others.map(|step| step.kind.name).collect();
     let others = others.into_iter().collect::<Vec<_>>().join(", ");
     match said {
@@ -53,29 +53,26 @@ pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
 
 fn settle_steps(graph: &mut Graph, wanted: Wanted) -> Option<String> {
     let able = graph.steps.node_weights().find_map(|step| step.kind.on_device)?;
-    let steps = graph.steps.node_weights_mut().filter(|step| step.kind.on_device.is_some());
-    let mut resources: Vec<_> = steps.map(|step| &mut step.resources.gpus).collect();
-    let (on_gpu, why) = match wanted {
-        Wanted::Cpu => {
-            resources.iter_mut().for_each(|gpus| **gpus = 0);
-            (false, "--device asks for it".to_owned())
-        }
-        Wanted::Cuda(_) => (true, "--device asks for it".to_owned()),
+    let mut devices: Vec<&mut Hardware> =
+        graph.steps.node_weights_mut().filter_map(|step| step.device.as_mut()).collect();
+    let (all, why) = match wanted {
+        Wanted::Cpu => (Some(Hardware::Cpu), "--device asks for it".to_owned()),
+        Wanted::Cuda(_) => (Some(Hardware::Cuda), "--device asks for it".to_owned()),
         Wanted::Auto => match (able.gpus)() {
-            Ok(found) => (true, found.iter().map(shown).collect::<Vec<_>>().join(", ")),
-            Err(why) => (false, why.clone()),
+            Ok(found) => (Some(Hardware::Cuda), found.iter().map(shown).collect::<Vec<_>>().join(", ")),
+            Err(why) => (None, why.clone()),
         },
     };
-    if on_gpu {
-        resources.iter_mut().for_each(|gpus| **gpus = (**gpus).max(1));
+    if let Some(all) = all {
+        devices.iter_mut().for_each(|device| **device = all);
     }
-    let insisting = resources.iter().filter(|gpus| ***gpus > 0).count();
-    Some(match (on_gpu, insisting) {
-        (true, _) => format!("computing on a GPU: {why}"),
-        (false, 0) => format!("computing on the processor: {why}"),
-        (false, count) => format!(
+    let insisting = devices.iter().filter(|device| ***device == Hardware::Cuda).count();
+    Some(match (all, insisting) {
+        (Some(Hardware::Cuda), _) => format!("computing on a GPU: {why}"),
+        (_, 0) => format!("computing on the processor: {why}"),
+        (_, count) => format!(
             "computing on the processor but for {count} of {} steps, which ask for a GPU: {why}",
-            resources.len()
+            devices.len()
         ),
     })
 }

@@ -1,14 +1,16 @@
-//! Turns a step whose inputs are known into its recipe, and asks the store for its artifact.
+//! Finds out for a plan how its steps stand: makes the recipes of those whose inputs are known, and asks the
+//! store for their artifacts.
 
 use crate::complaint::Place;
 use crate::error::Result;
-use crate::executor::Watched;
-use crate::graph::{Graph, Source, Step};
+use crate::graph::{Graph, Input, Source, Step};
 use crate::hash::{self, Seen};
-use crate::key::{Digest, FORMAT, Key, Recipe};
+use crate::history::History;
+use crate::key::{Digest, FORMAT, Hardware, Key, Reason, Recipe};
 use crate::memo::Memo;
-use crate::plan::Plan;
+use crate::plan::{News, Plan};
 use crate::store::{Lookup, Store, Verdict};
+use crate::task::{Filling, Watched};
 use crate::yaml;
 use contract::disk;
 use contract::stage::{Need, StopFlag};
@@ -17,26 +19,12 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What is known of a step once its inputs are.
-pub struct Examined {
-    /// The step.
-    pub node: NodeIndex,
-    /// What its output depends on.
-    pub recipe: Recipe,
-    /// The bytes that are hashed and stored.
-    pub canonical: String,
-    /// The hash.
-    pub key: Key,
-    /// What the store says.
-    pub lookup: Lookup,
-}
-
-/// Makes recipes and looks them up.
+/// Looks at files and artifacts for a plan.
 pub struct Examiner<'a> {
     graph: &'a Graph,
     store: &'a Store,
     memo: Memo,
-    /// External files hashed by this run.
+    /// External files hashed so far.
     seen: HashMap<PathBuf, Seen>,
     stop: StopFlag,
 }
@@ -47,11 +35,9 @@ impl<'a> Examiner<'a> {
         Examiner { graph, store, memo, seen: HashMap::new(), stop }
     }
 
-    /// The external files of a step, as they were hashed.
-    pub fn watched(&self, node: NodeIndex) -> Vec<Watched> {
-        let paths = external_paths(self.graph, &self.graph.steps[node]);
-        let seen = paths.filter_map(|path| self.seen.get(&path).cloned());
-        seen.map(|seen| Watched { settled: self.memo.settled(&seen.stamps), seen }).collect()
+    /// What was hashed so far.
+    pub fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     /// Keeps what was learnt for the next run.
@@ -59,20 +45,38 @@ impl<'a> Examiner<'a> {
         Ok(self.memo.save()?)
     }
 
-    /// Examines steps whose inputs all have artifacts.
-    pub fn examine(&mut self, plan: &Plan<'_>, nodes: &[NodeIndex]) -> Result<Vec<Examined>> {
-        self.hash_inputs(nodes)?;
-        let looked_up: Vec<Result<(Examined, Option<Verdict>)>> =
-            nodes.par_iter().map(|&node| self.look_up(plan, node)).collect();
-        let mut found = Vec::with_capacity(nodes.len());
-        for result in looked_up {
-            let (examined, verdict) = result?;
-            if let Some(Verdict::Whole { manifest, stamps }) = verdict {
-                self.memo.learn_artifact(examined.key, manifest.output, stamps);
+    /// Looks up every step that is ready and tells the plan, which may make others ready. Returns the steps
+    /// that are settled or due now; none if no step was ready.
+    pub fn advance(&mut self, plan: &mut Plan<'_>) -> Result<Vec<NodeIndex>> {
+        let (mut changed, mut known) = (Vec::new(), Vec::new());
+        for node in plan.ready().iter().copied().collect::<Vec<_>>() {
+            match absent_hint(&self.graph.steps[node]) {
+                Some(hint) => changed.extend(plan.advance(node, News::Absent(hint))),
+                None => known.push(node),
             }
-            found.push(examined);
         }
-        Ok(found)
+        self.hash_inputs(&known)?;
+        let looked_up: Vec<Result<(Key, Lookup, Option<Verdict>)>> =
+            known.par_iter().map(|&node| self.look_up(plan, node)).collect();
+        for (node, result) in known.into_iter().zip(looked_up) {
+            let (key, lookup, verdict) = result?;
+            if let Some(Verdict::Whole { manifest, stamps }) = verdict {
+                self.memo.learn_artifact(key, manifest.output, stamps);
+            }
+            let settled = plan.advance(
+                node,
+                match lookup {
+                    Lookup::Hit(artifact) => News::Found(artifact),
+                    Lookup::Miss => News::Missing(key, None),
+                    Lookup::Damaged(found) => News::Missing(key, Some(found)),
+                },
+            );
+            match settled.is_empty() {
+                true => changed.push(node),
+                false => changed.extend(settled),
+            }
+        }
+        Ok(changed)
     }
 
     fn hash_inputs(&mut self, nodes: &[NodeIndex]) -> Result<()> {
@@ -94,28 +98,23 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    fn look_up(&self, plan: &Plan<'_>, node: NodeIndex) -> Result<(Examined, Option<Verdict>)> {
-        let recipe = self.recipe(plan, node);
-        let canonical = recipe.canonical();
-        let key = Recipe::key(&canonical);
+    fn look_up(&self, plan: &Plan<'_>, node: NodeIndex) -> Result<(Key, Lookup, Option<Verdict>)> {
+        let (recipe, _) = self.resolve(plan, node).expect("the inputs of a step that is ready are known");
+        let key = Recipe::key(&recipe.canonical());
         let (lookup, verdict) = self.store.look_up(key, &self.memo)?;
-        Ok((Examined { node, recipe, canonical, key, lookup }, verdict))
+        Ok((key, lookup, verdict))
     }
 
-    /// Prereq: every input step has an artifact, and every external file was hashed.
-    fn recipe(&self, plan: &Plan<'_>, node: NodeIndex) -> Recipe {
+    /// The recipe of a step, and what its slots are filled with; nothing while an input is not known.
+    pub fn resolve(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<(Recipe, BTreeMap<String, Filling>)> {
         let step = &self.graph.steps[node];
-        let digest_of = |path: &Path| self.seen[path].digest;
-        let mut inputs = BTreeMap::new();
+        let (mut inputs, mut fillings) = (BTreeMap::new(), BTreeMap::new());
         for input in &step.inputs {
-            let digest = match &input.source {
-                Source::Step(producer) => plan.state(*producer).artifact().map(|artifact| artifact.digest),
-                Source::File { path, .. } => Some(digest_of(path)),
-                Source::Unset { .. } => None,
-            };
-            inputs.insert(input.slot.clone(), digest.expect("a step is examined when its inputs are known"));
+            let (digest, filling) = self.fill(plan, input)?;
+            inputs.insert(input.slot.clone(), digest);
+            fillings.insert(input.slot.clone(), filling);
         }
-        let on_gpu = step.resources.gpus > 0;
+        let on_gpu = step.device == Some(Hardware::Cuda);
         let besides = step.kind.on_device.filter(|_| on_gpu).map(|able| able.code).unwrap_or_default();
         let all = step.kind.code.iter().chain(besides);
         let own = all.map(|(name, digest)| ((*name).to_owned(), (*digest).to_owned()));
@@ -123,7 +122,7 @@ impl<'a> Examiner<'a> {
         for need in step.prepared.stage.needs() {
             match need {
                 Need::File(name) => {
-                    let digest = digest_of(&self.graph.root.join(&name));
+                    let digest = self.seen.get(&self.graph.root.join(&name))?.digest;
                     code.insert(name, digest.to_string());
                 }
                 Need::Variable(name) => {
@@ -133,14 +132,48 @@ impl<'a> Examiner<'a> {
                 }
             }
         }
-        let device = if on_gpu { "cuda" } else { "cpu" };
-        Recipe {
+        let recipe = Recipe {
             format: FORMAT,
             kind: step.kind.name.to_owned(),
             code,
             params: step.prepared.params.clone(),
-            device: step.kind.on_device.map(|_| device.to_owned()),
+            device: step.device,
             inputs,
+            platform: BTreeMap::new(),
+        };
+        Some((recipe, fillings))
+    }
+
+    fn fill(&self, plan: &Plan<'_>, input: &Input) -> Option<(Digest, Filling)> {
+        match &input.source {
+            Source::Step(producer) => {
+                let artifact = plan.state(*producer).artifact()?;
+                Some((artifact.digest(), Filling::Artifact(artifact.key())))
+            }
+            Source::File { path, .. } => Some((self.seen.get(path)?.digest, Filling::File(path.clone()))),
+            Source::Unset { .. } => None,
+        }
+    }
+
+    /// The external files of a step, as they were hashed.
+    pub fn watched(&self, node: NodeIndex) -> Vec<Watched> {
+        let paths = external_paths(self.graph, &self.graph.steps[node]);
+        let seen = paths.filter_map(|path| self.seen.get(&path).cloned());
+        seen.map(|seen| Watched { settled: self.memo.settled(&seen.stamps), seen }).collect()
+    }
+
+    /// Why the artifact of a step that is due is not there.
+    pub fn reason(&self, plan: &Plan<'_>, node: NodeIndex, history: &History) -> Result<Reason> {
+        let work = plan.state(node).work().expect("only what is due has a reason");
+        let damage = work.damage.clone();
+        match damage {
+            _ if plan.forced(node) => Ok(Reason::Forced),
+            Some(found) => Ok(Reason::Damaged { found }),
+            None => {
+                let (recipe, _) =
+                    self.resolve(plan, node).expect("the inputs of a step that is due are known");
+                history.reason(self.store, &self.graph.steps[node].name, work.key, &recipe)
+            }
         }
     }
 }
@@ -159,7 +192,7 @@ fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = 
 }
 
 /// The hint of the first optional input of a step that is not there.
-pub fn absent_hint(step: &Step) -> Option<String> {
+fn absent_hint(step: &Step) -> Option<String> {
     step.inputs.iter().find_map(|input| match &input.source {
         Source::File { path, optional: Some(hint), .. } if !path.exists() => Some(hint.clone()),
         Source::Unset { hint } => Some(hint.clone()),

@@ -8,16 +8,19 @@
 
 mod assemble;
 mod blame;
+mod compared;
 mod expand;
 mod names;
 mod order;
 mod plan;
+mod point;
 mod reading;
 mod scope;
 mod world;
 
 use crate::complaint::{harmless, known, word};
 use crate::error::{Error, Result};
+use crate::key::Hardware;
 use crate::spec;
 use crate::yaml;
 use blame::Blame;
@@ -27,6 +30,7 @@ use indexmap::IndexSet;
 use petgraph::graph::{DiGraph, NodeIndex};
 use reading::Build;
 use scope::Scope;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,11 +74,15 @@ pub struct Step {
     pub variants: Arc<[String]>,
     /// What it is.
     pub kind: Kind,
-    /// Its params, checked.
+    /// Its params, as the file writes them.
+    pub with: Value,
+    /// The same, checked and with defaults.
     pub prepared: Prepared,
     /// What it reads.
     pub inputs: Vec<Input>,
-    /// What it takes of the machine.
+    /// Where it computes, if its kind has a choice; it is in its key.
+    pub device: Option<Hardware>,
+    /// What it takes of the machine, as the file says.
     pub resources: Resources,
     /// How often it is tried again when it fails.
     pub retries: u32,
@@ -112,24 +120,48 @@ pub enum Source {
     },
 }
 
+impl Step {
+    /// What it takes of the machine where it computes: on the processor no GPU, on a GPU at least one.
+    pub fn takes(&self) -> Resources {
+        let gpus = match self.device {
+            None => self.resources.gpus,
+            Some(Hardware::Cpu) => 0,
+            Some(Hardware::Cuda) => self.resources.gpus.max(1),
+        };
+        Resources { gpus, ..self.resources.clone() }
+    }
+}
+
 impl Graph {
-    /// Reads and checks a pipeline file. `sets` are the `NAME=VALUE` of `--set`; what they name is
-    /// relative to `current_folder`.
+    /// Reads and checks a pipeline file.
+    #[cfg(test)]
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
         let source = yaml::Source::read(file)?;
         let value = source.parse()?;
-        let mut spec = spec::read(&source, &value)?;
-        names::check(&source, &value, &spec)?;
-        let file = current_folder.join(file);
+        Graph::of(&source, &value, kinds, sets, current_folder)
+    }
+
+    /// Checks a pipeline file whose value is known. `sets` are the `NAME=VALUE` of `--set`; what they name is
+    /// relative to `current_folder`.
+    pub fn of(
+        source: &yaml::Source,
+        value: &Value,
+        kinds: &[Kind],
+        sets: &[String],
+        current_folder: &Path,
+    ) -> Result<Graph> {
+        let mut spec = spec::read(source, value)?;
+        names::check(source, value, &spec)?;
+        let file = current_folder.join(&source.path);
         let root = file.parent().unwrap_or(current_folder).to_owned();
         let scope = match &spec.matrix {
-            Some(matrix) => Scope::of(&source, matrix)?,
+            Some(matrix) => Scope::of(source, matrix)?,
             None => Scope::default(),
         };
         let mut params = spec.params.take().unwrap_or_default();
         let given = world::apply_sets(&mut params, sets)?;
         let stages: IndexSet<String> = spec.stages.keys().cloned().collect();
-        let blame = Blame { source: &source, file: &value, variant: None };
+        let blame = Blame { source, file: value, variant: None };
         let base = World::of_file(blame, spec.stages, kinds, &scope, params, given)?;
 
         let expansion = Expansion::new(&scope, &root, current_folder, stages.iter().map(String::as_str));
@@ -156,6 +188,9 @@ impl Graph {
         warnings.extend(build.warnings(&scope));
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
+        if let Some(compare) = &spec.compare {
+            compared::check(&source, compare, steps.node_weights())?;
+        }
         let name = spec.name.or_else(|| Some(file.file_stem()?.to_string_lossy().into_owned()));
         Ok(Graph {
             name: name.unwrap_or_default(),

@@ -9,10 +9,12 @@ use blake3::hazmat::{self, ChainingValue, HasherExt, Mode};
 use contract::disk::{self, Fault, fault};
 use contract::stage::StopFlag;
 use rayon::prelude::*;
+use rustix::fs::AtFlags;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,35 @@ impl Stamp {
         Ok(Stamp::of(&metadata))
     }
 
+    /// The stamp of a path below an open folder, links followed; nothing where there is none.
+    pub fn read_below(folder: &impl AsFd, path: &[u8]) -> Option<Stamp> {
+        let stat = rustix::fs::statat(folder, path, AtFlags::empty()).ok()?;
+        Some(Stamp {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).ok()?,
+            modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).ok()?),
+            changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).ok()?),
+        })
+    }
+
+    /// How many numbers make a stamp.
+    pub const NUMBERS: usize = 7;
+
+    /// The stamp as numbers, for a memo.
+    pub fn to_numbers(self) -> [i64; Stamp::NUMBERS] {
+        let Stamp { device, inode, size, modified, changed } = self;
+        let [device, inode, size] = [device, inode, size].map(u64::cast_signed);
+        [device, inode, size, modified.0, modified.1, changed.0, changed.1]
+    }
+
+    /// The stamp that gave these numbers.
+    pub fn from_numbers(numbers: [i64; Stamp::NUMBERS]) -> Stamp {
+        let [device, inode, size, modified, modified_nanos, changed, changed_nanos] = numbers;
+        let [device, inode, size] = [device, inode, size].map(i64::cast_unsigned);
+        Stamp { device, inode, size, modified: (modified, modified_nanos), changed: (changed, changed_nanos) }
+    }
+
     /// Whether nothing was written since the other stamp of the same file: links and rights may differ.
     fn written_as(&self, other: &Stamp) -> bool {
         Stamp { changed: other.changed, ..*self } == *other
@@ -71,7 +102,7 @@ impl Stamp {
 }
 
 /// A file or folder outside the cache, as it was when it was hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The digest of the content.
     pub digest: Digest,

@@ -1,15 +1,11 @@
 //! What earlier runs made of the same steps: the "old" side of every explanation.
 
 use crate::error::Result;
-use crate::event::Event;
 use crate::key::{Key, Reason, Recipe};
-use crate::runlog;
+use crate::record::Record;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-
-/// How many runs of one pipeline file are searched for a step.
-const RUNS: usize = 100;
 
 /// The last key of each step of a pipeline file, and the run that named it.
 #[derive(Debug, Default)]
@@ -28,24 +24,18 @@ impl History {
     ) -> Result<History> {
         let mut wanted: HashSet<String> = steps.collect();
         let mut history = History::default();
-        let runs = runlog::runs(store)?;
-        let earlier = runs.iter().rev().filter(|run| before.is_none_or(|before| run.as_str() < before));
-        let mut searched = 0;
-        for run in earlier {
-            if wanted.is_empty() || searched == RUNS {
-                break;
-            }
-            let events = runlog::read(store, run)?.unwrap_or_default();
-            if !matches!(events.first(), Some((_, Event::Begun(begun))) if begun.file == file) {
-                continue;
-            }
-            searched += 1;
-            // Only what was there in the end explains: a key that was merely due made nothing.
-            let made = events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
-            for (step, key) in made.filter_map(|(_, event)| event.key()) {
+        if wanted.is_empty() {
+            return Ok(history);
+        }
+        for record in Record::of_file(store, file, before)? {
+            let record = record?;
+            for (step, key) in record.artifacts() {
                 if wanted.remove(step) {
-                    history.last.insert(step.to_owned(), (key, run.clone()));
+                    history.last.insert(step.to_owned(), (key, record.run.clone()));
                 }
+            }
+            if wanted.is_empty() {
+                break;
             }
         }
         Ok(history)

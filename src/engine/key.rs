@@ -38,6 +38,11 @@ impl Digest {
         &self.0
     }
 
+    /// The digest that is these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
+    }
+
     /// Reads 64 lower-case hexadecimal digits, and nothing else.
     pub fn parse(text: &str) -> Option<Digest> {
         let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -78,6 +83,16 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 impl Key {
+    /// The bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// The key that is these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Key {
+        Key(Digest(bytes))
+    }
+
     /// The key with this name.
     pub fn parse(text: &str) -> Option<Key> {
         Digest::parse(text).map(Key)
@@ -101,6 +116,25 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A sort of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardware {
+    /// The processor.
+    Cpu,
+    /// A GPU.
+    Cuda,
+}
+
+impl fmt::Display for Hardware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hardware::Cpu => "cpu",
+            Hardware::Cuda => "cuda",
+        })
+    }
+}
+
 /// Everything that a step's output may depend on, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,30 +147,39 @@ pub struct Recipe {
     pub code: BTreeMap<String, String>,
     /// Every param, defaults filled in.
     pub params: Value,
-    /// `cpu` or `cuda`, for kinds that compute on a device.
-    pub device: Option<String>,
+    /// For kinds that compute on a device: on which sort.
+    pub device: Option<Hardware>,
     /// What each slot held: content, not history.
     pub inputs: BTreeMap<String, Digest>,
+    /// What else of the machine decides the result, such as its instruction set, by name. Where it is empty it
+    /// is not written at all, so that recipes made before it was thought of keep their keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platform: BTreeMap<String, String>,
 }
 
 impl Recipe {
     /// The bytes that are hashed and stored.
     pub fn canonical(&self) -> String {
         // Destructured so that a new field cannot be left out.
-        let Recipe { format, kind, code, params, device, inputs } = self;
+        let Recipe { format, kind, code, params, device, inputs, platform } = self;
         let mut text = String::with_capacity(512);
-        let mut field = |name: &str, value: &Value| {
-            text.push(if text.is_empty() { '{' } else { ',' });
-            write_canonical(&Value::from(name), &mut text);
-            text.push(':');
-            write_canonical(value, &mut text);
-        };
-        field("code", &serde_json::json!(code));
-        field("device", &serde_json::json!(device));
-        field("format", &Value::from(*format));
-        field("inputs", &serde_json::json!(inputs));
-        field("kind", &Value::from(kind.as_str()));
-        field("params", params);
+        text.push_str("{\"code\":");
+        write_map(code.iter(), &mut text, |value, text| write_text(value, text));
+        text.push_str(",\"device\":");
+        match device {
+            Some(device) => write_text(&device.to_string(), &mut text),
+            None => text.push_str("null"),
+        }
+        text.push_str(&format!(",\"format\":{format},\"inputs\":"));
+        write_map(inputs.iter(), &mut text, |digest, text| write_text(&digest.to_string(), text));
+        text.push_str(",\"kind\":");
+        write_text(kind, &mut text);
+        text.push_str(",\"params\":");
+        write_canonical(params, &mut text);
+        if !platform.is_empty() {
+            text.push_str(",\"platform\":");
+            write_map(platform.iter(), &mut text, |value, text| write_text(value, text));
+        }
         text.push('}');
         text
     }
@@ -148,7 +191,7 @@ impl Recipe {
 
     /// What differs, seen from an older recipe.
     pub fn changes_since(&self, older: &Recipe) -> Vec<Change> {
-        let Recipe { format, kind, code, params, device, inputs } = self;
+        let Recipe { format, kind, code, params, device, inputs, platform } = self;
         let mut changes = Vec::new();
         if *format != older.format {
             changes.push(Change::new("format", "", Some(older.format), Some(format)));
@@ -161,6 +204,7 @@ impl Recipe {
         }
         compare_params("", &older.params, params, &mut changes);
         compare_maps("input", &older.inputs, inputs, &mut changes);
+        compare_maps("platform", &older.platform, platform, &mut changes);
         compare_maps("code", &older.code, code, &mut changes);
         if *device != older.device {
             // What one device alone runs says no more than that the device is another.
@@ -218,7 +262,7 @@ impl fmt::Display for Reason {
 /// One component of a recipe that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `param`, `input`, `code`, `device`, `kind` or `format`.
+    /// `param`, `input`, `code`, `device`, `platform`, `kind` or `format`.
     pub component: String,
     /// Which one of them, where there are several.
     pub name: String,
@@ -308,18 +352,9 @@ fn compare_params(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change
 pub fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {
-            let mut names: Vec<&String> = map.keys().collect();
-            names.sort_unstable();
-            text.push('{');
-            for (i, name) in names.into_iter().enumerate() {
-                if i > 0 {
-                    text.push(',');
-                }
-                write_canonical(&Value::from(name.as_str()), text);
-                text.push(':');
-                write_canonical(&map[name], text);
-            }
-            text.push('}');
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_unstable_by_key(|(name, _)| *name);
+            write_map(entries.into_iter(), text, write_canonical);
         }
         Value::Array(items) => {
             text.push('[');
@@ -331,7 +366,37 @@ pub fn write_canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
+        Value::String(string) => write_text(string, text),
         scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+/// A map whose entries come sorted.
+fn write_map<'m, T: 'm>(
+    entries: impl Iterator<Item = (&'m String, &'m T)>,
+    text: &mut String,
+    write: impl Fn(&T, &mut String),
+) {
+    text.push('{');
+    for (i, (name, value)) in entries.enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        write_text(name, text);
+        text.push(':');
+        write(value, text);
+    }
+    text.push('}');
+}
+
+fn write_text(string: &str, text: &mut String) {
+    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if string.bytes().all(plain) {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(string).to_string());
     }
 }
 
@@ -346,8 +411,9 @@ mod tests {
             kind: "train".into(),
             code: BTreeMap::from([("train.rs".into(), Digest::of(b"code").to_string())]),
             params: json!({"rate": 0.1, "layers": {"width": 200, "depth": 6}}),
-            device: Some("cpu".into()),
+            device: Some(Hardware::Cpu),
             inputs: BTreeMap::from([("cells".into(), Digest::of(b"cells"))]),
+            platform: BTreeMap::new(),
         }
     }
 
@@ -368,17 +434,44 @@ mod tests {
         assert_eq!(other(|r| r.format = 2), "format: 1 → 2");
         assert_eq!(other(|r| r.kind = "embed".into()), "kind: train → embed");
         assert_eq!(other(|r| r.params["layers"]["depth"] = json!(2)), "param layers.depth: 6 → 2");
-        assert_eq!(other(|r| r.device = Some("cuda".into())), "device: cpu → cuda");
+        assert_eq!(other(|r| r.device = Some(Hardware::Cuda)), "device: cpu → cuda");
         let change = other(|r| *r.inputs.get_mut("cells").unwrap() = Digest::of(b"others"));
         assert!(change.starts_with("input cells: "), "{change}");
         let change = other(|r| r.code.insert("kit.rs".into(), "1.2.3".into()).map_or((), drop));
         assert_eq!(change, "code kit.rs: new (1.2.3)");
+        let change = other(|r| r.platform.insert("instructions".into(), "avx2".into()).map_or((), drop));
+        assert_eq!(change, "platform instructions: new (avx2)");
         // What comes with another device is not told beside it.
         let change = other(|r| {
-            r.device = Some("cuda".into());
+            r.device = Some(Hardware::Cuda);
             r.code.insert("kit.cu".into(), "1".into());
         });
         assert_eq!(change, "device: cpu → cuda");
+    }
+
+    #[test]
+    fn a_recipe_without_a_platform_keeps_the_key_that_caches_know() {
+        assert_eq!(
+            key(&recipe()).to_string(),
+            "9dba3e98565fa00b6ea56effda9a87f05ce0d7a087e5f3e6d7ccb208f307c23f"
+        );
+        let with = Recipe { platform: BTreeMap::from([("card".into(), "H100".into())]), ..recipe() };
+        assert!(with.canonical().ends_with(r#","platform":{"card":"H100"}}"#));
+        for recipe in [recipe(), with.clone()] {
+            let mut text = String::new();
+            write_canonical(&json!(recipe), &mut text);
+            assert_eq!(recipe.canonical(), text);
+        }
+        assert_eq!(serde_json::from_str::<Recipe>(&with.canonical()).unwrap(), with);
+    }
+
+    #[test]
+    fn text_is_escaped_as_json() {
+        for string in ["plain", "a\"b", "a\\b", "line\n", "\u{1}", "µ → \u{7f}", ""] {
+            let mut text = String::new();
+            write_text(string, &mut text);
+            assert_eq!(text, serde_json::to_string(string).unwrap());
+        }
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! Remembers what was hashed, so that an unchanged file is not read again.
 //!
-//! One file per pipeline file, `memo/<digest of its path>`: compact JSON followed by its own blake3 hash.
-//! It is a shortcut and never a record: when it is missing or damaged, files are hashed again. A file
+//! One file per pipeline file, `memo/<digest of its path>`: [`Facts`] in the binary form of [`encoding`],
+//! followed by its own blake3 hash. It is a shortcut and never a record: when it is missing or damaged, files are hashed again. A file
 //! changed within two seconds of being hashed is not remembered, because a second change in the same
 //! tick of the file system's clock would leave no trace. That clock is asked by touching a file beside
 //! the memo, so that neither a jump of this machine's clock nor a file server's own time matters.
 
+mod encoding;
+
 use crate::hash::{Seen, Stamp};
 use crate::key::{Digest, Key};
 use contract::disk::{self, fault};
-use serde::{Deserialize, Serialize};
+use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// How old a change must be before a stamp can be trusted to show the next one.
@@ -23,19 +27,21 @@ const HASH_BYTES: usize = 32;
 #[derive(Debug)]
 pub struct Memo {
     path: PathBuf,
+    /// The folder of all artifacts, if there is one: a name below it is found faster than a whole path.
+    entries: Option<OwnedFd>,
     now: i64,
     facts: Facts,
     fresh: bool,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq)]
 struct Facts {
     inputs: HashMap<PathBuf, Remembered>,
     artifacts: HashMap<Key, Remembered>,
 }
 
 /// A digest, and the stamps under which it holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 struct Remembered {
     digest: Digest,
     stamps: Vec<(PathBuf, Stamp)>,
@@ -52,7 +58,9 @@ impl Memo {
     pub fn open_to_look(folder: &Path, pipeline: &Path) -> disk::Result<Memo> {
         let path = path_of(folder, pipeline);
         let facts = disk::read_if_there(&path)?.and_then(|bytes| parse(&bytes)).unwrap_or_default();
-        Ok(Memo { path, now: i64::MIN, facts, fresh: false })
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entries = rustix::fs::open(folder.with_file_name("entries"), flags, Mode::empty()).ok();
+        Ok(Memo { path, entries, now: i64::MIN, facts, fresh: false })
     }
 
     /// The input as it was hashed before, if nothing about it has changed since.
@@ -62,11 +70,18 @@ impl Memo {
         seen.unchanged().then_some(seen)
     }
 
-    /// The digest of an artifact that was verified before, if no file of it has changed since.
-    pub fn artifact(&self, key: Key, folder: &Path) -> Option<Digest> {
+    /// The digest of an artifact that was verified before, if no file of it has changed since. `entry` is its
+    /// folder below that of all artifacts.
+    pub fn artifact(&self, key: Key, entry: &str) -> Option<Digest> {
         let Remembered { digest, stamps } = self.facts.artifacts.get(&key)?;
-        let holds =
-            |(path, stamp): &(PathBuf, Stamp)| Stamp::read(&folder.join(path)).is_ok_and(|now| now == *stamp);
+        let entries = self.entries.as_ref()?;
+        let mut path = entry.as_bytes().to_vec();
+        let holds = |(name, stamp): &(PathBuf, Stamp)| {
+            path.truncate(entry.len());
+            path.push(b'/');
+            path.extend_from_slice(name.as_os_str().as_bytes());
+            Stamp::read_below(entries, &path) == Some(*stamp)
+        };
         stamps.iter().all(holds).then_some(*digest)
     }
 
@@ -92,15 +107,7 @@ impl Memo {
         if !self.fresh {
             return Ok(());
         }
-        // A path that is not UTF-8 cannot be written as JSON; such inputs are hashed every time.
-        let Ok(mut bytes) = serde_json::to_vec(&self.facts) else { return Ok(()) };
-        let hash = blake3::hash(&bytes);
-        bytes.extend_from_slice(hash.as_bytes());
-        let draft = self.path.with_extension(std::process::id().to_string());
-        disk::remove_file(&draft)?;
-        // Synced, because a power cut between rename and write-back would leave a name without content.
-        disk::write_durably(&draft, &bytes, 0o644)?;
-        disk::rename(&draft, &self.path)?;
+        write(&self.path, encoding::write(&self.facts))?;
         self.fresh = false;
         Ok(())
     }
@@ -117,12 +124,29 @@ fn path_of(folder: &Path, pipeline: &Path) -> PathBuf {
 
 /// Whether a memo file is whole; for `verify`.
 pub fn is_whole(bytes: &[u8]) -> bool {
-    parse(bytes).is_some()
+    body(bytes).is_some()
 }
 
-fn parse(bytes: &[u8]) -> Option<Facts> {
+/// Writes what is to be remembered, followed by its hash, in place of what was.
+pub fn write(path: &Path, mut bytes: Vec<u8>) -> disk::Result<()> {
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    let draft = path.with_extension(std::process::id().to_string());
+    disk::remove_file(&draft)?;
+    // Synced, because a power cut between rename and write-back would leave a name without content.
+    disk::write_durably(&draft, &bytes, 0o644)?;
+    disk::rename(&draft, path)
+}
+
+/// What stands before the hash, if that is the hash of it.
+pub fn body(bytes: &[u8]) -> Option<&[u8]> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
-    (blake3::hash(body).as_bytes() == hash).then(|| serde_json::from_slice(body).ok())?
+    (blake3::hash(body).as_bytes() == hash).then_some(body)
+}
+
+/// Nothing where it is damaged, or of an older program.
+fn parse(bytes: &[u8]) -> Option<Facts> {
+    encoding::read(body(bytes)?)
 }
 
 /// The name of the file that is touched to read the file system's clock.

@@ -1,23 +1,31 @@
-//! The state of every step, and what follows from one step's for the others. Never sees a disk.
+//! The state of every step, and what one step's state means for the others.
+//!
+//! Pure: it reads no disk and no clock. `run`, `plan` and `status` tell it the same [`News`].
 
 use crate::graph::Graph;
+use crate::key::Key;
 use crate::store::Artifact;
+use contract::checkpoint::Checkpoints;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
+use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// How far a step is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum State {
     /// Not asked for.
     Out,
-    /// Some input is not known yet.
-    Waiting,
+    /// Some inputs are not known yet: how many.
+    Waiting(usize),
     /// Every input is known; the store has not been asked.
     Ready,
-    /// Its artifact is not there.
-    Due,
-    /// It is being computed.
-    Running,
+    /// Its artifact is not there; it may start as soon as there is room.
+    Due(Work),
+    /// Its artifact is not there; it may start at this time, and not before.
+    Later(Work, Instant),
+    /// An executor has it. The checkpoints are known once it holds the key's lock and really runs.
+    Running(Work, Option<Checkpoints>),
     /// Its artifact was there.
     Cached(Artifact),
     /// Its artifact was made by this run.
@@ -30,13 +38,51 @@ pub enum State {
     Absent(String),
 }
 
+/// What is known of a step whose artifact is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The key that its artifact will have.
+    pub key: Key,
+    /// What is wrong with the artifact that was there.
+    pub damage: Option<String>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// How often somebody else was found making it.
+    pub waits: u32,
+}
+
+/// What became known of a step.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// An optional input is not there: what the pipeline file says to do about it.
+    Absent(String),
+    /// Its artifact is whole.
+    Found(Artifact),
+    /// Its artifact is not there, or is damaged: what was found.
+    Missing(Key, Option<String>),
+    /// An executor has been given it.
+    Handed,
+    /// It holds the key's lock and runs.
+    Begun(Checkpoints),
+    /// Somebody else is making it; it is looked at again at this time.
+    Busy(Instant),
+    /// Its artifact was made.
+    Computed(Artifact),
+    /// It failed; it is tried again at this time, if at all.
+    Failed(Option<Instant>),
+    /// Its time has come.
+    Awaited,
+    /// It will not be computed: why.
+    GivenUp(String),
+}
+
 impl State {
     /// Whether nothing more will happen to the step.
     pub fn settled(&self) -> bool {
-        use State::{Absent, Cached, Computed, Due, Failed, Out, Ready, Running, Skipped, Waiting};
+        use State::{Absent, Cached, Computed, Due, Failed, Later, Out, Ready, Running, Skipped, Waiting};
         match self {
             Out | Cached(_) | Computed(_) | Failed | Skipped(_) | Absent(_) => true,
-            Waiting | Ready | Due | Running => false,
+            Waiting(_) | Ready | Due(_) | Later(..) | Running(..) => false,
         }
     }
 
@@ -45,6 +91,34 @@ impl State {
         match self {
             State::Cached(artifact) | State::Computed(artifact) => Some(artifact),
             _ => None,
+        }
+    }
+
+    /// What is known of it, if its artifact is not there and may be made.
+    pub fn work(&self) -> Option<&Work> {
+        match self {
+            State::Due(work) | State::Later(work, _) | State::Running(work, _) => Some(work),
+            _ => None,
+        }
+    }
+
+    /// Its key, once its inputs are known.
+    pub fn key(&self) -> Option<Key> {
+        self.artifact().map(Artifact::key).or_else(|| self.work().map(|work| work.key))
+    }
+
+    /// One word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            State::Out => "out",
+            State::Waiting(_) => "waiting",
+            State::Ready | State::Due(_) | State::Later(..) => "due",
+            State::Running(..) => "running",
+            State::Cached(_) => "cached",
+            State::Computed(_) => "computed",
+            State::Failed => "failed",
+            State::Skipped(_) => "skipped",
+            State::Absent(_) => "absent",
         }
     }
 }
@@ -77,10 +151,13 @@ pub struct Plan<'g> {
     states: Vec<State>,
     rights: Vec<Right>,
     forced: Vec<bool>,
-    /// How many inputs are not known yet.
-    missing: Vec<usize>,
-    /// Steps that became ready since they were last taken.
-    ready: Vec<NodeIndex>,
+    /// The steps in the state of the same name. Nodes are numbered in the graph's order, so that the first
+    /// of a set is the first in order.
+    ready: BTreeSet<NodeIndex>,
+    due: BTreeSet<NodeIndex>,
+    later: BTreeSet<NodeIndex>,
+    running: BTreeSet<NodeIndex>,
+    failed: usize,
 }
 
 impl<'g> Plan<'g> {
@@ -97,20 +174,13 @@ impl<'g> Plan<'g> {
         for node in &selection.force {
             forced[node.index()] = rights[node.index()] == Right::Compute;
         }
-        let mut plan =
-            Plan { graph, states: Vec::new(), rights, forced, missing: Vec::new(), ready: Vec::new() };
+        let (ready, due, later, running) = Default::default();
+        let states = vec![State::Out; count];
+        let mut plan = Plan { graph, states, rights, forced, ready, due, later, running, failed: 0 };
         for node in graph.steps.node_indices() {
-            let missing = graph.steps.neighbors_directed(node, Direction::Incoming).count();
-            plan.missing.push(missing);
-            plan.states.push(match plan.rights[node.index()] {
-                Right::Nothing => State::Out,
-                Right::LookUp | Right::Compute => State::Waiting,
-            });
-        }
-        for &node in &graph.order {
-            if plan.missing[node.index()] == 0 && plan.states[node.index()] == State::Waiting {
-                plan.states[node.index()] = State::Ready;
-                plan.ready.push(node);
+            if plan.rights[node.index()] != Right::Nothing {
+                let inputs = graph.steps.neighbors_directed(node, Direction::Incoming).count();
+                plan.enter(node, if inputs == 0 { State::Ready } else { State::Waiting(inputs) });
             }
         }
         plan
@@ -141,52 +211,132 @@ impl<'g> Plan<'g> {
         self.graph.order.iter().copied().filter(|node| self.rights[node.index()] != Right::Nothing)
     }
 
-    /// The steps that became ready since the last call.
-    pub fn take_ready(&mut self) -> Vec<NodeIndex> {
-        std::mem::take(&mut self.ready)
+    /// The steps whose artifacts are to be looked up, in order.
+    pub fn ready(&self) -> &BTreeSet<NodeIndex> {
+        &self.ready
     }
 
-    /// The one place where states change. Returns every other step that was settled by it: steps that can
-    /// no longer be computed.
-    pub fn set(&mut self, node: NodeIndex, state: State) -> Vec<NodeIndex> {
+    /// The steps that may start, in order.
+    pub fn due(&self) -> &BTreeSet<NodeIndex> {
+        &self.due
+    }
+
+    /// The steps that executors have.
+    pub fn running(&self) -> &BTreeSet<NodeIndex> {
+        &self.running
+    }
+
+    /// How many steps could not be computed.
+    pub fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// When the first of the steps that wait for a time may start.
+    pub fn next_time(&self) -> Option<Instant> {
+        self.later.iter().filter_map(|node| self.time_of(*node)).min()
+    }
+
+    /// The steps whose time has come by `now`.
+    pub fn awaited(&self, now: Instant) -> Vec<NodeIndex> {
+        let over = |node: &NodeIndex| self.time_of(*node).is_some_and(|at| at <= now);
+        self.later.iter().copied().filter(over).collect()
+    }
+
+    fn time_of(&self, node: NodeIndex) -> Option<Instant> {
+        match self.state(node) {
+            State::Later(_, at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// The one function that makes transitions: what the news means for the step, and for the steps after
+    /// it. Returns every step that was settled, the first one first.
+    ///
+    /// # Panics
+    /// On news that the step's state rules out, such as the end of a step that was never begun.
+    pub fn advance(&mut self, node: NodeIndex, news: News) -> Vec<NodeIndex> {
+        let next = match (self.leave(node), news) {
+            (State::Ready, News::Found(artifact)) if self.forced(node) => {
+                State::Due(Work { key: artifact.key(), damage: None, attempts: 0, waits: 0 })
+            }
+            (State::Ready | State::Running(..), News::Found(artifact)) => State::Cached(artifact),
+            (State::Ready, News::Missing(key, damage)) => match self.may_compute(node) {
+                true => State::Due(Work { key, damage, attempts: 0, waits: 0 }),
+                false => {
+                    let name = &self.graph.steps[node].name;
+                    State::Skipped(format!("{name} is not asked for and has no artifact"))
+                }
+            },
+            (State::Ready, News::Absent(hint)) => State::Absent(hint),
+            (State::Due(work), News::Handed) => State::Running(work, None),
+            (State::Running(work, _), News::Begun(checkpoints)) => {
+                State::Running(Work { attempts: work.attempts + 1, ..work }, Some(checkpoints))
+            }
+            (State::Running(work, _), News::Busy(at)) => {
+                State::Later(Work { waits: work.waits + 1, ..work }, at)
+            }
+            (State::Running(work, _), News::Failed(Some(at))) => State::Later(work, at),
+            (State::Running(..), News::Failed(None)) => State::Failed,
+            (State::Running(..), News::Computed(artifact)) => State::Computed(artifact),
+            (State::Later(work, _), News::Awaited) => State::Due(work),
+            (state, News::GivenUp(why)) if !state.settled() => State::Skipped(why),
+            (state, news) => unreachable!("a step that is {} cannot hear of {news:?}", state.word()),
+        };
+        self.enter(node, next);
         let mut settled = Vec::new();
-        let mut changes = vec![(node, state)];
-        while let Some((node, state)) = changes.pop() {
-            let name = &self.graph.steps[node].name;
-            let follows = match &state {
-                State::Cached(_) | State::Computed(_) => None,
-                State::Failed => Some(State::Skipped(format!("{name} failed"))),
-                State::Skipped(why) => Some(State::Skipped(why.clone())),
-                State::Absent(hint) => Some(State::Absent(hint.clone())),
-                State::Out | State::Waiting | State::Ready | State::Due | State::Running => {
-                    self.states[node.index()] = state;
-                    continue;
-                }
+        let mut entered = vec![node];
+        while let Some(node) = entered.pop() {
+            let follows = match self.state(node) {
+                state if !state.settled() => continue,
+                State::Failed => Some(State::Skipped(format!("{} failed", self.graph.steps[node].name))),
+                state @ (State::Skipped(_) | State::Absent(_)) => Some(state.clone()),
+                _ => None,
             };
-            self.states[node.index()] = state;
+            settled.push(node);
             for consumer in self.graph.steps.neighbors_directed(node, Direction::Outgoing) {
-                let index = consumer.index();
-                if self.states[index] != State::Waiting {
-                    continue;
-                }
-                match &follows {
-                    Some(follows) => {
-                        settled.push(consumer);
-                        changes.push((consumer, follows.clone()));
-                    }
-                    None => {
-                        self.missing[index] -= 1;
-                        if self.missing[index] == 0 {
-                            self.states[index] = State::Ready;
-                            self.ready.push(consumer);
-                        }
-                    }
-                }
+                let State::Waiting(inputs) = self.state(consumer) else { continue };
+                let next = match (&follows, inputs) {
+                    (Some(follows), _) => follows.clone(),
+                    (None, 1) => State::Ready,
+                    (None, inputs) => State::Waiting(inputs - 1),
+                };
+                self.enter(consumer, next);
+                entered.push(consumer);
             }
         }
-        settled.sort_unstable();
-        settled.dedup();
+        if let [_, followers @ ..] = &mut settled[..] {
+            followers.sort_unstable();
+        }
         settled
+    }
+
+    /// Takes a step out of its state and out of the set of that state.
+    fn leave(&mut self, node: NodeIndex) -> State {
+        let state = std::mem::replace(&mut self.states[node.index()], State::Out);
+        if let Some(set) = self.set_of(&state) {
+            set.remove(&node);
+        }
+        state
+    }
+
+    /// Puts a step that is in no set into a state and into the set of that state.
+    fn enter(&mut self, node: NodeIndex, state: State) {
+        if let Some(set) = self.set_of(&state) {
+            set.insert(node);
+        }
+        self.failed += usize::from(matches!(state, State::Failed));
+        self.states[node.index()] = state;
+    }
+
+    fn set_of(&mut self, state: &State) -> Option<&mut BTreeSet<NodeIndex>> {
+        match state {
+            State::Ready => Some(&mut self.ready),
+            State::Due(_) => Some(&mut self.due),
+            State::Later(..) => Some(&mut self.later),
+            State::Running(..) => Some(&mut self.running),
+            State::Out | State::Waiting(_) | State::Cached(_) | State::Computed(_) => None,
+            State::Failed | State::Skipped(_) | State::Absent(_) => None,
+        }
     }
 }
 
@@ -204,5 +354,165 @@ fn give(graph: &Graph, rights: &mut [Right], to: &[NodeIndex], right: Right, abo
                 found.push(producer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Digest;
+    use crate::store::Store;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// A graph of steps of these names, each with the names of the steps that it needs.
+    fn graph(steps: &[(&str, &[&str])]) -> Graph {
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = "stages:\n".to_owned();
+        for (name, needs) in steps {
+            let wires: Vec<String> = needs.iter().map(|need| format!("{need}: {need}")).collect();
+            let wires = wires.join(", ");
+            text.push_str(&format!("  {name}: {{kind: command, in: {{{wires}}}, with: {{run: 'true'}}}}\n"));
+        }
+        let file = folder.path().join("p.yaml");
+        std::fs::write(&file, text).unwrap();
+        Graph::load(&file, &[command::KIND], &[], folder.path()).unwrap()
+    }
+
+    fn diamond() -> Graph {
+        graph(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])])
+    }
+
+    fn key() -> Key {
+        Key::parse(&Digest::of(b"recipe").to_string()).unwrap()
+    }
+
+    fn artifact() -> Artifact {
+        Store::at(Path::new("cache")).verified(key(), Digest::of(b"files"))
+    }
+
+    fn checkpoints() -> Checkpoints {
+        Checkpoints::in_folder("checkpoints".into())
+    }
+
+    fn words(plan: &Plan<'_>) -> Vec<&'static str> {
+        plan.graph().order.iter().map(|node| plan.state(*node).word()).collect()
+    }
+
+    fn node(plan: &Plan<'_>, name: &str) -> NodeIndex {
+        plan.graph().find(name).unwrap()
+    }
+
+    /// Tells the plan and returns the names of what was settled.
+    fn tell(plan: &mut Plan<'_>, name: &str, news: News) -> Vec<String> {
+        let node = node(plan, name);
+        plan.advance(node, news).into_iter().map(|node| plan.graph().steps[node].name.clone()).collect()
+    }
+
+    fn begin(plan: &mut Plan<'_>, name: &str) {
+        tell(plan, name, News::Handed);
+        tell(plan, name, News::Begun(checkpoints()));
+    }
+
+    #[test]
+    fn a_step_is_ready_once_all_of_its_inputs_are_known() {
+        let graph = diamond();
+        let mut plan = Plan::new(&graph, &Selection::default());
+        assert_eq!(plan.ready().len(), 1, "only `a` needs nothing");
+        assert_eq!(tell(&mut plan, "a", News::Found(artifact())), ["a"]);
+        assert_eq!(plan.ready().len(), 2);
+        assert_eq!(tell(&mut plan, "b", News::Found(artifact())), ["b"]);
+        assert!(tell(&mut plan, "c", News::Missing(key(), None)).is_empty(), "due is not settled");
+        assert_eq!(words(&plan), ["cached", "cached", "due", "waiting"]);
+        begin(&mut plan, "c");
+        tell(&mut plan, "c", News::Computed(artifact()));
+        assert_eq!(words(&plan), ["cached", "cached", "computed", "due"]);
+        assert!(matches!(plan.state(node(&plan, "d")), State::Ready));
+    }
+
+    #[test]
+    fn what_needs_a_failed_step_is_skipped_once_and_says_why() {
+        let graph = diamond();
+        let mut plan = Plan::new(&graph, &Selection::default());
+        tell(&mut plan, "a", News::Missing(key(), None));
+        begin(&mut plan, "a");
+        assert_eq!(tell(&mut plan, "a", News::Failed(None)), ["a", "b", "c", "d"]);
+        assert_eq!((words(&plan)[0], plan.failed()), ("failed", 1));
+        for name in ["b", "c", "d"] {
+            let why = format!("{:?}", plan.state(node(&plan, name)));
+            assert_eq!(why, "Skipped(\"a failed\")");
+        }
+    }
+
+    #[test]
+    fn absence_is_handed_down_with_its_hint() {
+        let graph = diamond();
+        let mut plan = Plan::new(&graph, &Selection::default());
+        assert_eq!(tell(&mut plan, "a", News::Absent("fetch it".into())), ["a", "b", "c", "d"]);
+        assert_eq!(words(&plan), ["absent"; 4]);
+    }
+
+    #[test]
+    fn a_retry_and_a_wait_come_back_when_their_time_has_come() {
+        let graph = graph(&[("a", &[])]);
+        let mut plan = Plan::new(&graph, &Selection::default());
+        let now = Instant::now();
+        let later = now + Duration::from_secs(5);
+        tell(&mut plan, "a", News::Missing(key(), None));
+        begin(&mut plan, "a");
+        tell(&mut plan, "a", News::Failed(Some(later)));
+        assert!(plan.due().is_empty() && plan.running().is_empty());
+        assert_eq!(plan.next_time(), Some(later));
+        assert_eq!(plan.awaited(now), []);
+        assert_eq!(plan.awaited(later).len(), 1);
+        tell(&mut plan, "a", News::Awaited);
+        tell(&mut plan, "a", News::Handed);
+        tell(&mut plan, "a", News::Busy(later));
+        let work = Work { key: key(), damage: None, attempts: 1, waits: 1 };
+        assert_eq!(plan.state(node(&plan, "a")).work(), Some(&work), "a wait is no attempt");
+        tell(&mut plan, "a", News::Awaited);
+        tell(&mut plan, "a", News::Handed);
+        assert_eq!(tell(&mut plan, "a", News::Found(artifact())), ["a"], "somebody else made it");
+    }
+
+    #[test]
+    fn only_looks_up_what_it_needs_and_until_computes_it() {
+        let graph = diamond();
+        let of = |only: &[&str], until: &[&str]| {
+            let nodes = |names: &[&str]| names.iter().map(|name| graph.find(name).unwrap()).collect();
+            Plan::new(&graph, &Selection { only: nodes(only), until: nodes(until), force: Vec::new() })
+        };
+        let mut plan = of(&["b"], &[]);
+        assert_eq!(words(&plan), ["due", "waiting", "out", "out"]);
+        assert_eq!(tell(&mut plan, "a", News::Missing(key(), None)), ["a", "b"]);
+        assert_eq!(words(&plan), ["skipped", "skipped", "out", "out"]);
+        let mut plan = of(&[], &["b"]);
+        assert!(tell(&mut plan, "a", News::Missing(key(), None)).is_empty());
+        assert_eq!(words(&plan), ["due", "waiting", "out", "out"]);
+    }
+
+    #[test]
+    fn a_forced_step_is_due_although_it_is_there() {
+        let graph = diamond();
+        let force = vec![graph.find("a").unwrap()];
+        let mut plan = Plan::new(&graph, &Selection { force, ..Selection::default() });
+        assert!(tell(&mut plan, "a", News::Found(artifact())).is_empty());
+        assert_eq!(plan.state(node(&plan, "a")).key(), Some(key()));
+        assert_eq!(words(&plan)[0], "due");
+    }
+
+    #[test]
+    fn a_step_that_is_given_up_takes_along_what_needs_it() {
+        let graph = diamond();
+        let mut plan = Plan::new(&graph, &Selection::default());
+        tell(&mut plan, "a", News::Found(artifact()));
+        assert_eq!(tell(&mut plan, "b", News::GivenUp("enough".into())), ["b", "d"]);
+        assert_eq!(words(&plan), ["cached", "skipped", "due", "skipped"]);
+    }
+
+    #[test]
+    fn nodes_are_numbered_in_order() {
+        let graph = graph(&[("late", &["early"]), ("early", &[])]);
+        assert!(graph.order.is_sorted() && graph.steps[graph.order[0]].name == "early");
     }
 }

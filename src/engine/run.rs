@@ -1,4 +1,5 @@
-//! The loop that brings every step of a plan to its end; the one owner of mutable state.
+//! The loop that brings every step of a plan to its end. The plan owns the steps' states; this tells it what
+//! happens, and everybody else what became of it.
 
 mod hearing;
 mod starting;
@@ -11,16 +12,15 @@ use crate::executor::Message;
 use crate::executor::local::Local;
 use crate::graph::Graph;
 use crate::history::History;
-use crate::key::Key;
 use crate::memo::Memo;
-use crate::plan::{Plan, Selection, State};
-use crate::pools::{Lease, Pools};
+use crate::plan::{News, Plan, Selection, State};
+use crate::pools::Pools;
 use crate::runlog::{self, RunLog};
 use crate::store::{Store, lock_warning};
-use contract::checkpoint::Checkpoints;
-use contract::stage::{StopFlag, StopReason};
+use crate::worker::Worker;
+use contract::stage::{Kind, StopFlag, StopReason};
 use petgraph::graph::NodeIndex;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,6 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long steps that keep checkpoints may take; SLURM kills 30 seconds after its first signal.
 const PATIENCE_FOR_CHECKPOINTS: Duration = Duration::from_secs(22);
-/// The wait before the first look at a lock that somebody else has; it doubles each time.
-const FIRST_LOOK: Duration = Duration::from_millis(3);
 
 /// How a run is to be done.
 #[derive(Debug)]
@@ -48,6 +46,7 @@ pub struct Options {
 /// an account of it, beside how it ended.
 pub fn run(
     graph: &Graph,
+    kinds: &[Kind],
     store: &Store,
     options: Options,
     sink: &mut dyn Sink,
@@ -69,24 +68,16 @@ pub fn run(
         plan,
         examiner,
         history: None,
-        executor: Local::new(store.clone(), stop.clone(), messages),
+        executor: Local::new(Worker::new(store.clone(), kinds, stop.clone()), messages),
         inbox,
         pools: options.pools,
         keep_going: options.keep_going,
         stop,
         signal: None,
-        due: HashMap::new(),
-        queue: BTreeSet::new(),
-        later: Vec::new(),
-        running: HashMap::new(),
-        rank: vec![0; graph.steps.node_count()],
-        counts: Counts::default(),
+        told_of_gpu: HashSet::new(),
         log,
         sink,
     };
-    for (rank, node) in graph.order.iter().enumerate() {
-        runner.rank[node.index()] = rank;
-    }
     runner.begin(options.arguments)?;
     let result = runner.finish_all();
     if matches!(&result, Err(error) if error.exit_code() == 3) {
@@ -118,45 +109,16 @@ pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> 
 fn check_gpus(plan: &Plan<'_>, pools: &Pools) -> Result<()> {
     for node in plan.steps().filter(|node| plan.may_compute(*node)) {
         let step = &plan.graph().steps[node];
-        if step.resources.gpus > pools.gpus() {
+        let gpus = step.takes().gpus;
+        if gpus > pools.gpus() {
             return Err(Error::Device(format!(
-                "the step {} asks for {} GPU(s), and this machine offers {}; give ids with --gpus, or lower `resources.gpus`",
+                "the step {} asks for {gpus} GPU(s), and this machine offers {}; give ids with --gpus, or lower `resources.gpus`",
                 step.name,
-                step.resources.gpus,
                 pools.gpus()
             )));
         }
     }
     Ok(())
-}
-
-/// What has come of the steps so far.
-#[derive(Debug, Default)]
-struct Counts {
-    computed: usize,
-    cached: usize,
-    skipped: usize,
-    failed: usize,
-}
-
-/// A step whose artifact is not there.
-struct Due {
-    key: Key,
-    recipe: String,
-    /// Attempts begun.
-    attempt: u32,
-    /// How long to wait before the next look, while somebody else is making it.
-    look: Duration,
-    /// Whether the wait was told.
-    told: bool,
-    /// Whether the wait for a GPU was told.
-    told_of_gpu: bool,
-}
-
-/// A step that is being computed.
-struct Running {
-    lease: Lease,
-    checkpoints: Checkpoints,
 }
 
 struct Runner<'a> {
@@ -173,14 +135,8 @@ struct Runner<'a> {
     stop: StopFlag,
     /// The first signal, and when it came.
     signal: Option<(i32, Instant)>,
-    due: HashMap<NodeIndex, Due>,
-    /// Due steps that may start, by their place in the order.
-    queue: BTreeSet<(usize, NodeIndex)>,
-    /// Due steps that may start at a later time.
-    later: Vec<(Instant, NodeIndex)>,
-    running: HashMap<NodeIndex, Running>,
-    rank: Vec<usize>,
-    counts: Counts,
+    /// Steps of which it was told that they wait for a GPU.
+    told_of_gpu: HashSet<NodeIndex>,
     log: RunLog,
     sink: &'a mut dyn Sink,
 }
@@ -210,13 +166,20 @@ impl Runner<'_> {
         for node in self.plan.steps().collect::<Vec<_>>() {
             // Settling one settles those after it.
             if !self.plan.state(node).settled() {
-                self.settle(node, State::Skipped(why.to_owned()))?;
+                self.advance(node, News::GivenUp(why.to_owned()))?;
             }
         }
-        let Counts { computed, cached, skipped, failed } = self.counts;
         let run = self.log.run().to_owned();
         let seconds = self.log.began().elapsed().as_secs_f64();
-        let ended = Ended { run, computed, cached, skipped, failed, seconds };
+        let mut ended = Ended { run, computed: 0, cached: 0, skipped: 0, failed: 0, seconds };
+        for node in self.plan.steps() {
+            match self.plan.state(node) {
+                State::Computed(_) => ended.computed += 1,
+                State::Cached(_) => ended.cached += 1,
+                State::Failed => ended.failed += 1,
+                _ => ended.skipped += 1,
+            }
+        }
         self.tell(Event::Ended(ended.clone()))?;
         self.log.flush()?;
         self.sink.flush()?;
@@ -232,8 +195,8 @@ impl Runner<'_> {
             }
             self.log.flush()?;
             self.sink.flush()?;
-            let waits = self.may_start() && !(self.queue.is_empty() && self.later.is_empty());
-            if self.running.is_empty() && !waits {
+            let waits = !self.plan.due().is_empty() || self.plan.next_time().is_some();
+            if self.plan.running().is_empty() && !(waits && self.may_start()) {
                 break;
             }
             self.listen()?;
@@ -246,7 +209,7 @@ impl Runner<'_> {
         }
         match self.signal {
             Some((signal, _)) => Err(Error::Signal(signal)),
-            None if self.counts.failed > 0 => Err(Error::Stage { failed: self.counts.failed }),
+            None if self.plan.failed() > 0 => Err(Error::Stage { failed: self.plan.failed() }),
             None => Ok(()),
         }
     }
@@ -255,28 +218,33 @@ impl Runner<'_> {
     fn abandon(&mut self) {
         self.stop.raise();
         let since = Instant::now();
-        while !self.running.is_empty() && since.elapsed() < PATIENCE {
-            if let Ok(Message::Finished(node, _)) = self.inbox.recv_timeout(Duration::from_millis(20)) {
-                self.running.remove(&node);
+        let mut running = self.plan.running().clone();
+        while !running.is_empty() && since.elapsed() < PATIENCE {
+            if let Ok(Message::Finished(node, ..)) = self.inbox.recv_timeout(Duration::from_millis(20)) {
+                running.remove(&node);
             }
         }
     }
 
     fn may_start(&self) -> bool {
-        self.signal.is_none() && (self.keep_going || self.counts.failed == 0)
+        self.signal.is_none() && (self.keep_going || self.plan.failed() == 0)
     }
 
     /// A stage that does not listen must not keep the process from ending.
     fn patience_is_over(&self) -> bool {
         let Some((_, since)) = self.signal else { return false };
-        let saving = self.running.values().any(|running| running.checkpoints.in_use());
+        let saves = |node: &NodeIndex| match self.plan.state(*node) {
+            State::Running(_, Some(checkpoints)) => checkpoints.in_use(),
+            _ => false,
+        };
+        let saving = self.plan.running().iter().any(saves);
         since.elapsed() > if saving { PATIENCE_FOR_CHECKPOINTS } else { PATIENCE }
             || self.stop.reason() == Some(StopReason::Now)
     }
 
     /// Waits for the next message, or until some step may be looked at again.
     fn listen(&mut self) -> Result<()> {
-        let next = self.later.iter().map(|(at, _)| at.saturating_duration_since(Instant::now())).min();
+        let next = self.plan.next_time().map(|at| at.saturating_duration_since(Instant::now()));
         let tick = if self.signal.is_some() { Duration::from_millis(20) } else { Duration::from_millis(200) };
         let message = match self.inbox.recv_timeout(next.unwrap_or(tick).min(tick)) {
             Ok(message) => message,
@@ -289,32 +257,24 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Settles a step and what follows from it.
-    fn settle(&mut self, node: NodeIndex, state: State) -> Result<()> {
-        let followers = self.plan.set(node, state);
-        self.due.remove(&node);
-        for node in std::iter::once(node).chain(followers) {
-            let step = self.name(node);
-            match self.plan.state(node).clone() {
-                State::Cached(artifact) => {
-                    self.counts.cached += 1;
-                    self.tell(Event::Cached { step, key: artifact.key })?;
-                }
-                State::Computed(_) => self.counts.computed += 1,
-                State::Failed => self.counts.failed += 1,
-                State::Skipped(why) => {
-                    self.counts.skipped += 1;
-                    self.tell(Event::Skipped { step, why })?;
-                }
-                State::Absent(hint) => {
-                    self.counts.skipped += 1;
-                    self.tell(Event::Absent { step, hint })?;
-                }
-                State::Out | State::Waiting | State::Ready | State::Due | State::Running => {
-                    unreachable!("only settled states settle")
-                }
-            }
+    /// Tells the plan what became known of a step, and the others what became of it.
+    fn advance(&mut self, node: NodeIndex, news: News) -> Result<()> {
+        for node in self.plan.advance(node, news) {
+            self.tell_end(node)?;
         }
         Ok(())
+    }
+
+    /// Tells how a step was settled.
+    fn tell_end(&mut self, node: NodeIndex) -> Result<()> {
+        let step = self.name(node);
+        match self.plan.state(node).clone() {
+            State::Cached(artifact) => self.tell(Event::Cached { step, key: artifact.key() }),
+            State::Skipped(why) => self.tell(Event::Skipped { step, why }),
+            State::Absent(hint) => self.tell(Event::Absent { step, hint }),
+            // Told with what only its outcome knows.
+            State::Computed(_) | State::Failed => Ok(()),
+            state => unreachable!("a step that is {} is not settled", state.word()),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The record of a run: one JSON Lines file per run, locked while the run lives.
+//! Writes the record of a run: one JSON Lines file per run, locked while the run lives. `record.rs` reads it.
 //!
 //! `runs/<run>.jsonl` holds the events of [`crate::event`], each with `t`, the seconds since the run
 //! began. The lock says that the run is alive: its drafts and every key that it has named are left in
@@ -7,11 +7,9 @@
 use crate::clock;
 use crate::error::Result;
 use crate::event::{Event, Sink};
-use crate::key::Key;
 use crate::store::Store;
 use contract::disk::{self, fault};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -28,12 +26,14 @@ pub struct RunLog {
     pending: Vec<u8>,
 }
 
-/// One line.
+/// One line of a record.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line<E> {
-    t: f64,
+pub struct Line<E> {
+    /// Seconds since the run began.
+    pub t: f64,
+    /// What happened then.
     #[serde(flatten)]
-    event: E,
+    pub event: E,
 }
 
 impl RunLog {
@@ -102,7 +102,8 @@ impl Sink for RunLog {
     }
 }
 
-fn path_of(store: &Store, run: &str) -> PathBuf {
+/// Where the record of a run lies.
+pub fn path_of(store: &Store, run: &str) -> PathBuf {
     store.runs().join(format!("{run}.jsonl"))
 }
 
@@ -110,13 +111,6 @@ fn path_of(store: &Store, run: &str) -> PathBuf {
 pub fn runs(store: &Store) -> Result<Vec<String>> {
     let names = disk::list_if_there(&store.runs())?;
     Ok(names.iter().filter_map(|(name, _)| Some(name.to_str()?.strip_suffix(".jsonl")?.to_owned())).collect())
-}
-
-/// The events of a run, each with its time; lines that cannot be read are passed over.
-pub fn read(store: &Store, run: &str) -> Result<Option<Vec<(f64, Event)>>> {
-    let Some(bytes) = disk::read_if_there(&path_of(store, run))? else { return Ok(None) };
-    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    Ok(Some(lines.map(|Line { t, event }| (t, event)).collect()))
 }
 
 /// Whether the run is still going on.
@@ -133,18 +127,6 @@ fn is_locked(path: &Path) -> Result<bool> {
     let locked = file.try_lock().is_err();
     disk::close(file, path)?;
     Ok(locked)
-}
-
-/// Every key that a run in progress, or a pinned one, has named.
-pub fn needed(store: &Store) -> Result<HashSet<Key>> {
-    let mut keys = HashSet::new();
-    for run in runs(store)? {
-        if is_pinned(store, &run) || lives(store, &run)? {
-            let events = read(store, &run)?.unwrap_or_default();
-            keys.extend(events.iter().filter_map(|(_, event)| Some(event.key()?.1)));
-        }
-    }
-    Ok(keys)
 }
 
 /// Marks a run whose artifacts must stay; the mark is an empty file beside the record.
@@ -196,21 +178,5 @@ mod tests {
         log.close().unwrap();
         assert!(!lives(&store, &run).unwrap());
         assert!(!lives(&store, "never").unwrap());
-    }
-
-    #[test]
-    fn a_damaged_line_is_passed_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
-        store.prepare().unwrap();
-        let mut log = RunLog::create(&store).unwrap();
-        log.hear(&Event::Stopping { signal: 2 }).unwrap();
-        log.pending.extend_from_slice(b"{\"t\":1,\"event\":\"comp\n");
-        log.hear(&Event::Stopping { signal: 15 }).unwrap();
-        let run = log.run().to_owned();
-        log.close().unwrap();
-        let events: Vec<Event> =
-            read(&store, &run).unwrap().unwrap().into_iter().map(|(_, event)| event).collect();
-        assert_eq!(events, [Event::Stopping { signal: 2 }, Event::Stopping { signal: 15 }]);
     }
 }

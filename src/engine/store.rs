@@ -10,12 +10,14 @@
 //! runs/<run>.jsonl                                               see runlog.rs
 //! ```
 
+mod artifact;
 mod draft;
 mod gc;
 mod lock;
 mod manifest;
 mod verify;
 
+pub use artifact::Artifact;
 pub use draft::{CommitError, Committed, Draft, Origin};
 pub use gc::Limits;
 pub use lock::{Attempt, Lock};
@@ -27,6 +29,7 @@ use crate::key::{Digest, Key, Recipe};
 use crate::memo::Memo;
 use contract::disk;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const FOLDERS: [&str; 6] = ["entries", "tmp", "locks", "checkpoints", "quarantine", "memo"];
 /// The lock that garbage collection takes alone and lookups share.
@@ -35,18 +38,7 @@ const COLLECTION_LOCK: &str = "collection";
 /// A cache folder.
 #[derive(Debug, Clone)]
 pub struct Store {
-    root: PathBuf,
-}
-
-/// An artifact that is whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// The recipe's hash.
-    pub key: Key,
-    /// The digest of its files: what consumers' keys are made of.
-    pub digest: Digest,
-    /// The folder with its files.
-    pub out: PathBuf,
+    root: Arc<Path>,
 }
 
 /// What the store knows of a key.
@@ -72,7 +64,7 @@ pub enum Claim {
 impl Store {
     /// The cache in a folder, whether it is there or not. Looking at it writes nothing.
     pub fn at(root: &Path) -> Store {
-        Store { root: root.to_owned() }
+        Store { root: root.into() }
     }
 
     /// Makes the folders that are missing, for commands that write.
@@ -123,25 +115,34 @@ impl Store {
     }
 
     /// The folder of an artifact, whether it is there or not.
-    pub fn entry(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.folder("entries").join(&name[..2]).join(name)
+    fn entry(&self, key: Key) -> PathBuf {
+        self.folder("entries").join(entry_name(key))
     }
 
-    /// The artifact of a key; what the memo has seen whole is not read again.
+    /// The artifact of a key. What the memo has seen whole is not read again; what was read whole instead
+    /// comes with its verdict, for the memo to learn.
     pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
-        let entry = self.entry(key);
-        if let Some(digest) = memo.artifact(key, &entry) {
+        if let Some(digest) = memo.artifact(key, &entry_name(key)) {
             tracing::trace!(%key, "unchanged since it was verified");
-            return Ok((Lookup::Hit(Artifact { key, digest, out: entry.join("out") }), None));
+            return Ok((Lookup::Hit(self.verified(key, digest)), None));
         }
-        let verdict = verify::entry(&entry, key)?;
+        let verdict = verify::entry(&self.entry(key), key)?;
         let lookup = match &verdict {
-            Verdict::Whole { manifest, .. } => Lookup::Hit(artifact(key, manifest.output, &entry)),
+            Verdict::Whole { manifest, .. } => Lookup::Hit(self.verified(key, manifest.output)),
             Verdict::Absent => Lookup::Miss,
             Verdict::Damaged(found) => Lookup::Damaged(found.clone()),
         };
         Ok((lookup, Some(verdict)))
+    }
+
+    /// The same for whoever has no memo to teach.
+    pub fn open(&self, key: Key, memo: &Memo) -> Result<Lookup> {
+        Ok(self.look_up(key, memo)?.0)
+    }
+
+    /// An artifact that was verified already, by whoever named it.
+    pub fn verified(&self, key: Key, digest: Digest) -> Artifact {
+        Artifact::new(self.clone(), key, digest)
     }
 
     /// Asks for the right to make the artifact of a key. A damaged one goes into quarantine; with
@@ -156,7 +157,7 @@ impl Store {
         match verify::entry(&entry, key)? {
             Verdict::Whole { manifest, .. } if !anew => {
                 lock.release()?;
-                return Ok(Claim::Hit(artifact(key, manifest.output, &entry)));
+                return Ok(Claim::Hit(self.verified(key, manifest.output)));
             }
             Verdict::Whole { .. } | Verdict::Absent => {}
             Verdict::Damaged(_) => self.quarantine(key)?,
@@ -208,6 +209,12 @@ impl Store {
     }
 }
 
+/// The folder of an artifact below that of all artifacts.
+fn entry_name(key: Key) -> String {
+    let name = key.to_string();
+    format!("{}/{name}", &name[..2])
+}
+
 /// What to tell when locks turned out not to work.
 pub fn lock_warning() -> Option<String> {
     lock::unsupported().then(|| {
@@ -215,8 +222,4 @@ pub fn lock_warning() -> Option<String> {
          killed runs leave in the cache's tmp folder must be removed by hand"
             .to_owned()
     })
-}
-
-fn artifact(key: Key, digest: Digest, entry: &Path) -> Artifact {
-    Artifact { key, digest, out: entry.join("out") }
 }

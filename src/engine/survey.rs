@@ -1,28 +1,27 @@
 //! How things stand without computing anything: what `plan`, `status`, `why`, `show` and `graph` look at.
 
 use crate::error::Result;
-use crate::examine::{self, Examined, Examiner};
+use crate::examine::{self, Examiner};
 use crate::graph::Graph;
 use crate::history::History;
-use crate::key::Reason;
+use crate::key::{Key, Reason, Recipe};
 use crate::memo::Memo;
 use crate::plan::{Plan, Selection, State};
 use crate::store::{Lookup, Store};
 use contract::stage::StopFlag;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 /// The states of all steps as far as they follow from what is there.
 pub struct Survey<'a> {
     /// Steps are cached, due, absent, or waiting for one that is due.
     pub plan: Plan<'a>,
-    /// What is known of every step whose inputs are known.
-    pub examined: HashMap<NodeIndex, Examined>,
     /// What earlier runs made.
     pub history: History,
     /// Where artifacts are.
     pub store: &'a Store,
+    examiner: Examiner<'a>,
 }
 
 impl<'a> Survey<'a> {
@@ -32,47 +31,30 @@ impl<'a> Survey<'a> {
         examine::check_files(&plan)?;
         let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
         let mut examiner = Examiner::new(graph, store, memo, StopFlag::default());
-        let mut examined = HashMap::new();
-        loop {
-            let (mut ready, mut absent) = (Vec::new(), Vec::new());
-            for node in plan.take_ready() {
-                match examine::absent_hint(&graph.steps[node]) {
-                    Some(hint) => absent.push((node, hint)),
-                    None => ready.push(node),
-                }
-            }
-            if ready.is_empty() && absent.is_empty() {
-                break;
-            }
-            for (node, hint) in absent {
-                plan.set(node, State::Absent(hint));
-            }
-            for found in examiner.examine(&plan, &ready)? {
-                let state = match &found.lookup {
-                    Lookup::Hit(artifact) if !plan.forced(found.node) => State::Cached(artifact.clone()),
-                    Lookup::Hit(_) | Lookup::Miss | Lookup::Damaged(_) => State::Due,
-                };
-                plan.set(found.node, state);
-                examined.insert(found.node, found);
-            }
-        }
-        let due = plan.steps().filter(|node| *plan.state(*node) == State::Due);
-        let names: Vec<String> = due.map(|node| graph.steps[node].name.clone()).collect();
-        let history = History::read(store, &graph.file, names.into_iter(), None)?;
-        Ok(Survey { plan, examined, history, store })
+        while !examiner.advance(&mut plan)?.is_empty() {}
+        let names = plan.due().iter().map(|node| graph.steps[*node].name.clone());
+        let history = History::read(store, &graph.file, names, None)?;
+        Ok(Survey { plan, history, store, examiner })
+    }
+
+    /// Looks at a step and all that it needs.
+    pub fn until(graph: &'a Graph, store: &'a Store, node: NodeIndex) -> Result<Survey<'a>> {
+        Survey::new(graph, store, &Selection { until: vec![node], ..Selection::default() })
+    }
+
+    /// What a step's output depends on; nothing while an input is not known.
+    pub fn recipe(&self, node: NodeIndex) -> Option<Recipe> {
+        self.examiner.resolve(&self.plan, node).map(|(recipe, _)| recipe)
     }
 
     /// Why a due step is due.
     pub fn reason(&self, node: NodeIndex) -> Result<Reason> {
-        let examined = &self.examined[&node];
-        match &examined.lookup {
-            _ if self.plan.forced(node) => Ok(Reason::Forced),
-            Lookup::Damaged(found) => Ok(Reason::Damaged { found: found.clone() }),
-            Lookup::Hit(_) | Lookup::Miss => {
-                let step = &self.plan.graph().steps[node].name;
-                self.history.reason(self.store, step, examined.key, &examined.recipe)
-            }
-        }
+        self.examiner.reason(&self.plan, node, &self.history)
+    }
+
+    /// The artifact of a key that some other run has named.
+    pub fn open(&self, key: Key) -> Result<Lookup> {
+        self.store.open(key, self.examiner.memo())
     }
 
     /// The due steps that a waiting step waits for.
@@ -80,12 +62,12 @@ impl<'a> Survey<'a> {
         let graph = self.plan.graph();
         let mut found = Vec::new();
         let mut above = vec![node];
-        let mut visited = std::collections::HashSet::new();
+        let mut visited = HashSet::new();
         while let Some(node) = above.pop() {
             for producer in graph.steps.neighbors_directed(node, Direction::Incoming) {
                 match self.plan.state(producer) {
-                    State::Due if visited.insert(producer) => found.push(producer),
-                    State::Waiting if visited.insert(producer) => above.push(producer),
+                    State::Due(_) if visited.insert(producer) => found.push(producer),
+                    State::Waiting(_) if visited.insert(producer) => above.push(producer),
                     _ => {}
                 }
             }
@@ -98,20 +80,5 @@ impl<'a> Survey<'a> {
     pub fn waits_next(&self, node: NodeIndex) -> Option<NodeIndex> {
         let mut producers = self.plan.graph().steps.neighbors_directed(node, Direction::Incoming);
         producers.find(|producer| self.plan.state(*producer).artifact().is_none())
-    }
-}
-
-/// One word for a state.
-pub fn word(state: &State) -> &'static str {
-    match state {
-        State::Out => "out",
-        State::Waiting => "waiting",
-        State::Ready | State::Due => "due",
-        State::Running => "running",
-        State::Cached(_) => "cached",
-        State::Computed(_) => "computed",
-        State::Failed => "failed",
-        State::Skipped(_) => "skipped",
-        State::Absent(_) => "absent",
     }
 }

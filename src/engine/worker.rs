@@ -1,215 +1,134 @@
-//! Runs one step on the calling thread. Knows no graph and no cache.
+//! Does one task on the calling thread: claims its key, runs its stage, commits its artifact.
+//!
+//! The claim, the draft and the commit lie here and not with the run loop, so that a task can be done by a
+//! process of its own, on this machine or another.
 
-use contract::disk::{self, fault};
-use contract::stage::{Io, Refusal, Report, Stage, Stopped};
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod stage;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::key::Hardware;
+use crate::store::{Claim, CommitError, Committed, Origin, Store};
+use crate::task::{Filling, Outcome, Task, Told, Watched};
+use contract::checkpoint::Checkpoints;
+use contract::stage::{Device, Io, Kind, StopFlag};
+use contract::warden::Wardens;
+use stage::{Crews, Failure};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-/// How many of the last lines of output a failure shows.
-const TAIL_LINES: usize = 12;
-const TAIL_LINE_CHARACTERS: usize = 400;
-/// Notes and progress closer together than this are not worth a redraw.
-const THROTTLE: Duration = Duration::from_millis(50);
-
-/// How a step ended that did not succeed.
-#[derive(Debug)]
-pub enum Failure {
-    /// It was told to stop and did.
-    Stopped(Stopped),
-    /// The machine refused what it needs.
-    Refused(Refusal),
-    /// It failed.
-    Failed {
-        /// The error, cause by cause.
-        why: String,
-        /// The last lines of its output.
-        tail: Vec<String>,
-        /// Where all of its output is, if there was any.
-        log: Option<PathBuf>,
-    },
+/// What a process needs in order to do tasks; clones share it.
+#[derive(Clone)]
+pub struct Worker {
+    store: Store,
+    kinds: Arc<[Kind]>,
+    stop: StopFlag,
+    wardens: Wardens,
+    crews: Crews,
 }
 
-/// Runs `stage`. The listener of `io` is set here: output goes into the file `log`, which is made when
-/// there is some; everything else goes to `tell`.
-pub fn work(
-    stage: &dyn Stage,
-    mut io: Io,
-    log: PathBuf,
-    tell: impl Fn(Report) + Send + Sync + 'static,
-) -> Result<(), Failure> {
-    let output = Arc::new(Mutex::new(Output::to(log)));
-    let heard = Arc::clone(&output);
-    io.listener = Box::new(move |report| {
-        let mut output = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match report {
-            Report::Log(bytes) => {
-                output.take(&bytes);
-                if output.noted.is_time()
-                    && let Some(line) = output.tail.back()
-                {
-                    tell(Report::Note(line.clone()));
-                }
+impl Worker {
+    /// A worker that knows these kinds.
+    pub fn new(store: Store, kinds: &[Kind], stop: StopFlag) -> Worker {
+        Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default(), crews: Crews::default() }
+    }
+
+    /// Ends the processes that are kept for tasks to come.
+    pub fn close(&self) {
+        self.wardens.dismiss();
+    }
+
+    /// Does a task, telling how it fares.
+    pub fn run(&self, task: Task, tell: impl Fn(Told) + Send + Sync + 'static) -> Outcome {
+        self.try_to_run(task, tell).unwrap_or_else(Outcome::Refused)
+    }
+
+    fn try_to_run(&self, task: Task, tell: impl Fn(Told) + Send + Sync + 'static) -> Result<Outcome> {
+        let failed = |why| Ok(Outcome::Failed { why, tail: Vec::new(), log: None });
+        let draft = match self.store.claim(task.key, &task.draft, task.anew)? {
+            Claim::Hit(artifact) => return Ok(Outcome::Hit(artifact)),
+            Claim::Busy(process) => return Ok(Outcome::Busy(process)),
+            Claim::Draft(draft) => draft,
+        };
+        let checkpoints = Checkpoints::in_folder(self.store.checkpoints(task.key));
+        tell(Told::Begun { checkpoints: checkpoints.clone(), gpus: task.gpus.clone() });
+        let began = Instant::now();
+        let name = &task.recipe.kind;
+        let Some(kind) = self.kinds.iter().find(|kind| kind.name == name) else {
+            return failed(format!("this program has no kind `{name}`"));
+        };
+        let prepared = match (kind.prepare)(&task.with) {
+            Ok(prepared) => prepared,
+            Err(mistake) => return failed(mistake.message),
+        };
+        if prepared.params != task.recipe.params {
+            return failed(format!("this program's kind `{name}` is not the one that the key was made for"));
+        }
+        let io = Io {
+            step: task.step.clone(),
+            root: task.root.clone(),
+            inputs: self.paths(&task),
+            out: draft.out(),
+            work: draft.work(),
+            device: match task.gpus.first() {
+                Some(id) if task.recipe.device == Some(Hardware::Cuda) => Device::Cuda(*id),
+                _ => Device::Cpu,
+            },
+            gpus: task.gpus.clone(),
+            cpus: task.cpus,
+            stop: self.stop.clone(),
+            limit: task.limit,
+            began,
+            checkpoints,
+            wardens: self.wardens.clone(),
+            listener: Box::new(|_| ()),
+        };
+        let tell = move |report| tell(Told::Report(report));
+        match stage::run(&*prepared.stage, io, &self.crews, task.log, tell) {
+            Ok(()) => {}
+            Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
+            Err(Failure::Refused(refusal)) => {
+                return Err(Error::Device(format!("{}: {refusal}", task.step)));
             }
-            Report::Note(_) if !output.noted.is_time() => {}
-            Report::Progress { .. } if !output.progressed.is_time() => {}
-            report => tell(report),
+            Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
         }
-    });
-    let result = catch_unwind(AssertUnwindSafe(|| on_threads(io.cpus, || stage.run(&io))));
-    drop(io);
-    let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
-    let refused = output.close().err();
-    let why = match result {
-        Ok(Ok(())) => match refused {
-            None => return Ok(()),
-            Some(fault) => fault.to_string(),
-        },
-        Ok(Err(error)) => {
-            if let Some(stopped) = error.downcast_ref::<Stopped>() {
-                return Err(Failure::Stopped(*stopped));
+        if let Some(watched) = task.watched.iter().find(|watched| !self.still_the_same(watched)) {
+            let path = watched.seen.stamps[0].0.display();
+            return failed(format!(
+                "the input {path} changed while the step ran; run again when it is at rest"
+            ));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let origin = Origin { step: task.step, run: task.run, at: clock::unix_seconds(), seconds };
+        match draft.commit(&task.recipe.canonical(), origin) {
+            Ok(Committed { artifact, bytes, other }) => {
+                Ok(Outcome::Computed { artifact, seconds, bytes, other })
             }
-            if let Some(refusal) = error.downcast_ref::<Refusal>() {
-                return Err(Failure::Refused(refusal.clone()));
-            }
-            format!("{error:#}")
-        }
-        Err(panic) => format!("the stage panicked: {}", panic_text(&*panic)),
-    };
-    let log = output.path.exists().then(|| output.path.clone());
-    Err(Failure::Failed { why, tail: output.last_lines(), log })
-}
-
-/// Runs a stage where parallel loops find as many threads as the step was given, and no more.
-fn on_threads(count: usize, run: impl FnOnce() -> anyhow::Result<()> + Send) -> anyhow::Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(count).build()?.install(run)
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
-/// The output of an external program: all of it in a file, the end of it at hand.
-struct Output {
-    path: PathBuf,
-    file: Option<File>,
-    /// The first error of writing the file.
-    refused: Option<disk::Fault>,
-    tail: VecDeque<String>,
-    /// The line that is not complete yet.
-    partial: Vec<u8>,
-    noted: Told,
-    progressed: Told,
-}
-
-/// When something was last told.
-#[derive(Default)]
-struct Told(Option<Instant>);
-
-impl Told {
-    /// Whether it is time to tell it again, which then counts as told.
-    fn is_time(&mut self) -> bool {
-        let time = self.0.is_none_or(|told| told.elapsed() >= THROTTLE);
-        if time {
-            self.0 = Some(Instant::now());
-        }
-        time
-    }
-}
-
-impl Output {
-    fn to(path: PathBuf) -> Output {
-        Output {
-            path,
-            file: None,
-            refused: None,
-            tail: VecDeque::new(),
-            partial: Vec::new(),
-            noted: Told::default(),
-            progressed: Told::default(),
+            Err(CommitError::Output(why)) => failed(why),
+            Err(CommitError::Machine(error)) => Err(error),
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) {
-        if self.refused.is_none() {
-            self.refused = self.write(bytes).err();
-        }
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // A program that never ends its line must not fill the memory.
-            let room = (4 * TAIL_LINE_CHARACTERS).saturating_sub(self.partial.len());
-            self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.ends_with(b"\n") {
-                self.end_line();
-            }
-        }
+    /// Where the inputs of a task lie.
+    fn paths(&self, task: &Task) -> BTreeMap<String, PathBuf> {
+        let path = |slot: &str, filling: &Filling| match filling {
+            Filling::Artifact(key) => self.store.verified(*key, task.recipe.inputs[slot]).folder(),
+            Filling::File(path) => path.clone(),
+        };
+        task.inputs.iter().map(|(slot, filling)| (slot.clone(), path(slot, filling))).collect()
     }
 
-    fn write(&mut self, bytes: &[u8]) -> disk::Result<()> {
-        if self.file.is_none() {
-            if let Some(folder) = self.path.parent() {
-                disk::create_folders(folder)?;
-            }
-            let opened = File::options().append(true).create(true).open(&self.path);
-            self.file = Some(opened.map_err(|error| fault("creating", &self.path, error))?);
-        }
-        let file = self.file.as_mut().expect("it was just opened");
-        file.write_all(bytes).map_err(|error| fault("writing", &self.path, error))
-    }
-
-    fn end_line(&mut self) {
-        let line = String::from_utf8_lossy(&self.partial);
-        // Only the last state of a line that a progress bar drew over and over.
-        let line = line.trim_end_matches(['\n', '\r']).rsplit('\r').next().unwrap_or_default();
-        // Control characters of a program's output must not reach the terminal.
-        let line: String =
-            line.chars().filter(|c| !c.is_control() || *c == '\t').take(TAIL_LINE_CHARACTERS).collect();
-        self.partial.clear();
-        if !line.trim().is_empty() {
-            self.tail.push_back(line);
-        }
-        if self.tail.len() > TAIL_LINES {
-            self.tail.pop_front();
-        }
-    }
-
-    fn last_lines(&mut self) -> Vec<String> {
-        self.end_line();
-        self.tail.iter().cloned().collect()
-    }
-
-    fn close(&mut self) -> disk::Result<()> {
-        let closed = self.file.take().map_or(Ok(()), |file| disk::close(file, &self.path));
-        self.refused.take().map_or(closed, Err)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tail_is_what_a_person_would_have_seen_last() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::to(folder.path().join("logs/step.log"));
-        output.take(b"one\n10 %\r50 %\r100 %\n\n\x1b[31mred\x1b[0m\nlast without an end");
-        assert_eq!(output.last_lines(), ["one", "100 %", "[31mred[0m", "last without an end"]);
-        output.close().unwrap();
-        let all = std::fs::read(folder.path().join("logs/step.log")).unwrap();
-        assert!(all.ends_with(b"last without an end"), "the file holds every byte");
-    }
-
-    #[test]
-    fn a_line_without_end_takes_no_memory() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut output = Output::to(folder.path().join("log"));
-        for _ in 0..100 {
-            output.take(&[b'x'; 100_000]);
-        }
-        assert!(output.partial.len() <= 4 * TAIL_LINE_CHARACTERS);
+    /// Whether the step read what its key was made of. A file that was written to has changed even where its
+    /// bytes are the old ones again: in between they may have been others. Where just a link or a right
+    /// changed, or where the file was written just before it was hashed so that an equal stamp proves
+    /// nothing, it is hashed again.
+    fn still_the_same(&self, watched: &Watched) -> bool {
+        let Watched { seen, settled } = watched;
+        let hash_again = || hash::input(&seen.stamps[0].0, &self.stop);
+        let same_bytes = || hash_again().is_ok_and(|now| now.digest == seen.digest);
+        (*settled && seen.unchanged()) || (seen.unwritten() && same_bytes())
     }
 }

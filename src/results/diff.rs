@@ -101,7 +101,7 @@ pub fn artifacts(
             }
             (Some(_), None) => How::OnlyFirst,
             (None, _) => How::OnlySecond,
-            (Some(_), Some(_)) => content(&one.0.out.join(path), &other.0.out.join(path), rows)?,
+            (Some(_), Some(_)) => content(&one.0.file(path), &other.0.file(path), rows)?,
         };
         found.files.push(FileDifference { path: path.to_owned(), how });
     }

@@ -3,7 +3,7 @@
 use crate::markup::escape;
 use engine::graph::Graph;
 use engine::plan::State;
-use engine::survey::{Survey, word};
+use engine::survey::Survey;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use std::fmt::Write;
@@ -20,8 +20,8 @@ const CHARACTER_WIDTH: usize = 8;
 fn colours(state: &State) -> (&'static str, &'static str) {
     match state {
         State::Cached(_) | State::Computed(_) => ("#d8f0dc", "#2f8f46"),
-        State::Due | State::Ready | State::Running => ("#ffe6b8", "#b97900"),
-        State::Waiting => ("#fff6df", "#cfa64f"),
+        State::Due(_) | State::Later(..) | State::Ready | State::Running(..) => ("#ffe6b8", "#b97900"),
+        State::Waiting(_) => ("#fff6df", "#cfa64f"),
         State::Failed => ("#fbd5d5", "#c03030"),
         State::Absent(_) | State::Skipped(_) | State::Out => ("#ececec", "#8a8a8a"),
     }
@@ -115,7 +115,7 @@ pub fn svg(survey: &Survey<'_>) -> String {
             format_args!(
                 "<g><title>{name}: {}</title><rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX_HEIGHT}\" \
                  rx=\"5\" fill=\"{fill}\" stroke=\"{border}\"/><text x=\"{}\" y=\"{}\">{name}</text></g>\n",
-                word(state),
+                state.word(),
                 left + CHARACTER_WIDTH,
                 top + BOX_HEIGHT / 2 + 4
             ),

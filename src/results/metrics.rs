@@ -9,6 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use contract::disk;
 use data::table::{Batches, column_as};
+use engine::store::Artifact;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,8 @@ pub struct Metric {
 }
 
 /// The file that holds an artifact's numbers, if it holds any.
-pub fn find(out: &Path) -> Option<PathBuf> {
-    FILES.iter().map(|name| out.join(name)).find(|path| path.is_file())
+pub fn find(artifact: &Artifact) -> Option<PathBuf> {
+    artifact.first_of(&FILES)
 }
 
 /// The numbers of a file that [`find`] found.

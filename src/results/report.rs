@@ -19,9 +19,9 @@ pub use tensorboard::tensorboard;
 use crate::compare::{self, Comparison, Request};
 use crate::exhibit::{self, Exhibit, Sort};
 use engine::error::{Error, Result};
-use engine::event::{Begun, Ended, Event};
+use engine::event::{Begun, Ended};
 use engine::graph::Graph;
-use engine::runlog;
+use engine::record::{Record, Standing};
 use engine::store::Manifest;
 use engine::survey::Survey;
 use petgraph::Direction;
@@ -88,7 +88,7 @@ impl<'a> Report<'a> {
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
         let manifest = |node: &NodeIndex| -> Result<Option<(NodeIndex, Manifest)>> {
             let Some(artifact) = survey.plan.state(*node).artifact() else { return Ok(None) };
-            Ok(survey.store.manifest(artifact.key)?.map(|manifest| (*node, manifest)))
+            Ok(artifact.manifest()?.map(|manifest| (*node, manifest)))
         };
         let manifests: Vec<Option<(NodeIndex, Manifest)>> =
             nodes.par_iter().map(manifest).collect::<Result<_>>()?;
@@ -198,7 +198,7 @@ fn look(
         })
         .flat_map(|(node, sorts, manifest, artifact)| {
             let file = move |record: &engine::store::FileRecord| {
-                (node, sorts, record.path.clone(), artifact.out.join(&record.path))
+                (node, sorts, record.path.clone(), artifact.file(&record.path))
             };
             manifest.files.iter().map(file)
         })
@@ -220,22 +220,13 @@ fn look(
 }
 
 fn last_run(survey: &Survey<'_>) -> Result<Option<LastRun>> {
-    const SEARCHED: usize = 100;
-    for run in runlog::runs(survey.store)?.iter().rev().take(SEARCHED) {
-        let events = runlog::read(survey.store, run)?.unwrap_or_default();
-        let Some((_, Event::Begun(begun))) = events.first() else { continue };
-        if begun.file != survey.plan.graph().file {
-            continue;
-        }
-        let computed = events.iter().filter_map(|(_, event)| match event {
-            Event::Computed { step, .. } => Some(step.clone()),
-            _ => None,
-        });
-        let ended = match events.last() {
-            Some((_, Event::Ended(ended))) => Some(ended.clone()),
-            _ => None,
-        };
-        return Ok(Some(LastRun { begun: begun.clone(), ended, computed: computed.collect() }));
-    }
-    Ok(None)
+    let newest = Record::of_file(survey.store, &survey.plan.graph().file, None)?.next().transpose()?;
+    let Some((begun, record)) = newest.and_then(|record| Some((record.begun()?.clone(), record))) else {
+        return Ok(None);
+    };
+    let ended = match record.standing(survey.store)? {
+        Standing::Ended(ended) => Some(ended),
+        Standing::InProgress | Standing::Killed => None,
+    };
+    Ok(Some(LastRun { begun, ended, computed: record.computed().map(str::to_owned).collect() }))
 }

@@ -1,16 +1,18 @@
-//! Hears how steps fare, and decides what becomes of them.
+//! Handles the messages of executors.
 
-use super::{Runner, Running};
+use super::Runner;
 use crate::error::Result;
 use crate::event::{Event, Failed};
-use crate::executor::{Message, Outcome};
-use crate::plan::State;
+use crate::executor::Message;
+use crate::plan::{News, Work};
+use crate::task::{Outcome, Told};
 use contract::stage::{Report, StopReason};
 use petgraph::graph::NodeIndex;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The longest wait between looks at a lock that somebody else has.
+/// The wait before the first look at a lock that somebody else has; it doubles each time, up to the last.
+const FIRST_LOOK: Duration = Duration::from_millis(3);
 const LAST_LOOK: Duration = Duration::from_millis(200);
 /// The wait before the first retry; it doubles each time, up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -19,19 +21,14 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 impl Runner<'_> {
     pub(super) fn hear(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Started(node) => {
-                let due = self.due.get_mut(&node).expect("only due steps are started");
-                due.attempt += 1;
-                let attempt = due.attempt;
-                let gpus =
-                    self.running.get(&node).map(|running| running.lease.gpus.clone()).unwrap_or_default();
+            Message::Told(node, Told::Begun { checkpoints, gpus }) => {
+                self.advance(node, News::Begun(checkpoints))?;
+                let attempt = self.work(node).attempts;
                 self.tell(Event::Started { step: self.name(node), attempt, gpus })
             }
-            Message::Report(node, report) => self.report(node, report),
-            Message::Finished(node, outcome) => {
-                if let Some(Running { lease, .. }) = self.running.remove(&node) {
-                    self.pools.give_back(lease);
-                }
+            Message::Told(node, Told::Report(report)) => self.report(node, report),
+            Message::Finished(node, outcome, lease) => {
+                self.pools.give_back(lease);
                 self.finish(node, outcome)
             }
             Message::Signal(signal) => {
@@ -42,6 +39,11 @@ impl Runner<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Prereq: an executor has the step.
+    fn work(&self, node: NodeIndex) -> &Work {
+        self.plan.state(node).work().expect("what an executor has is known work")
     }
 
     fn report(&mut self, node: NodeIndex, report: Report) -> Result<()> {
@@ -61,24 +63,24 @@ impl Runner<'_> {
                 if let Some(other) = other {
                     let text = format!(
                         "it is not reproducible: the same recipe gave {} and {}; the kind or its program depends on something outside its recipe",
-                        artifact.digest.short(),
+                        artifact.digest().short(),
                         other.short()
                     );
                     self.tell(Event::Warning { step: Some(step.clone()), text })?;
                 }
-                self.tell(Event::Computed { step, key: artifact.key, seconds, bytes })?;
-                self.settle(node, State::Computed(artifact))
+                self.tell(Event::Computed { step, key: artifact.key(), seconds, bytes })?;
+                self.advance(node, News::Computed(artifact))
             }
-            Outcome::Hit(artifact) => self.settle(node, State::Cached(artifact)),
+            Outcome::Hit(artifact) => self.advance(node, News::Found(artifact)),
             Outcome::Busy(process) => self.wait_for_other(node, process),
             Outcome::Stopped(StopReason::Asked | StopReason::Now) => {
-                self.settle(node, State::Skipped("stopped by a signal".to_owned()))
+                self.advance(node, News::GivenUp("stopped by a signal".to_owned()))
             }
             Outcome::Stopped(StopReason::Timeout(limit)) => {
                 self.fail(node, format!("stopped after its time limit of {limit:?}"), Vec::new(), None)
             }
             Outcome::Failed { .. } if self.signal.is_some() => {
-                self.settle(node, State::Skipped("stopped by a signal".to_owned()))
+                self.advance(node, News::GivenUp("stopped by a signal".to_owned()))
             }
             Outcome::Failed { why, tail, log } => self.fail(node, why, tail, log),
             Outcome::Refused(error) => Err(error),
@@ -86,28 +88,21 @@ impl Runner<'_> {
     }
 
     fn wait_for_other(&mut self, node: NodeIndex, process: Option<u32>) -> Result<()> {
-        let due = self.due.get_mut(&node).expect("only due steps are started");
-        let first = !std::mem::replace(&mut due.told, true);
-        self.later.push((Instant::now() + due.look, node));
-        due.look = (due.look * 2).min(LAST_LOOK);
-        self.plan.set(node, State::Due);
-        match first {
-            true => self.tell(Event::Waiting { step: self.name(node), process }),
-            false => Ok(()),
+        let waits = self.work(node).waits;
+        let look = FIRST_LOOK.saturating_mul(1 << waits.min(16)).min(LAST_LOOK);
+        self.advance(node, News::Busy(Instant::now() + look))?;
+        match waits {
+            0 => self.tell(Event::Waiting { step: self.name(node), process }),
+            _ => Ok(()),
         }
     }
 
     fn fail(&mut self, node: NodeIndex, why: String, tail: Vec<String>, log: Option<PathBuf>) -> Result<()> {
-        let attempt = self.due[&node].attempt;
+        let attempt = self.work(node).attempts;
         let again = attempt <= self.graph.steps[node].retries && self.signal.is_none();
         let wait = FIRST_RETRY.saturating_mul(1 << (attempt - 1).min(16)).min(LAST_RETRY);
         let retry_in = again.then_some(wait.as_secs_f64());
         self.tell(Event::Failed(Failed { step: self.name(node), why, tail, log, attempt, retry_in }))?;
-        if again {
-            self.later.push((Instant::now() + wait, node));
-            self.plan.set(node, State::Due);
-            return Ok(());
-        }
-        self.settle(node, State::Failed)
+        self.advance(node, News::Failed(again.then(|| Instant::now() + wait)))
     }
 }

@@ -106,6 +106,8 @@ impl Draft {
     pub fn commit(mut self, recipe: &str, origin: Origin) -> std::result::Result<Committed, CommitError> {
         disk::remove_folder(&self.work())?;
         let (files, folders) = seal(&self.out())?;
+        let sealed = files.iter().map(|file| self.out().join(&file.path));
+        let unsynced: Vec<PathBuf> = sealed.chain(folders).collect();
         let Origin { step, run, at, seconds } = origin;
         let manifest = Manifest {
             format: FORMAT,
@@ -119,7 +121,7 @@ impl Draft {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             adopted: None,
         };
-        self.record(recipe, &manifest, folders.iter().chain([&self.folder]))?;
+        self.record(recipe, &manifest, unsynced)?;
         let committed = self.publish(&manifest)?;
         disk::remove_folder(&self.store.checkpoints(self.key))?;
         self.release()?;
@@ -136,38 +138,39 @@ impl Draft {
             )));
         };
         disk::remove_folder(&self.work())?;
-        let mut folders = BTreeSet::from([self.out(), self.folder.clone()]);
+        let mut unsynced = BTreeSet::from([self.out()]);
         for file in &manifest.files {
             let (there, here) = (source.join("out").join(&file.path), self.out().join(&file.path));
             let folder = here.parent().expect("a file lies in a folder");
             disk::create_folders(folder)?;
-            folders.extend(folder.ancestors().take_while(|above| *above != self.out()).map(Path::to_owned));
+            unsynced.extend(folder.ancestors().take_while(|above| *above != self.out()).map(Path::to_owned));
             // Committed files never change, so two artifacts may share one.
             if std::fs::hard_link(&there, &here).is_err() {
                 std::fs::copy(&there, &here).map_err(|error| fault("copying", &there, error))?;
-                disk::sync_file(&here)?;
+                unsynced.insert(here);
             }
         }
         let adopted = Some(Adoption { from, changes, at: clock::unix_seconds() });
         let manifest = Manifest { format: FORMAT, key: self.key, adopted, ..*manifest };
-        self.record(recipe, &manifest, folders.iter())?;
+        self.record(recipe, &manifest, unsynced.into_iter().collect())?;
         self.publish(&manifest)?;
         self.release()
     }
 
-    /// Writes both records and makes all names durable.
-    fn record<'a>(
-        &self,
-        recipe: &str,
-        manifest: &Manifest,
-        folders: impl Iterator<Item = &'a PathBuf>,
-    ) -> disk::Result<()> {
-        disk::write_durably(&self.folder.join("recipe.json"), recipe.as_bytes(), 0o444)?;
-        disk::write_durably(&self.folder.join("manifest.json"), &manifest.to_bytes(), 0o444)?;
-        for folder in folders {
-            disk::sync_folder(folder)?;
+    /// Writes both records, makes sure of the shelf, and makes everything durable: what was written, with its
+    /// names, and the shelf's.
+    fn record(&self, recipe: &str, manifest: &Manifest, mut unsynced: Vec<PathBuf>) -> disk::Result<()> {
+        let [recipe_file, manifest_file] =
+            ["recipe.json", "manifest.json"].map(|name| self.folder.join(name));
+        disk::write_sealed(&recipe_file, recipe.as_bytes())?;
+        disk::write_sealed(&manifest_file, &manifest.to_bytes())?;
+        unsynced.extend([recipe_file, manifest_file, self.folder.clone()]);
+        let entry = self.store.entry(self.key);
+        let shelf = entry.parent().expect("an entry lies on a shelf of two digits");
+        if disk::create_folder(shelf)? {
+            unsynced.push(shelf.parent().expect("shelves lie in `entries`").to_owned());
         }
-        Ok(())
+        disk::sync_all(&unsynced)
     }
 
     fn release(&mut self) -> Result<()> {
@@ -178,9 +181,6 @@ impl Draft {
     fn publish(&self, manifest: &Manifest) -> Result<Committed> {
         let entry = self.store.entry(self.key);
         let shelf = entry.parent().expect("an entry lies on a shelf of two digits");
-        if disk::create_folder(shelf)? {
-            disk::sync_folder(shelf.parent().expect("shelves lie in `entries`"))?;
-        }
         let mut other = None;
         while !disk::rename_new(&self.folder, &entry)? {
             match verify::entry(&entry, self.key)? {
@@ -205,8 +205,7 @@ impl Draft {
     }
 
     fn committed(&self, manifest: &Manifest, other: Option<Digest>) -> Committed {
-        let artifact =
-            Artifact { key: self.key, digest: manifest.output, out: self.store.entry(self.key).join("out") };
+        let artifact = self.store.verified(self.key, manifest.output);
         Committed { artifact, bytes: manifest.bytes(), other }
     }
 }
@@ -218,7 +217,7 @@ impl Drop for Draft {
     }
 }
 
-/// Makes every file below `out` durable and read-only; returns the files and the folders.
+/// Makes every file below `out` read-only and hashes it; returns the files and the folders.
 fn seal(out: &Path) -> std::result::Result<(Vec<FileRecord>, Vec<PathBuf>), CommitError> {
     let Tree { files, folders, others } = disk::walk(out)?;
     if let Some(other) = others.first() {
@@ -251,11 +250,8 @@ fn seal_file(top: &File, out: &Path, name: &str) -> disk::Result<FileRecord> {
         disk::rename(&copy, &path)?;
         file = open_beneath(top, name, &path)?;
     }
-    let refused = |doing| move |error: std::io::Error| fault(doing, &path, error);
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))
-        .map_err(|error| fault("protecting", &out.join(name), error))?;
-    file.sync_all().map_err(refused("syncing"))?;
-    let path = out.join(name);
+        .map_err(|error| fault("protecting", &path, error))?;
     let (digest, stamp) = hash::open_file_digest(&file, &path, &StopFlag::default())?;
     disk::close(file, &path)?;
     Ok(FileRecord { path: name.to_owned(), size: stamp.size(), digest })

@@ -5,10 +5,8 @@ use super::{Column, Comparison};
 use crate::metrics;
 use crate::statistics::{self, Difference};
 use engine::error::Result;
-use engine::event::Event;
 use engine::key::Key;
-use engine::memo::Memo;
-use engine::runlog;
+use engine::record::Record;
 use engine::store::Lookup;
 use engine::survey::Survey;
 use engine::text::number;
@@ -39,13 +37,9 @@ pub struct Pair {
 type Past = HashMap<NodeIndex, IndexMap<String, f64>>;
 
 /// Holds a comparison against a run that was.
-pub fn against(comparison: &Comparison, survey: &Survey<'_>, run: &str) -> Result<Against> {
-    let events = runlog::read(survey.store, run)?.unwrap_or_default();
-    let keys: HashMap<&str, Key> = events
-        .iter()
-        .filter(|(_, event)| !matches!(event, Event::Due { .. }))
-        .filter_map(|(_, event)| event.key())
-        .collect();
+pub fn against(comparison: &Comparison, survey: &Survey<'_>, record: &Record) -> Result<Against> {
+    let run = &record.run;
+    let keys: HashMap<&str, Key> = record.artifacts().collect();
     let mut notes = Vec::new();
     let past = past(comparison, survey, run, &keys, &mut notes)?;
     notes.extend(changes(comparison, survey, &keys)?);
@@ -76,8 +70,7 @@ fn past(
     keys: &HashMap<&str, Key>,
     notes: &mut Vec<String>,
 ) -> Result<Past> {
-    let (graph, store) = (survey.plan.graph(), survey.store);
-    let memo = Memo::open_to_look(&store.memos(), &graph.file)?;
+    let graph = survey.plan.graph();
     let mut past = Past::new();
     let steps: IndexSet<NodeIndex> = comparison
         .blocks
@@ -91,7 +84,7 @@ fn past(
             notes.push(format!("{name} was not part of run {run}"));
             continue;
         };
-        let found = match store.look_up(*key, &memo)?.0 {
+        let found = match survey.open(*key)? {
             Lookup::Hit(artifact) => artifact,
             Lookup::Miss => {
                 notes.push(format!("the artifact of {name} in run {run} is gone"));
@@ -102,7 +95,7 @@ fn past(
                 continue;
             }
         };
-        match metrics::find(&found.out).map(|path| metrics::read(&path)) {
+        match metrics::find(&found).map(|path| metrics::read(&path)) {
             Some(Ok(metrics)) => {
                 let values = metrics.into_iter().filter_map(|metric| Some((metric.name, metric.value?)));
                 past.insert(node, values.collect());
@@ -125,11 +118,11 @@ fn changes(comparison: &Comparison, survey: &Survey<'_>, keys: &HashMap<&str, Ke
     let mut compared = 0;
     for node in steps {
         let Some(key) = keys.get(graph.steps[node].name.as_str()) else { continue };
-        let (Some(examined), Some(older)) = (survey.examined.get(&node), survey.store.recipe(*key)?) else {
+        let (Some(recipe), Some(older)) = (survey.recipe(node), survey.store.recipe(*key)?) else {
             continue;
         };
         compared += 1;
-        for change in examined.recipe.changes_since(&older) {
+        for change in recipe.changes_since(&older) {
             *counted.entry(format!("{} {}", change.component, change.name)).or_default() += 1;
         }
     }

@@ -2,8 +2,7 @@
 
 use crate::metrics::{self, Metric};
 use engine::error::Result;
-use engine::plan::State;
-use engine::store::Lookup;
+use engine::plan::{State, Work};
 use engine::survey::Survey;
 use indexmap::IndexMap;
 use petgraph::graph::NodeIndex;
@@ -47,7 +46,7 @@ impl Judging {
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
         let found: Vec<Option<PathBuf>> = nodes
             .par_iter()
-            .map(|node| survey.plan.state(*node).artifact().and_then(|artifact| metrics::find(&artifact.out)))
+            .map(|node| survey.plan.state(*node).artifact().and_then(metrics::find))
             .collect();
         let stages: HashSet<&str> = nodes
             .iter()
@@ -83,12 +82,8 @@ fn judge(
     let artifact = match survey.plan.state(node) {
         State::Cached(artifact) | State::Computed(artifact) => artifact,
         State::Absent(hint) => return missing(format!("is absent: {hint}")),
-        State::Due => {
-            return match &survey.examined[&node].lookup {
-                Lookup::Damaged(found) => missing(format!("is damaged: {found}")),
-                Lookup::Hit(_) | Lookup::Miss => missing("is not computed".to_owned()),
-            };
-        }
+        State::Due(Work { damage: Some(found), .. }) => return missing(format!("is damaged: {found}")),
+        State::Due(_) => return missing("is not computed".to_owned()),
         _ => {
             let next = survey.waits_next(node).map(|node| graph.steps[node].name.as_str());
             return missing(format!("waits for {}", next.unwrap_or("others")));
@@ -99,9 +94,9 @@ fn judge(
         Ok(metrics) => metrics,
         Err(error) => return missing(format!("cannot be read: {error:#}")),
     };
-    let recipe = &survey.examined[&node].recipe;
+    let recipe = survey.recipe(node).expect("a step with an artifact has a recipe");
     // The recipe of an adopted artifact is not what made it.
-    let adopted = survey.store.manifest(artifact.key)?.and_then(|manifest| manifest.adopted);
+    let adopted = artifact.manifest()?.and_then(|manifest| manifest.adopted);
     let changes = adopted.iter().flat_map(|adopted| &adopted.changes);
     let older: Vec<String> =
         changes.filter(|change| change.component == "code").map(ToString::to_string).collect();

@@ -4,7 +4,7 @@ use super::{LastRun, Report};
 use crate::plot::{self, Look, Node};
 use engine::clock;
 use engine::graph::Source;
-use engine::key::Digest;
+use engine::key::{Digest, Hardware};
 use engine::plan::State;
 use engine::text;
 use indexmap::{IndexMap, IndexSet};
@@ -73,8 +73,7 @@ pub fn stages(report: &Report<'_>) -> Vec<StageRow> {
             row.versions.insert(manifest.version.clone());
             row.adopted += usize::from(manifest.adopted.is_some());
         }
-        let device = report.survey.examined.get(&node).and_then(|examined| examined.recipe.device.clone());
-        row.devices.insert(device.unwrap_or_else(|| "cpu".to_owned()));
+        row.devices.insert(step.device.unwrap_or(Hardware::Cpu).to_string());
     }
     rows.into_values().filter(|row| row.steps > 0).collect()
 }
@@ -86,8 +85,8 @@ pub fn inputs(report: &Report<'_>) -> Vec<(String, Option<Digest>, Vec<String>)>
         let step = &report.graph.steps[node];
         for input in &step.inputs {
             let Source::File { shown, .. } = &input.source else { continue };
-            let examined = report.survey.examined.get(&node);
-            let digest = examined.and_then(|examined| examined.recipe.inputs.get(&input.slot).copied());
+            let recipe = report.survey.recipe(node);
+            let digest = recipe.and_then(|recipe| recipe.inputs.get(&input.slot).copied());
             let file = files.entry(shown.clone()).or_default();
             file.0 = file.0.or(digest);
             file.1.insert(step.stage.clone());
@@ -157,6 +156,6 @@ pub fn standing(report: &Report<'_>, node: NodeIndex) -> &'static str {
         State::Cached(_) if report.last_run.as_ref().is_some_and(|run| run.computed.contains(name)) => {
             "computed"
         }
-        state => engine::survey::word(state),
+        state => state.word(),
     }
 }

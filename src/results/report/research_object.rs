@@ -9,6 +9,7 @@ use contract::disk;
 use engine::clock;
 use engine::error::Result;
 use engine::graph::Source;
+use engine::key::Hardware;
 use engine::store::Manifest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -36,8 +37,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     let mut actions = Vec::new();
     for node in report.survey.plan.steps() {
         let step = &report.graph.steps[node];
-        let (Some(manifest), Some(examined)) =
-            (report.manifests.get(&node), report.survey.examined.get(&node))
+        let (Some(manifest), Some(made_from)) = (report.manifests.get(&node), report.survey.recipe(node))
         else {
             continue;
         };
@@ -52,9 +52,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
             canonical.as_bytes(),
         )?);
         let mut results = vec![artifact_id(manifest)];
-        if let Some(path) =
-            report.survey.plan.state(node).artifact().and_then(|artifact| crate::metrics::find(&artifact.out))
-        {
+        if let Some(path) = report.survey.plan.state(node).artifact().and_then(crate::metrics::find) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let id = format!("metrics/{key}/{name}");
             let format = match path.extension().and_then(|extension| extension.to_str()) {
@@ -68,7 +66,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
         entities.push(artifact(manifest));
         let mut objects = vec![json!({"@id": recipe})];
         for input in &step.inputs {
-            let digest = examined.recipe.inputs.get(&input.slot);
+            let digest = made_from.inputs.get(&input.slot);
             let id = match &input.source {
                 Source::Step(producer) => report.manifests.get(producer).map(artifact_id),
                 Source::File { shown, .. } => digest.map(|digest| {
@@ -83,7 +81,7 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
         }
         actions.push(json!({
             "@id": format!("#step-{key}"), "@type": "CreateAction", "name": step.name,
-            "description": format!("The kind {} on {}", step.kind.name, examined.recipe.device.as_deref().unwrap_or("cpu")),
+            "description": format!("The kind {} on {}", step.kind.name, step.device.unwrap_or(Hardware::Cpu)),
             "instrument": {"@id": PROGRAM},
             "startTime": date(manifest.at.saturating_sub(manifest.seconds as u64)),
             "endTime": date(manifest.at),

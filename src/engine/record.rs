@@ -1,0 +1,143 @@
+//! Reads the records of runs: the one place that knows what their lines say about a run.
+//!
+//! A record is history, not state; a damaged line is passed over.
+
+use crate::error::{Error, Result};
+use crate::event::{Begun, Ended, Event};
+use crate::key::Key;
+use crate::runlog::{self, Line};
+use crate::store::Store;
+use contract::disk;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// How many runs of one pipeline file are searched.
+const SEARCHED: usize = 100;
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Record {
+    /// The run's name.
+    pub run: String,
+    /// What happened, each with the seconds since the run began.
+    pub events: Vec<(f64, Event)>,
+}
+
+/// How a run stands.
+#[derive(Debug)]
+pub enum Standing {
+    /// It ended.
+    Ended(Ended),
+    /// It is going on.
+    InProgress,
+    /// It died.
+    Killed,
+}
+
+impl Record {
+    /// The record of a run; it is empty where the run was forgotten meanwhile.
+    pub fn read(store: &Store, run: &str) -> Result<Record> {
+        let bytes = disk::read_if_there(&runlog::path_of(store, run))?.unwrap_or_default();
+        Ok(Record { run: run.to_owned(), events: parse(&bytes) })
+    }
+
+    /// The record of the run that a person names; `last` is the newest.
+    pub fn find(store: &Store, name: &str) -> Result<Record> {
+        let runs = runlog::runs(store)?;
+        let found = match name {
+            "last" => runs.last(),
+            _ => runs.iter().find(|run| *run == name),
+        };
+        match found {
+            Some(run) => Record::read(store, run),
+            None => {
+                let newest =
+                    runs.last().map_or_else(String::new, |newest| format!("; the newest is {newest}"));
+                Err(Error::Usage(format!("there is no run {name} on this cache{newest}")))
+            }
+        }
+    }
+
+    /// The newest runs of a pipeline file, the newest first; with `before`, of those older than that run.
+    pub fn of_file<'s>(
+        store: &'s Store,
+        file: &'s Path,
+        before: Option<&'s str>,
+    ) -> Result<impl Iterator<Item = Result<Record>> + 's> {
+        let read = move |run: String| -> Result<Option<Record>> {
+            let bytes = disk::read_if_there(&runlog::path_of(store, &run))?.unwrap_or_default();
+            // The first line says whether the others are worth reading.
+            let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let ours = matches!(&parse(first)[..], [(_, Event::Begun(begun))] if begun.file == file);
+            Ok(ours.then(|| Record { run, events: parse(&bytes) }))
+        };
+        let older = move |run: &String| before.is_none_or(|before| run.as_str() < before);
+        let runs = runlog::runs(store)?.into_iter().rev().filter(older);
+        Ok(runs.filter_map(move |run| read(run).transpose()).take(SEARCHED))
+    }
+
+    /// How the run began.
+    pub fn begun(&self) -> Option<&Begun> {
+        match self.events.first() {
+            Some((_, Event::Begun(begun))) => Some(begun),
+            _ => None,
+        }
+    }
+
+    /// How the run stands.
+    pub fn standing(&self, store: &Store) -> Result<Standing> {
+        Ok(match self.events.last() {
+            Some((_, Event::Ended(ended))) => Standing::Ended(ended.clone()),
+            _ if runlog::lives(store, &self.run)? => Standing::InProgress,
+            _ => Standing::Killed,
+        })
+    }
+
+    /// Every artifact that the run made or found, by step. A key that was merely due made nothing.
+    pub fn artifacts(&self) -> impl Iterator<Item = (&str, Key)> {
+        let made = self.events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
+        made.filter_map(|(_, event)| event.key())
+    }
+
+    /// The steps that the run computed.
+    pub fn computed(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().filter_map(|(_, event)| match event {
+            Event::Computed { step, .. } => Some(step.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn parse(bytes: &[u8]) -> Vec<(f64, Event)> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    lines.map(|Line { t, event }| (t, event)).collect()
+}
+
+/// Every key that a run in progress, or a pinned one, has named, those that were merely due as well.
+pub fn needed(store: &Store) -> Result<HashSet<Key>> {
+    let mut keys = HashSet::new();
+    for run in runlog::runs(store)? {
+        if runlog::is_pinned(store, &run) || runlog::lives(store, &run)? {
+            let record = Record::read(store, &run)?;
+            keys.extend(record.events.iter().filter_map(|(_, event)| Some(event.key()?.1)));
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_line_is_passed_over() {
+        let text = concat!(
+            r#"{"t":0,"event":"stopping","signal":2}"#,
+            "\n{\"t\":1,\"event\":\"comp\n",
+            r#"{"t":2.5,"event":"stopping","signal":15}"#,
+            "\n"
+        );
+        let events = [(0.0, Event::Stopping { signal: 2 }), (2.5, Event::Stopping { signal: 15 })];
+        assert_eq!(parse(text.as_bytes()), events);
+    }
+}
