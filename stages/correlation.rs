@@ -18,7 +18,8 @@ pub const KIND: Kind = Kind::of::<Correlation>(
     "scores each pair by the correlation of TF and target over the cells",
     Slots::Named(&candidates::SLOTS),
     code!(),
-);
+)
+.makes(&candidates::OUTPUTS);
 
 /// How many TFs are spread over the cells at a time: their values in one cell are one cache line.
 const LANES: usize = 8;

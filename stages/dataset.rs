@@ -1,8 +1,9 @@
 //! `dataset`: reads what biologists have.
 
 use anyhow::{Context, Result, bail};
+use contract::bounds::{not_blank, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use data::cells::{self, CellWriter};
 use data::formats::{self, Beside, Choices, Format, Names, Orient, Sink};
 use data::genes;
@@ -19,16 +20,33 @@ pub const KIND: Kind = Kind::of::<Dataset>(
     "dataset",
     "reads expression data: h5ad, 10x, loom, BEELINE, GENELink, csv, Parquet",
     Slots::Named(&[
-        Slot { name: "data", about: "the file or folder", required: true },
-        Slot { name: "network", about: "a known network: `Gene1,Gene2[,Type]`", required: false },
+        Slot { name: "data", about: "the file or folder", required: true, takes: FOLDERS },
+        Slot {
+            name: "network",
+            about: "a known network: `Gene1,Gene2[,Type]`",
+            required: false,
+            takes: Takes::File,
+        },
         Slot {
             name: "genes",
             about: "names of genes, one a line, that the data's names are brought to",
             required: false,
+            takes: Takes::File,
         },
     ]),
     code!(),
-);
+)
+.makes(&[sometimes(cells::FILE), always(genes::FILE), sometimes(network::FILE), sometimes(pseudotime::FILE)]);
+
+/// Folders whose format can be told.
+const FOLDERS: Takes = Takes::OneOf(&[
+    &[cells::FILE, genes::FILE],
+    &["ExpressionData.csv"],
+    &["BL--network.csv"],
+    &["BL--ExpressionData.csv"],
+    &["matrix.mtx"],
+    &["matrix.mtx.gz"],
+]);
 
 /// Expression data as biologists have it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -74,10 +92,12 @@ impl Default for Dataset {
 }
 
 impl Stage for Dataset {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        not_blank("matrix", &self.matrix)?;
+        within("least_matched", self.least_matched, 0.0..=1.0)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.least_matched) {
-            bail!("`least_matched` is {}; give a share from 0 to 1", self.least_matched);
-        }
         let path = io.input("data")?;
         let format = self.format.map_or_else(|| formats::detect(path), Ok)?;
         let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names };

@@ -1,12 +1,13 @@
 //! `embed`: what a model makes of genes and cells, as vectors.
 
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, WIDEST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
 use data::embeddings::{self, ByCellWriter, Embeddings, Writer};
 use data::random::Random;
-use data::tokens::{About, TokenReader};
-use learn::model::saved::Saved;
+use data::tokens::{self, About, TokenReader};
+use learn::model::saved::{self, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor::device::{self, Precision};
@@ -18,11 +19,17 @@ pub const KIND: Kind = Kind::of::<Embed>(
     "embed",
     "vectors of a model: of each gene, of each cell, or of each gene in each cell",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
+        Slot { name: "model", about: "a trained model", required: true, takes: saved::ARTIFACT },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: true,
+            takes: tokens::ARTIFACT,
+        },
     ]),
     code!(),
 )
+.makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL)])
 .on_device(code!(gpu), tensor::card::gpus);
 
 /// Which cells are drawn comes from this stream of the seed.
@@ -71,10 +78,19 @@ enum Sink {
 }
 
 impl Stage for Embed {
-    fn run(&self, io: &Io) -> Result<()> {
-        if self.batch == Some(0) || self.cells == Some(0) {
-            bail!("`batch` and `cells` must be above 0, or left out");
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("batch", self.batch.unwrap_or(1), 1..=WIDEST)?;
+        within("cells", self.cells.unwrap_or(1), 1..=MOST)
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        match self.pool {
+            Pool::Cells | Pool::Genes => &[embeddings::BY_CELL],
+            Pool::None => &[embeddings::FILE],
         }
+    }
+
+    fn run(&self, io: &Io) -> Result<()> {
         device::on(io.device, self.precision, "batch", |device| self.embed(device, io))
     }
 }

@@ -3,10 +3,11 @@
 mod report;
 
 use anyhow::{Result, bail};
+use contract::bounds::within;
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use data::metrics::summary::{self, Row};
-use data::metrics::{Ranking, Scored, table};
+use data::metrics::{Metrics, Ranking, Scored, table};
 use data::pairs::{self, Pair};
 use data::scores;
 use schemars::JsonSchema;
@@ -19,11 +20,13 @@ pub const KIND: Kind = Kind::of::<Evaluate>(
     "evaluate",
     "measures scores against labelled pairs: all together and per TF, with intervals and curves",
     Slots::Named(&[
-        Slot { name: "scores", about: "scored pairs", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot { name: "scores", about: "scored pairs", required: true, takes: scores::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
     ]),
     code!(),
-);
+)
+.makes(&[always(table::FILE), always(report::PER_TF), always(report::CURVES)])
+.judges(&[&Metrics::NAMES, &summary::MEANS]);
 
 /// Measures scores against the labelled pairs of one part.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +69,10 @@ impl Default for Evaluate {
 type Scores = HashMap<String, HashMap<String, f64>>;
 
 impl Stage for Evaluate {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("replicates", self.replicates, 0..=1_000_000)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let scores = read_scores(&io.input("scores")?.join(scores::FILE))?;
         let mut pairs = pairs::read(&io.input("split")?.join(pairs::FILE))?;

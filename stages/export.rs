@@ -5,8 +5,14 @@ mod matrix;
 mod model;
 
 use anyhow::Result;
+use contract::bounds::{MOST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
+use data::cells;
+use data::embeddings;
+use data::scores;
+use learn::model::saved::{self, CONFIG};
+use learn::model::{classifier, weights};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -18,15 +24,31 @@ pub const KIND: Kind = Kind::of::<Export>(
         Slot {
             name: "scores",
             about: "scored pairs, for `beeline`, `pyscenic` and `graphml`",
-            required: false,
+            required: false, takes: scores::ARTIFACT
         },
-        Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false },
-        Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false },
-        Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false },
-        Slot { name: "model", about: "a trained model, for `huggingface`", required: false },
+        Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false, takes: cells::ARTIFACT },
+        Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
+        Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
+        Slot { name: "model", about: "a trained model, for `huggingface`", required: false, takes: saved::ARTIFACT },
     ]),
     code!(),
-);
+)
+.makes(&[
+    sometimes("rankedEdges.csv"),
+    sometimes("adjacencies.csv"),
+    sometimes("network.graphml"),
+    sometimes("data.h5ad"),
+    sometimes("genes.npy"),
+    sometimes("genes.txt"),
+    sometimes("cells.npy"),
+    sometimes("cells.txt"),
+    sometimes("expression.csv"),
+    sometimes(CONFIG),
+    sometimes(weights::FILE),
+    sometimes("vocab.txt"),
+    sometimes("README.md"),
+    sometimes(classifier::FILE),
+]);
 
 /// One file in the format of another program.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +82,23 @@ enum Format {
 }
 
 impl Stage for Export {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        within("top", self.top.unwrap_or(1), 1..=MOST)?;
+        let needs: &[&str] = match self.format {
+            Format::Beeline | Format::Pyscenic | Format::Graphml => &["scores"],
+            Format::H5ad | Format::Csv => &["data"],
+            Format::Npy => &["gene_embeddings", "cell_embeddings"],
+            Format::Huggingface => &["model"],
+        };
+        if needs.iter().any(|slot| wires.has(slot)) {
+            return Ok(());
+        }
+        Err(Mistake::slot(
+            needs[0],
+            format!("nothing to export in this format: it needs the input `{}`", needs.join("` or `")),
+        ))
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         match self.format {
             Format::Beeline => edges::beeline(io, self.top),

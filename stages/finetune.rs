@@ -3,13 +3,16 @@
 mod types;
 
 use anyhow::Result;
+use contract::bounds::{WIDEST, share_below, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
-use data::tokens::{About, Corpus};
-use learn::masked::Masking;
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
+use data::metrics::table;
+use data::tokens::{self, About, Corpus, VOCABULARY};
 use learn::masked::train::{Task as MaskedTask, train};
-use learn::model::saved::Saved;
-use learn::training::Training;
+use learn::masked::{Masking, judge, learner};
+use learn::model::saved::{self, CONFIG, Saved};
+use learn::model::{classifier, weights};
+use learn::training::{Training, history};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor::Device;
@@ -20,12 +23,32 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     "finetune",
     "trains a model on: to guess hidden genes of other cells, or to tell the types of cells",
     Slots::Named(&[
-        Slot { name: "model", about: "a trained model", required: true },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: true },
-        Slot { name: "types", about: "cells with their types, for the task `types`", required: false },
+        Slot { name: "model", about: "a trained model", required: true, takes: saved::ARTIFACT },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: true,
+            takes: tokens::ARTIFACT,
+        },
+        Slot {
+            name: "types",
+            about: "cells with their types, for the task `types`",
+            required: false,
+            takes: Takes::OneOf(&[&[data::types::FILE]]),
+        },
     ]),
     code!(),
 )
+.makes(&[
+    always(CONFIG),
+    always(weights::FILE),
+    always(VOCABULARY),
+    always(history::FILE),
+    always(table::FILE),
+    sometimes(types::PREDICTIONS),
+    sometimes(classifier::FILE),
+])
+.judges(&[&judge::METRICS, &types::METRICS])
 .on_device(code!(gpu), tensor::card::gpus);
 
 /// Fine-tuning.
@@ -79,6 +102,29 @@ impl Default for Finetune {
 }
 
 impl Stage for Finetune {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        within("last_blocks", self.last_blocks.unwrap_or(0), 0..=WIDEST)?;
+        self.training.check()?;
+        self.masking.check()?;
+        for (name, width) in ["hidden.0", "hidden.1"].into_iter().zip(self.hidden) {
+            within(name, width, 1..=WIDEST)?;
+        }
+        share_below("dropout", self.dropout, 1.0)?;
+        learner::check_held_out(self.held_out)?;
+        if self.task == Task::Types && !wires.has("types") {
+            let message = "the task `types` needs the input `types`: cells with their types";
+            return Err(Mistake::slot("types", message));
+        }
+        Ok(())
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        match self.task {
+            Task::Masked => &[types::PREDICTIONS, classifier::FILE],
+            Task::Types => &[],
+        }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         device::on(io.device, self.precision, "training.batch", |device| self.train(device, io))
     }

@@ -1,8 +1,9 @@
 //! `gene2vec`: a vector for each gene, from which genes go up and down together (after Du et al. 2019).
 
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, WIDEST, above_zero, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use data::cells;
 use data::columns::{Column, Columns};
 use data::embeddings::{self, Embeddings};
@@ -19,14 +20,22 @@ use tensor::ops::skip_gram;
 pub const KIND: Kind = Kind::of::<Gene2vec>(
     "gene2vec",
     "a vector for each gene, learned from which genes go up and down together (skip-gram)",
-    Slots::Named(&[Slot { name: "data", about: "cells and genes, normalised", required: true }]),
+    Slots::Named(&[Slot {
+        name: "data",
+        about: "cells and genes, normalised",
+        required: true,
+        takes: cells::ARTIFACT,
+    }]),
     code!(),
-);
+)
+.makes(&[always(embeddings::FILE)]);
 
 /// Streams of the seed.
 const START_STREAM: u64 = 0;
 const CELLS_STREAM: u64 = 1;
 const EPOCH_STREAM: u64 = 2;
+/// Two cells always correlate.
+const FEWEST_CELLS: usize = 3;
 /// Genes whose correlations are computed together: 17 MB for 16,906 genes.
 const GENES_AT_ONCE: usize = 256;
 /// The share of the rate that is left at the end.
@@ -74,17 +83,17 @@ impl Default for Gene2vec {
 }
 
 impl Stage for Gene2vec {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("dimensions", self.dimensions, 1..=WIDEST)?;
+        within("neighbours", self.neighbours, 1..=WIDEST)?;
+        within("least_correlation", self.least_correlation, -1.0..=1.0)?;
+        within("negatives", self.negatives, 0..=WIDEST)?;
+        within("epochs", self.epochs, 1..=1_000_000)?;
+        above_zero("rate", self.rate, 1.0)?;
+        within("cells", self.cells.unwrap_or(FEWEST_CELLS), FEWEST_CELLS..=MOST)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        for (name, value) in
-            [("dimensions", self.dimensions), ("neighbours", self.neighbours), ("epochs", self.epochs)]
-        {
-            if value == 0 {
-                bail!("`{name}` is 0; give a whole number above 0");
-            }
-        }
-        if !(self.rate > 0.0 && self.rate <= 1.0) {
-            bail!("`rate` is {}; give a number above 0, up to 1", self.rate);
-        }
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
         let columns =
@@ -102,8 +111,8 @@ impl Gene2vec {
     /// Each gene with those that correlate with it most, in their order.
     fn pairs(&self, columns: &Columns, io: &Io) -> Result<Vec<[u32; 2]>> {
         let cells = columns.ids.len();
-        if cells < 3 {
-            bail!("there is no correlation to speak of over {cells} cells; give at least 3");
+        if cells < FEWEST_CELLS {
+            bail!("there is no correlation to speak of over {cells} cells; give at least {FEWEST_CELLS}");
         }
         let mut order: Vec<usize> = (0..cells).collect();
         Random::new(self.seed, CELLS_STREAM).shuffle(&mut order);

@@ -5,8 +5,9 @@ use crate::kit::trees::Features;
 use crate::kit::trees::boosting::Boosting;
 use crate::kit::trees::forest::{Chance, Forest};
 use anyhow::{Result, bail};
+use contract::bounds::within;
 use contract::code;
-use contract::stage::{Io, Kind, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slots, Stage, Wires};
 use data::columns::Column;
 use data::random::Random;
 use rayon::prelude::*;
@@ -21,7 +22,8 @@ pub const KIND: Kind = Kind::of::<Genie3>(
     "scores each pair by what the TF adds to a prediction of the target by trees: GENIE3, GRNBoost2",
     Slots::Named(&candidates::SLOTS),
     code!(),
-);
+)
+.makes(&candidates::OUTPUTS);
 
 /// Arboreto's settings of stochastic gradient boosting.
 const BOOSTED_TREES: usize = 5000;
@@ -62,10 +64,11 @@ impl Default for Genie3 {
 }
 
 impl Stage for Genie3 {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("trees", self.trees, 1..=1_000_000)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if self.trees == 0 {
-            bail!("`trees` is 0; give at least 1");
-        }
         let candidates = Candidates::find(io)?;
         let columns = candidates.columns(io)?;
         let cells = columns.ids.len();

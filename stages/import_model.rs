@@ -1,13 +1,14 @@
 //! `import-model`: weights that were trained elsewhere.
 
 use anyhow::{Context, Result, bail, ensure};
+use contract::bounds::not_blank;
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
 use data::embeddings::{self, Embeddings};
 use data::formats::{self, npy};
 use data::genes;
 use data::tokens::{About, VOCABULARY, Zeros};
-use learn::model::classifier::Classifier;
+use learn::model::classifier::{self, Classifier};
 use learn::model::parameters;
 use learn::model::performer::Config;
 use learn::model::saved::{CONFIG, Saved};
@@ -27,24 +28,37 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
         Slot {
             name: "weights",
             about: "a file `.pth`, `.safetensors` or `.npy`, or a folder that `export` wrote",
-            required: true,
+            required: true, takes: WEIGHTS
         },
         Slot {
             name: "vocabulary",
             about: "the genes of the model in its order, one a line; a folder has its own",
-            required: false,
+            required: false, takes: Takes::OneOf(&[&[VOCABULARY]])
         },
         Slot {
             name: "types",
             about: "the types that a model tells apart in its order, one a line; they are numbered without it",
-            required: false,
+            required: false, takes: Takes::File
         },
     ]),
     code!(),
-);
+)
+.makes(&[
+    sometimes(CONFIG),
+    sometimes(weights::FILE),
+    sometimes(VOCABULARY),
+    sometimes(classifier::FILE),
+    sometimes(embeddings::FILE),
+]);
 
 /// The licence of scBERT's weights, and so of all that is made of them.
 const GPL: &str = "GPL-3.0";
+
+/// A folder that `export` wrote, or a model's artifact.
+const WEIGHTS: Takes =
+    Takes::OneOf(&[&[CONFIG, weights::FILE, "vocab.txt"], &[CONFIG, weights::FILE, VOCABULARY]]);
+/// How the names of files of weights end.
+const FILES: [&str; 5] = ["npy", "safetensors", "pth", "pt", "bin"];
 
 /// Weights from elsewhere. Their sizes are told from their shapes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +78,23 @@ impl Default for ImportModel {
 }
 
 impl Stage for ImportModel {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        if let Some(license) = &self.license {
+            not_blank("license", license)?;
+        }
+        // A folder may have any name, and has its own list.
+        let is_file =
+            wires.file("weights").map(Path::new).and_then(Path::extension).is_some_and(|extension| {
+                extension.to_str().is_some_and(|extension| FILES.contains(&extension))
+            });
+        if is_file && !wires.has("vocabulary") {
+            let message =
+                "weights do not say which genes they are of; give the list in the input `vocabulary`";
+            return Err(Mistake::slot("vocabulary", message));
+        }
+        Ok(())
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let path = io.input("weights")?;
         if path.is_dir() {

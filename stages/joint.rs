@@ -12,18 +12,23 @@ mod model;
 mod training;
 mod transformer;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use arrow::array::{Float32Array, StringArray};
 use beside::{Beside, Known};
+use contract::bounds::{LARGEST, MOST, WIDEST, above_zero, share_below, within};
 use contract::code;
 use contract::disk;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always, sometimes};
+use data::cells;
 use data::embeddings::{self, Embeddings};
+use data::pairs;
 use data::scores;
 use data::table;
+use data::tokens;
 use embedded::Embedded;
 use inputs::{Genes, Labels};
 use learn::model::draws::Draws;
+use learn::model::saved::{self, FOLDER};
 use learn::model::{gnn, scorer, weights};
 use learn::training::{Training, history};
 use learner::Network;
@@ -40,22 +45,38 @@ pub const KIND: Kind = Kind::of::<Joint>(
     "joint",
     "learns edges from known ones: a graph network over expression, joined with a transformer's embeddings",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes, normalised", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
+        Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
         Slot {
             name: "embeddings",
             about: "a vector for each gene, or for each gene in each cell; without it, expression alone",
             required: false,
+            takes: embeddings::ANY_ARTIFACT,
         },
         Slot {
             name: "model",
             about: "a transformer, instead of its embeddings: to train its last blocks too",
             required: false,
+            takes: saved::ARTIFACT,
         },
-        Slot { name: "tokens", about: "tokens of cells, made for the model's vocabulary", required: false },
+        Slot {
+            name: "tokens",
+            about: "tokens of cells, made for the model's vocabulary",
+            required: false,
+            takes: tokens::ARTIFACT,
+        },
     ]),
     code!(),
 )
+.makes(&[
+    always(scores::FILE),
+    always(embeddings::FILE),
+    always(history::FILE),
+    always(weights::FILE),
+    always(CONFIG),
+    sometimes(ATTENTION),
+    sometimes(FOLDER),
+])
 .on_device(code!(gpu), tensor::card::gpus);
 
 /// The attention over cells in an artifact.
@@ -216,9 +237,25 @@ impl Default for Joint {
 }
 
 impl Stage for Joint {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        self.gnn.check()?;
+        self.scorer.check()?;
+        self.transformer.check(wires)?;
+        within("most_cells", self.most_cells, 1..=MOST)?;
+        within("pooling.width", self.pooling.width, 1..=WIDEST)?;
+        within("pooling.most_cells", self.pooling.most_cells, 1..=MOST)?;
+        within("fusion.width", self.fusion.width, 1..=WIDEST)?;
+        share_below("fusion.dropout", self.fusion.dropout, 1.0)?;
+        within("beside.width", self.beside.width, 1..=WIDEST)?;
+        above_zero("positive_weight", self.positive_weight.unwrap_or(1.0), LARGEST)?;
+        self.training.check()
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        if self.transformer.trains() { &[] } else { &[FOLDER] }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        self.check()?;
-        self.transformer.check(io)?;
         device::on(io.device, self.precision, self.takes_memory(io), |device| self.learn(device, io))
     }
 }
@@ -290,46 +327,6 @@ impl Joint {
             true => (Embedded::Nothing, Some(transformer)),
             false => (transformer.embedded(), None),
         })
-    }
-
-    fn check(&self) -> Result<()> {
-        let mut widths = self.gnn.widths.iter().chain(&self.scorer.widths);
-        if self.gnn.widths.is_empty() || widths.any(|width| *width == 0) {
-            bail!(
-                "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
-            );
-        }
-        if self.scorer.widths.is_empty() && self.scorer.form == scorer::Form::Mlp {
-            bail!(
-                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
-            );
-        }
-        for (name, value) in [
-            ("gnn.heads", self.gnn.heads),
-            ("most_cells", self.most_cells),
-            ("pooling.width", self.pooling.width),
-            ("pooling.most_cells", self.pooling.most_cells),
-            ("fusion.width", self.fusion.width),
-            ("beside.width", self.beside.width),
-        ] {
-            if value == 0 {
-                bail!("`{name}` is 0; give a whole number above 0");
-            }
-        }
-        for (name, rate) in [
-            ("gnn.dropout", self.gnn.dropout),
-            ("gnn.attention_dropout", self.gnn.attention_dropout),
-            ("fusion.dropout", self.fusion.dropout),
-            ("scorer.dropout", self.scorer.dropout),
-        ] {
-            if !(0.0..1.0).contains(&rate) {
-                bail!("`{name}` is {rate}; give a share from 0 to below 1");
-            }
-        }
-        if let Some(weight) = self.positive_weight.filter(|weight| !(*weight > 0.0 && weight.is_finite())) {
-            bail!("`positive_weight` is {weight}; give a number above 0, or null");
-        }
-        Ok(())
     }
 }
 

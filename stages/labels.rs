@@ -3,7 +3,7 @@
 use crate::kit::labels::{self, Evidence, Folds, Labelled, Problem};
 use anyhow::Result;
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Slot, Slots, Stage, always};
 use data::pairs;
 use data::scores::{self, Score};
 use learn::logistic::sigmoid;
@@ -14,9 +14,15 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Labels>(
     "labels",
     "scores the pairs that are not for training by the labels of those that are, and by nothing else",
-    Slots::Named(&[Slot { name: "split", about: "labelled pairs in parts", required: true }]),
+    Slots::Named(&[Slot {
+        name: "split",
+        about: "labelled pairs in parts",
+        required: true,
+        takes: pairs::ARTIFACT,
+    }]),
     code!(),
-);
+)
+.makes(&[always(scores::FILE)]);
 
 /// Scores pairs by labels alone. What reads cells is worth what it adds to this.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use contract::code;
-use contract::stage::{Io, Kind, Slots, Stage};
+use contract::stage::{At, Io, Kind, Mistake, Slots, Stage, Wires, always};
 use data::tokens::{self, About, TokenReader, TokenWriter};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Merge>(
     "merge",
     "the tokens of several data sets, made for one vocabulary, as one; cells are named after their input",
-    Slots::Any,
+    Slots::Each(tokens::ARTIFACT),
     code!(),
-);
+)
+.makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 
 /// Puts tokens below each other, in the order of the inputs' names.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,16 @@ pub const KIND: Kind = Kind::of::<Merge>(
 struct Merge {}
 
 impl Stage for Merge {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        match wires.is_empty() {
+            true => Err(Mistake {
+                at: At::Wires,
+                message: "there is nothing to merge; give it inputs".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let mut first: Option<(About, Vec<String>, &str)> = None;
         let mut writer = TokenWriter::create(&io.out(tokens::FILE))?;

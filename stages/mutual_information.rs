@@ -2,8 +2,9 @@
 
 use crate::kit::candidates::{self, Candidates, Pair};
 use anyhow::{Result, bail};
+use contract::bounds::within;
 use contract::code;
-use contract::stage::{Io, Kind, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slots, Stage, Wires};
 use data::columns::Column;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -15,7 +16,8 @@ pub const KIND: Kind = Kind::of::<MutualInformation>(
     "scores each pair by the mutual information of TF and target over the cells",
     Slots::Named(&candidates::SLOTS),
     code!(),
-);
+)
+.makes(&candidates::OUTPUTS);
 
 const MOST_BINS: usize = 256;
 /// Pairs between two looks at whether to stop.
@@ -39,10 +41,11 @@ impl Default for MutualInformation {
 }
 
 impl Stage for MutualInformation {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("bins", self.bins, 2..=MOST_BINS)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if !(2..=MOST_BINS).contains(&self.bins) {
-            bail!("`bins` is {}; give a number from 2 to {MOST_BINS}", self.bins);
-        }
         let candidates = Candidates::find(io)?;
         let columns = candidates.columns(io)?;
         let cells = columns.ids.len();

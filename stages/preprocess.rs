@@ -4,9 +4,10 @@ mod normalised;
 mod selection;
 
 use anyhow::{Result, bail};
+use contract::bounds::{LARGEST, MOST, above_zero, within};
 use contract::code;
 use contract::disk;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use data::cells::passes::CellFile;
 use data::cells::{self, CellBatch, CellWriter};
 use data::genes;
@@ -27,15 +28,24 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
     "preprocess",
     "filters cells and genes, normalises, takes logarithms, selects genes, scales",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes", required: true },
+        Slot { name: "data", about: "cells and genes", required: true, takes: cells::ARTIFACT },
         Slot {
             name: "tfs",
             about: "names of TFs, one a line; without it, the network's regulators",
             required: false,
+            takes: Takes::File,
         },
     ]),
     code!(),
-);
+)
+.makes(&[
+    always(cells::FILE),
+    always(genes::FILE),
+    always("summary.json"),
+    sometimes(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Filters, then normalisation, logarithm, selection, scaling: in this order, each only where it is asked for.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +147,19 @@ fn count(kept: &[bool]) -> usize {
 }
 
 impl Stage for Preprocess {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("min_genes", self.min_genes, 0..=MOST)?;
+        within("min_counts", self.min_counts, 0.0..=LARGEST)?;
+        within("min_cells", self.min_cells, 0..=MOST)?;
+        if let Some(TargetSum::Number(sum)) = self.target_sum {
+            above_zero("target_sum", sum, LARGEST)?;
+        }
+        if let Some(selection) = &self.select {
+            selection.check()?;
+        }
+        above_zero("max_value", self.max_value.unwrap_or(1.0), LARGEST)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
@@ -176,8 +199,7 @@ impl Preprocess {
         }
         kept.target_sum = match self.target_sum {
             None => None,
-            Some(TargetSum::Number(sum)) if sum > 0.0 && sum.is_finite() => Some(sum),
-            Some(TargetSum::Number(sum)) => bail!("`target_sum` is {sum}; give a number above 0"),
+            Some(TargetSum::Number(sum)) => Some(sum),
             Some(TargetSum::Of(Median::Median)) => Some(median_total(io, cells, &kept)?),
         };
         Ok(kept)

@@ -1,15 +1,18 @@
 //! `pretrain`: a Performer that learns expression from cells without labels.
 
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use data::embeddings::{self, Embeddings};
-use data::tokens::{About, Corpus};
-use learn::masked::Masking;
+use data::metrics::table;
+use data::tokens::{self, About, Corpus, VOCABULARY};
 use learn::masked::train::{Task, train};
+use learn::masked::{Masking, judge, learner};
 use learn::model::performer::Config;
-use learn::model::saved::Saved;
-use learn::training::Training;
+use learn::model::saved::{CONFIG, Saved};
+use learn::model::weights;
+use learn::training::{Training, history};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -21,15 +24,24 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
     "pretrain",
     "a transformer over all genes of a cell, scBERT's Performer, that learns by guessing hidden genes",
     Slots::Named(&[
-        Slot { name: "tokens", about: "tokens of cells", required: true },
+        Slot { name: "tokens", about: "tokens of cells", required: true, takes: tokens::ARTIFACT },
         Slot {
             name: "positions",
             about: "a vector for each gene, such as those of `gene2vec`; without them they are learned",
             required: false,
+            takes: embeddings::ARTIFACT,
         },
     ]),
     code!(),
 )
+.makes(&[
+    always(CONFIG),
+    always(weights::FILE),
+    always(VOCABULARY),
+    always(history::FILE),
+    always(table::FILE),
+])
+.judges(&[&judge::METRICS])
 .on_device(code!(gpu), tensor::card::gpus);
 
 /// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
@@ -67,8 +79,15 @@ impl Default for Pretrain {
 }
 
 impl Stage for Pretrain {
-    fn run(&self, io: &Io) -> Result<()> {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
         self.model.check()?;
+        self.training.check()?;
+        self.masking.check()?;
+        learner::check_held_out(self.held_out)?;
+        within("redraw_every", self.redraw_every.unwrap_or(1), 1..=MOST as u64)
+    }
+
+    fn run(&self, io: &Io) -> Result<()> {
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;

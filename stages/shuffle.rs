@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use contract::code;
 use contract::disk;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Slot, Slots, Stage, always, sometimes};
 use data::cells::{self, CellWriter};
 use data::columns::Columns;
 use data::genes;
@@ -19,9 +19,16 @@ use serde::{Deserialize, Serialize};
 pub const KIND: Kind = Kind::of::<Shuffle>(
     "shuffle",
     "permutes values among the cells or profiles among the genes: a control whose expression tells nothing",
-    Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true }]),
+    Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true, takes: cells::ARTIFACT }]),
     code!(),
-);
+)
+.makes(&[
+    always(cells::FILE),
+    always(genes::FILE),
+    sometimes(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Permutes expression, so that it tells nothing of which gene regulates which. What a method still finds comes from
 /// elsewhere: labels, names, the number of a TF's targets.

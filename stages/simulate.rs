@@ -5,9 +5,10 @@ mod curated;
 mod measure;
 mod scale_free;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use contract::bounds::{MOST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slots, Stage, Wires, always, sometimes};
 use curated::Model;
 use data::cells::{self, CellWriter};
 use data::genes;
@@ -24,7 +25,14 @@ pub const KIND: Kind = Kind::of::<Simulate>(
     "cells of a known network: a scale-free one, or one of BEELINE's curated models",
     Slots::Named(&[]),
     code!(),
-);
+)
+.makes(&[
+    always(cells::FILE),
+    always(genes::FILE),
+    always(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Cells of a known network, simulated with noise.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -89,8 +97,28 @@ enum Labels {
 }
 
 impl Stage for Simulate {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("cells", self.cells, 1..=10_000_000)?;
+        within("dropout", self.dropout, 0.0..=1.0)?;
+        within("noise", self.noise, 0.0..=100.0)?;
+        let Which::ScaleFree(network) = &self.network else { return Ok(()) };
+        network.check()?;
+        let values = self.cells as u128 * network.genes() as u128;
+        if values > MOST as u128 {
+            let message = format!("`cells` times the number of genes is {values}, more than {MOST}");
+            return Err(Mistake::param("cells", message));
+        }
+        Ok(())
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        match self.network {
+            Which::ScaleFree(_) => &[pseudotime::FILE],
+            Which::Gsd | Which::Hsc | Which::Vsc | Which::Mcad => &[types::FILE],
+        }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        self.check()?;
         let simulated = self.simulate(io)?;
         genes::write(&io.out(genes::FILE), &simulated.genes)?;
         simulated.network.write(&io.out(network::FILE))?;
@@ -122,19 +150,6 @@ impl Stage for Simulate {
 }
 
 impl Simulate {
-    fn check(&self) -> Result<()> {
-        if self.cells == 0 {
-            bail!("`cells` is 0; give at least 1");
-        }
-        if !(0.0..=1.0).contains(&self.dropout) {
-            bail!("`dropout` is {}; give a share from 0 to 1", self.dropout);
-        }
-        if !(0.0..=100.0).contains(&self.noise) {
-            bail!("`noise` is {}; give a number from 0 to 100", self.noise);
-        }
-        Ok(())
-    }
-
     fn simulate(&self, io: &Io) -> Result<Simulated> {
         let curated = |model: Model| model.simulate(self.cells, self.noise, self.seed, io);
         let mut simulated = match &self.network {

@@ -4,8 +4,9 @@ mod matched;
 mod published;
 
 use anyhow::{Result, bail};
+use contract::bounds::within;
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always};
 use data::genes;
 use data::network::{self, Network};
 use data::pairs::{self, Pair, Part};
@@ -19,13 +20,22 @@ pub const KIND: Kind = Kind::of::<Split>(
     "split",
     "labelled pairs of TF and target, in parts for training, validation and test",
     Slots::Named(&[
-        Slot { name: "data", about: "genes and a network", required: true },
         Slot {
-            name: "published", about: "a folder of `Train_set.csv`, `Test_set.csv`, …", required: false
+            name: "data",
+            about: "genes and a network",
+            required: true,
+            takes: Takes::OneOf(&[&[genes::FILE, network::FILE]]),
+        },
+        Slot {
+            name: "published",
+            about: "a folder of `Train_set.csv`, `Test_set.csv`, …",
+            required: false,
+            takes: Takes::OneOf(&[&["Train_set.csv", "Test_set.csv"]]),
         },
     ]),
     code!(),
-);
+)
+.makes(&[always(pairs::FILE)]);
 
 /// Where the shuffles of each TF's pairs begin; streams below it are for whole TFs or genes.
 const PAIR_STREAM: u64 = 1 << 32;
@@ -83,6 +93,23 @@ impl Default for Split {
 }
 
 impl Stage for Split {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        within("folds", self.folds, 3..=1_000_000)?;
+        if self.fold >= self.folds {
+            let message = format!(
+                "`fold` counts from 0 and must be below `folds`, which is {}, not {}",
+                self.folds, self.fold
+            );
+            return Err(Mistake::param("fold", message));
+        }
+        if self.protocol == Protocol::Published && !wires.has("published") {
+            let message =
+                "the protocol `published` needs the folder of the three files in the input `published`";
+            return Err(Mistake::slot("published", message));
+        }
+        Ok(())
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
@@ -95,14 +122,7 @@ impl Stage for Split {
             bail!("the network has no edge between genes of the data");
         }
         let mut pairs = match self.protocol {
-            Protocol::Published => {
-                let Some(folder) = io.optional_input("published") else {
-                    bail!(
-                        "the protocol `published` needs the folder of the three files in the input `published`"
-                    )
-                };
-                published::read(folder, &names, &network, io)?
-            }
+            Protocol::Published => published::read(io.input("published")?, &names, &network, io)?,
             Protocol::Genelink => self.per_tf(&names, &network),
             Protocol::PairHeldOut => self.pairs_held_out(&names, &network)?,
             Protocol::TfHeldOut => self.held_out(&names, &network, |pair| &pair.tf)?,
@@ -112,7 +132,7 @@ impl Stage for Split {
             pairs = matched::matched(&pairs, &network, self.seed, io)?;
         }
         pairs.sort_unstable();
-        self.check(&pairs)?;
+        self.check_parts(&pairs)?;
         report(&pairs, io);
         pairs::write(&io.out(pairs::FILE), &pairs)
     }
@@ -185,12 +205,8 @@ impl Split {
     }
 
     fn check_folds(&self, units: usize) -> Result<()> {
-        let (fold, folds) = (self.fold, self.folds);
-        if folds < 3 || fold >= folds {
-            bail!("`fold` is {fold} of {folds} `folds`; give at least 3 folds, and a fold below that");
-        }
-        if units < folds {
-            bail!("there are {units} of what is held out, fewer than the {folds} `folds`");
+        if units < self.folds {
+            bail!("there are {units} of what is held out, fewer than the {} `folds`", self.folds);
         }
         Ok(())
     }
@@ -206,7 +222,7 @@ impl Split {
     }
 
     /// What the protocol promises, whoever made the pairs. Prereq: they are sorted.
-    fn check(&self, pairs: &[Pair]) -> Result<()> {
+    fn check_parts(&self, pairs: &[Pair]) -> Result<()> {
         if let Some(twice) =
             pairs.windows(2).find(|two| (&two[0].tf, &two[0].target) == (&two[1].tf, &two[1].target))
         {

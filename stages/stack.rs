@@ -8,8 +8,9 @@ use crate::kit::labels::{self, Evidence, FOLDS, Folds, Labelled, Problem, Unseen
 use crate::kit::trees::Features;
 use crate::kit::trees::outputs::Outputs;
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, above_zero, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, always};
 use data::cells;
 use data::columns::Columns;
 use data::embeddings::{self, Embeddings};
@@ -27,17 +28,24 @@ pub const KIND: Kind = Kind::of::<Stack>(
     "stack",
     "scores the pairs that are not for training by their labels and by what the targets' expression adds",
     Slots::Named(&[
-        Slot { name: "data", about: "cells and genes, normalised", required: true },
-        Slot { name: "split", about: "labelled pairs in parts", required: true },
-        Slot { name: "gene_embeddings", about: "vectors of genes, as further features", required: false },
+        Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
+        Slot { name: "split", about: "labelled pairs in parts", required: true, takes: pairs::ARTIFACT },
+        Slot {
+            name: "gene_embeddings",
+            about: "vectors of genes, as further features",
+            required: false,
+            takes: embeddings::ARTIFACT,
+        },
         Slot {
             name: "scores",
             about: "scores of another method, weighed on the pairs for validation",
             required: false,
+            takes: scores::ARTIFACT,
         },
     ]),
     code!(),
-);
+)
+.makes(&[always(scores::FILE)]);
 
 /// Labels know how often a TF regulates and how often a target is regulated; expression, which targets are like those
 /// that a TF is known to have. A forest learns that for all TFs at once, never from the target that it is asked about;
@@ -62,13 +70,13 @@ impl Default for Stack {
 }
 
 impl Stage for Stack {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("trees", self.trees, 1..=1_000_000)?;
+        within("leaf", self.leaf, 1..=MOST)?;
+        above_zero("share", self.share, 1.0)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if self.trees == 0 || self.leaf == 0 {
-            bail!("`trees` is {} and `leaf` {}; give at least 1 of each", self.trees, self.leaf);
-        }
-        if !(self.share > 0.0 && self.share <= 1.0) {
-            bail!("`share` is {}; give a share above 0, up to 1", self.share);
-        }
         let problem = Problem::read(&io.input("split")?.join(pairs::FILE))?;
         let (known, wanted) = (problem.known(), problem.wanted());
         let folds = Folds::draw(&problem, &known, self.seed);

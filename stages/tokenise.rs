@@ -1,8 +1,9 @@
 //! `tokenise`: expression as the tokens of scBERT.
 
 use anyhow::{Result, bail};
+use contract::bounds::{LARGEST, MOST, above_zero, within};
 use contract::code;
-use contract::stage::{Io, Kind, Slot, Slots, Stage};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always};
 use data::cells::{self, CellReader};
 use data::formats;
 use data::genes;
@@ -16,15 +17,17 @@ pub const KIND: Kind = Kind::of::<Tokenise>(
     "tokenise",
     "expression as the tokens of scBERT: per ten thousand, log2(1 + x), rounded down",
     Slots::Named(&[
-        Slot { name: "data", about: "cells with counts", required: true },
+        Slot { name: "data", about: "cells with counts", required: true, takes: cells::ARTIFACT },
         Slot {
             name: "vocabulary",
             about: "names of genes, one a line, or a model that has them; without it, the data's own",
             required: false,
+            takes: Takes::OneOf(&[&[tokens::VOCABULARY]]),
         },
     ]),
     code!(),
-);
+)
+.makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 
 /// scBERT's recipe. Totals and `min_genes` are over the vocabulary's genes only, as in the original.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -47,13 +50,13 @@ impl Default for Tokenise {
 }
 
 impl Stage for Tokenise {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        within("bins", self.bins, 1..=60)?;
+        within("min_genes", self.min_genes, 0..=MOST)?;
+        above_zero("target_sum", self.target_sum, LARGEST)
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
-        if !(1..=60).contains(&self.bins) {
-            bail!("`bins` is {}; give a number from 1 to 60", self.bins);
-        }
-        if !(self.target_sum > 0.0 && self.target_sum.is_finite()) {
-            bail!("`target_sum` is {}; give a number above 0", self.target_sum);
-        }
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
         let vocabulary = match io.optional_input("vocabulary") {

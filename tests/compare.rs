@@ -184,7 +184,8 @@ fn mistakes_on_the_command_line_and_in_the_file_have_their_mend() {
     said(&["--baseline", "plan"], "--baseline: there is no row `plan`; did you mean `plain`?");
     said(&["--against", "never"], "there is no run never");
     project.edit("same: [pairs]", "same: [pairz]");
-    said(&[], "has no slot `pairz`; did you mean `pairs`?");
+    said(&[], "there is no slot `pairz`");
+    said(&[], "did you mean `pairs`?");
     project.edit("over: [seed]", "over: [sed]");
     said(&[], "there is no axis `sed`");
 }

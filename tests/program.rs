@@ -3,7 +3,9 @@
 mod commands;
 mod compare;
 mod cuda;
+mod every_kind;
 mod layering;
+mod mistakes;
 mod readme;
 mod report;
 mod training;

@@ -8,10 +8,12 @@
 
 mod assemble;
 mod blame;
+mod compared;
 mod expand;
 mod names;
 mod order;
 mod plan;
+mod point;
 mod reading;
 mod scope;
 mod world;
@@ -186,6 +188,9 @@ impl Graph {
         warnings.extend(build.warnings(&scope));
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
+        if let Some(compare) = &spec.compare {
+            compared::check(&source, compare, steps.node_weights())?;
+        }
         let name = spec.name.or_else(|| Some(file.file_stem()?.to_string_lossy().into_owned()));
         Ok(Graph {
             name: name.unwrap_or_default(),

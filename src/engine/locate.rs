@@ -136,6 +136,59 @@ impl<'a> Places<'a> {
         Ok(None)
     }
 
+    /// Where values and text pass these limits once aliases are expanded, in characters; else the alias that stands for
+    /// most. Nothing where there is neither.
+    pub fn too_much(text: &str, most_values: u64, most_bytes: u64) -> Option<usize> {
+        // Values and bytes of what is open, innermost last, with its anchor; and of each anchor that is closed.
+        let mut open: Vec<(usize, [u64; 2])> = Vec::new();
+        let mut closed: HashMap<usize, [u64; 2]> = HashMap::new();
+        let mut all = [0u64; 2];
+        let mut largest: Option<([u64; 2], usize)> = None;
+        let add = |to: &mut [u64; 2], size: [u64; 2]| {
+            to.iter_mut().zip(size).for_each(|(to, size)| *to = to.saturating_add(size));
+        };
+        for event in Parser::new_from_str(text) {
+            let Ok((event, span)) = event else { break };
+            let at = span.start.index();
+            let size = match event {
+                Event::Scalar(value, _, anchor, _) => {
+                    let size = [1, value.len() as u64];
+                    closed.insert(anchor, size);
+                    size
+                }
+                Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                    open.push((anchor, [1, 0]));
+                    continue;
+                }
+                Event::SequenceEnd | Event::MappingEnd => {
+                    let Some((anchor, size)) = open.pop() else { break };
+                    closed.insert(anchor, size);
+                    if let Some((_, around)) = open.last_mut() {
+                        add(around, size);
+                    }
+                    continue;
+                }
+                Event::Alias(anchor) => {
+                    // An alias within what it stands for never ends.
+                    let Some(size) = closed.get(&anchor).copied() else { return Some(at) };
+                    if largest.is_none_or(|(other, _)| size > other) {
+                        largest = Some((size, at));
+                    }
+                    size
+                }
+                _ => continue,
+            };
+            add(&mut all, size);
+            if all[0] > most_values || all[1] > most_bytes {
+                return Some(at);
+            }
+            if let Some((_, around)) = open.last_mut() {
+                add(around, size);
+            }
+        }
+        largest.map(|(_, at)| at)
+    }
+
     /// The byte at which the character with this index begins.
     pub fn byte(text: &str, index: usize) -> usize {
         text.char_indices().nth(index).map_or(text.len(), |(byte, _)| byte)

@@ -112,6 +112,14 @@ impl Template {
         }
     }
 
+    /// The name, if there is nothing else in it.
+    pub fn only_name(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Name(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Its value: of any type if it is one name and nothing else.
     pub fn value<'v>(&self, lookup: &impl Fn(&str) -> Result<&'v Value, String>) -> Result<Value, Unfit> {
         match self.parts.as_slice() {
@@ -218,6 +226,21 @@ impl Pattern {
         match self {
             Pattern::Plain(value) => Some(value),
             _ => None,
+        }
+    }
+
+    /// The template that gives the value at a path, with what of the path lies below it.
+    pub fn template_at<'p>(&self, path: &'p [String]) -> Option<(&Template, &'p [String])> {
+        let (first, rest) = match (self, path.split_first()) {
+            (Pattern::Text(template), _) => return Some((template, path)),
+            (_, found) => found?,
+        };
+        match self {
+            Pattern::Plain(_) | Pattern::Text(_) => None,
+            Pattern::List(items) => items.get(first.parse::<usize>().ok()?)?.template_at(rest),
+            Pattern::Map(entries) => {
+                entries.iter().find(|(key, _)| key == first).and_then(|(_, item)| item.template_at(rest))
+            }
         }
     }
 

@@ -62,7 +62,7 @@ impl Worker {
         };
         let prepared = match (kind.prepare)(&task.with) {
             Ok(prepared) => prepared,
-            Err(error) => return failed(format!("{}: {}", error.path.join("."), error.message)),
+            Err(mistake) => return failed(mistake.message),
         };
         if prepared.params != task.recipe.params {
             return failed(format!("this program's kind `{name}` is not the one that the key was made for"));

@@ -44,7 +44,9 @@ impl Source {
         let mut bytes = Vec::new();
         file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
         if bytes.len() > MAX_BYTES {
+            let text = String::from_utf8_lossy(&bytes);
             return Err(refuse("the file is larger than 1 MiB".into())
+                .at(&text, MAX_BYTES..MAX_BYTES + 1, "1 MiB ends here")
                 .hint("a pipeline file describes the work; keep data in files of their own"));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -107,6 +109,14 @@ impl Source {
         let within = self.text[span.clone()].find(piece).filter(|_| !piece.is_empty());
         let span = within.map_or(span.clone(), |at| span.start + at..span.start + at + piece.len());
         complaint.at(&self.text, span, label)
+    }
+
+    /// Marks a second place in a complaint.
+    pub fn mark(&self, complaint: Complaint, place: &Place, label: &str) -> Complaint {
+        match Places::of(&self.text).find(place) {
+            Some(span) => complaint.at(&self.text, span, label),
+            None => complaint,
+        }
     }
 
     /// `serde_yaml` resolves the tags of YAML itself in silence, so they are looked for in the text.
@@ -213,10 +223,14 @@ mod tests {
         for i in 1..=9 {
             text += &format!("b{i}: &b{i} [{}]\n", vec![format!("*b{}", i - 1); 9].join(", "));
         }
-        assert!(refused(&text).contains("expands to too much"));
+        let said = refused(&text);
+        // Each line stands for nine times the values of the one before: 3 in the first, 1.7 million in the seventh.
+        assert!(said.contains("expands to too much") && said.contains("p.yaml:7:"), "{said}");
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(100));
-        assert!(refused(&long).contains("expands to too much"));
-        assert!(refused("a: &a [*a]\n").contains("deeper than 100 levels"));
+        let said = refused(&long);
+        assert!(said.contains("expands to too much") && said.contains("p.yaml:2:"), "{said}");
+        let said = refused("x: 1\na: &a [*a]\n");
+        assert!(said.contains("deeper than 100 levels") && said.contains("p.yaml:2:"), "{said}");
     }
 
     #[test]
@@ -281,8 +295,9 @@ mod tests {
         let path = folder.path().join("words.yaml");
         let refused = |path: &Path| Source::read(path).map(|_| ()).unwrap_err().to_string();
         assert!(refused(folder.path()).contains("found a folder"));
-        std::fs::write(&path, vec![b' '; MAX_BYTES + 1]).unwrap();
-        assert!(refused(&path).contains("larger than 1 MiB"));
+        std::fs::write(&path, format!("a:\n{}", " ".repeat(MAX_BYTES))).unwrap();
+        let text = refused(&path);
+        assert!(text.contains("larger than 1 MiB") && text.contains("words.yaml:2:"), "{text}");
         std::fs::write(&path, b"a: 1\nb: x\xff\n").unwrap();
         let text = refused(&path);
         assert!(text.contains("not UTF-8") && text.contains("words.yaml:2:5"), "{text}");

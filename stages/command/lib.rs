@@ -1,8 +1,9 @@
 //! `command`: an external program, run by `sh`.
 
 use anyhow::{Context, bail};
+use contract::bounds::not_blank;
 use contract::disk::{self, Tree};
-use contract::stage::{Io, Kind, Need, Report, Slots, Stage, StopReason, Stopped};
+use contract::stage::{Io, Kind, Mistake, Need, Report, Slots, Stage, StopReason, Stopped, Wires};
 use contract::warden::{Heard, Job, Warden};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,21 @@ impl TryFrom<String> for OutputName {
 }
 
 impl Stage for Command {
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        not_blank("run", &self.run)?;
+        for (i, script) in self.scripts.iter().enumerate() {
+            not_blank(&format!("scripts.{i}"), script)?;
+        }
+        for (i, name) in self.env.iter().enumerate() {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message =
+                    format!("`{}` cannot be the name of an environment variable", name.escape_debug());
+                return Err(Mistake::param(&format!("env.{i}"), message));
+            }
+        }
+        Ok(())
+    }
+
     fn needs(&self) -> Vec<Need> {
         let scripts = self.scripts.iter().cloned().map(Need::File);
         let variables = self.env.iter().filter(|name| !WHEREABOUTS.contains(&name.as_str()));

@@ -2,6 +2,7 @@
 //!
 //! The engine and the kinds know each other through this crate alone. It computes nothing, so its code enters no key.
 
+pub mod bounds;
 pub mod checkpoint;
 pub mod disk;
 pub mod gpu;

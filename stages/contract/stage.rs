@@ -21,6 +21,10 @@ pub struct Kind {
     pub about: &'static str,
     /// The inputs it takes.
     pub slots: Slots,
+    /// What its artifacts hold.
+    pub makes: Makes,
+    /// The metrics that its artifacts hold.
+    pub metrics: MetricNames,
     /// The source files and crates that decide what it computes; `build.rs` finds them.
     pub code: Code,
     /// Where it can compute on a device, which is then in its key.
@@ -28,16 +32,36 @@ pub struct Kind {
     /// The JSON Schema of its params.
     pub schema: fn() -> schemars::Schema,
     /// Params as written to params as meant: typed, checked, defaults filled in.
-    pub prepare: fn(&Value) -> Result<Prepared, ParamError>,
+    pub prepare: fn(&Value) -> Result<Prepared, Mistake>,
 }
 
 impl Kind {
-    /// A kind whose params are the fields of `T`.
+    /// A kind whose params are the fields of `T`. What its artifacts hold is not known beforehand.
     pub const fn of<T>(name: &'static str, about: &'static str, slots: Slots, code: Code) -> Kind
     where
         T: Stage + Serialize + DeserializeOwned + schemars::JsonSchema + 'static,
     {
-        Kind { name, about, slots, code, on_device: None, schema: schema_of::<T>, prepare: prepare::<T> }
+        Kind {
+            name,
+            about,
+            slots,
+            makes: Makes::Anything,
+            metrics: MetricNames::Any,
+            code,
+            on_device: None,
+            schema: schema_of::<T>,
+            prepare: prepare::<T>,
+        }
+    }
+
+    /// The same kind, whose artifacts hold these files and no metrics.
+    pub const fn makes(self, files: &'static [Output]) -> Kind {
+        Kind { makes: Makes::These(files), metrics: MetricNames::These(&[]), ..self }
+    }
+
+    /// The same kind, whose artifacts hold these metrics.
+    pub const fn judges(self, metrics: &'static [&'static [&'static str]]) -> Kind {
+        Kind { metrics: MetricNames::These(metrics), ..self }
     }
 
     /// The same kind, computing on a device: on a GPU this code decides its result too.
@@ -58,11 +82,50 @@ pub struct OnDevice {
     pub gpus: Finder,
 }
 
+/// What an artifact of a kind holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Makes {
+    /// Not known before it is made.
+    Anything,
+    /// These files and folders, and no others.
+    These(&'static [Output]),
+}
+
+/// One file or folder of an artifact.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether every artifact of the kind has it.
+    pub always: bool,
+}
+
+/// An output that every artifact of a kind has.
+pub const fn always(name: &'static str) -> Output {
+    Output { name, always: true }
+}
+
+/// An output that depends on params or inputs.
+pub const fn sometimes(name: &'static str) -> Output {
+    Output { name, always: false }
+}
+
+/// The names of the metrics of a kind.
+#[derive(Debug, Clone, Copy)]
+pub enum MetricNames {
+    /// Not known before they are made.
+    Any,
+    /// Some of these, listed in groups.
+    These(&'static [&'static [&'static str]]),
+}
+
 /// The named inputs of a kind.
 #[derive(Clone, Copy)]
 pub enum Slots {
     /// Whatever the pipeline file names.
     Any,
+    /// Whatever the pipeline file names; each of them takes this.
+    Each(Takes),
     /// These and no others.
     Named(&'static [Slot]),
 }
@@ -76,6 +139,74 @@ pub struct Slot {
     pub about: &'static str,
     /// Whether a stage must give it.
     pub required: bool,
+    /// What can be wired to it.
+    pub takes: Takes,
+}
+
+/// What can be wired to a slot.
+#[derive(Debug, Clone, Copy)]
+pub enum Takes {
+    /// Any artifact, any file and any folder.
+    Anything,
+    /// A file that no stage makes: an artifact is a folder.
+    File,
+    /// An artifact or a folder with all the files of one of these lists. A file that no stage makes is not looked at.
+    OneOf(&'static [&'static [&'static str]]),
+}
+
+impl Slots {
+    /// What can be wired to the slot of this name.
+    pub fn takes(&self, name: &str) -> Takes {
+        match self {
+            Slots::Any => Takes::Anything,
+            Slots::Each(takes) => *takes,
+            Slots::Named(slots) => {
+                slots.iter().find(|slot| slot.name == name).map_or(Takes::Anything, |slot| slot.takes)
+            }
+        }
+    }
+}
+
+impl Takes {
+    /// Whether an artifact may do: one that holds what a kind makes, but for what is known to be left out.
+    pub fn fits(&self, makes: Makes, left_out: &[&str]) -> bool {
+        match (self, makes) {
+            (Takes::File, _) => false,
+            (Takes::Anything, _) | (_, Makes::Anything) => true,
+            (Takes::OneOf(lists), Makes::These(outputs)) => {
+                let held = |file: &&str| {
+                    outputs.iter().any(|output| output.name == *file) && !left_out.contains(file)
+                };
+                lists.iter().any(|list| list.iter().all(held))
+            }
+        }
+    }
+}
+
+/// What a pipeline file wires to a stage.
+#[derive(Debug, Clone, Copy)]
+pub struct Wires<'a>(&'a [(&'a str, Option<&'a str>)]);
+
+impl<'a> Wires<'a> {
+    /// Each slot that is filled, with the path where a file or folder that no stage makes fills it.
+    pub fn new(slots: &'a [(&'a str, Option<&'a str>)]) -> Wires<'a> {
+        Wires(slots)
+    }
+
+    /// Whether nothing is wired.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a slot is filled.
+    pub fn has(&self, slot: &str) -> bool {
+        self.0.iter().any(|(name, _)| *name == slot)
+    }
+
+    /// The path in a slot that a file or folder fills which no stage makes.
+    pub fn file(&self, slot: &str) -> Option<&'a str> {
+        self.0.iter().find(|(name, _)| *name == slot).and_then(|(_, file)| *file)
+    }
 }
 
 /// Params that have been checked.
@@ -86,18 +217,63 @@ pub struct Prepared {
     pub stage: Arc<dyn Stage>,
 }
 
-/// A param that cannot be used: where below `with:`, and why.
-#[derive(Debug)]
-pub struct ParamError {
-    /// Keys and indices below `with:`.
-    pub path: Vec<String>,
+/// A param or a wire that cannot be meant: where it stands, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// What is to blame.
+    pub at: At,
     /// What was expected and found.
     pub message: String,
 }
 
+/// What a mistake is blamed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum At {
+    /// The param that these keys and indices lead to, below `with:`.
+    Param(Vec<String>),
+    /// The slot of this name, filled or not.
+    Slot(String),
+    /// All that is wired, or that nothing is.
+    Wires,
+}
+
+impl Mistake {
+    /// A mistake in a param. Dots in its name lead into maps and lists.
+    pub fn param(name: &str, message: impl Into<String>) -> Mistake {
+        let path = name.split('.').map(str::to_owned).collect();
+        Mistake { at: At::Param(path), message: message.into() }
+    }
+
+    /// A mistake in what fills a slot, or does not.
+    pub fn slot(name: &str, message: impl Into<String>) -> Mistake {
+        Mistake { at: At::Slot(name.to_owned()), message: message.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
 /// What runs. The implementing type's fields are the params.
 pub trait Stage: Send + Sync {
+    /// Refuses params and wires that cannot be meant. Called when the pipeline file is read, so `run` need not check again;
+    /// what only the data can tell is refused there.
+    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+        Ok(())
+    }
+
+    /// The outputs that not every artifact of the kind has and that these params rule out.
+    fn leaves_out(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Reads the inputs of `io`, writes files below `io.out()`.
+    ///
+    /// Prereq: `check` has passed.
     fn run(&self, io: &Io) -> anyhow::Result<()>;
 
     /// What decides the result besides params and inputs.
@@ -119,7 +295,7 @@ fn schema_of<T: schemars::JsonSchema>() -> schemars::Schema {
     schemars::schema_for!(T)
 }
 
-fn prepare<T>(written: &Value) -> Result<Prepared, ParamError>
+fn prepare<T>(written: &Value) -> Result<Prepared, Mistake>
 where
     T: Stage + Serialize + DeserializeOwned + 'static,
 {
@@ -133,11 +309,34 @@ where
                 _ => None,
             })
             .collect();
-        ParamError { path, message: error.into_inner().to_string() }
+        Mistake { at: At::Param(path), message: error.into_inner().to_string() }
     })?;
     let params = serde_json::to_value(&stage)
-        .map_err(|error| ParamError { path: Vec::new(), message: error.to_string() })?;
+        .map_err(|error| Mistake { at: At::Param(Vec::new()), message: error.to_string() })?;
+    let mut way = Vec::new();
+    if list_for_map(written, &params, &mut way) {
+        return Err(Mistake {
+            at: At::Param(way),
+            message: "invalid type: sequence, expected a map".to_owned(),
+        });
+    }
     Ok(Prepared { params, stage: Arc::new(stage) })
+}
+
+/// Whether a list stands for a map, which serde takes for its fields in their order; leaves the way to it in `way`.
+fn list_for_map(written: &Value, meant: &Value, way: &mut Vec<String>) -> bool {
+    match (written, meant) {
+        (Value::Array(_), Value::Object(_)) => true,
+        (Value::Object(written), Value::Object(meant)) => written.iter().any(|(key, written)| {
+            way.push(key.clone());
+            let found = meant.get(key).is_some_and(|meant| list_for_map(written, meant, way));
+            if !found {
+                way.pop();
+            }
+            found
+        }),
+        _ => false,
+    }
 }
 
 /// Where a step computes.

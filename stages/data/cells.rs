@@ -12,6 +12,7 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
+use contract::stage::Takes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -19,6 +20,8 @@ use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "cells.parquet";
+/// What a slot takes that needs cells and their genes.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE, crate::genes::FILE]]);
 
 /// Batches that may wait to be used.
 const BATCHES_AHEAD: usize = 2;

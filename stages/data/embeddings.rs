@@ -8,6 +8,7 @@ use anyhow::{Result, bail, ensure};
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use contract::stage::Takes;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,10 @@ use std::sync::Arc;
 pub const FILE: &str = "embeddings.parquet";
 /// The name of the file of vectors for each gene in each cell.
 pub const BY_CELL: &str = "embeddings-by-cell.parquet";
+/// What a slot takes that needs a vector for each gene, or for each cell.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
+/// What a slot takes that has use for a vector for each gene in each cell, too.
+pub const ANY_ARTIFACT: Takes = Takes::OneOf(&[&[FILE], &[BY_CELL]]);
 
 /// A row group of a file that is written cell by cell: 4 MB.
 const VALUES_PER_GROUP: usize = 1 << 20;

@@ -6,11 +6,14 @@
 use crate::table::{self, Table};
 use anyhow::{Result, bail};
 use arrow::array::{Int8Array, StringArray};
+use contract::stage::Takes;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "pairs.parquet";
+/// What a slot takes that needs them.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
 
 /// What a pair is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

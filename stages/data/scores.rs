@@ -7,11 +7,14 @@ use crate::table::{self, Table};
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use contract::stage::Takes;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "scores.parquet";
+/// What a slot takes that needs them.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
 
 /// One scored pair.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema, UInt8Type, UInt32Type};
 use contract::disk;
+use contract::stage::Takes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub const FILE: &str = "tokens.parquet";
 pub const ABOUT: &str = "tokens.json";
 /// The names of the genes in their order, as `data/genes.rs` writes them.
 pub const VOCABULARY: &str = "vocabulary.parquet";
+/// What a slot takes that needs tokens.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE, ABOUT, VOCABULARY]]);
 
 /// What tokens are, so that a model knows what it is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,7 +24,10 @@ use tensor::{Scalar, Taped, Untaped, values};
 /// The head's start is drawn from this stream of the seed.
 const HEAD_STREAM: u64 = 1 << 54;
 /// Columns: `cell`, `type`, `predicted`, `part` (text): what was said of each cell that has a type.
-const PREDICTIONS: &str = "predictions.parquet";
+pub const PREDICTIONS: &str = "predictions.parquet";
+
+/// What is said of the test cells, in this order.
+pub const METRICS: [&str; 3] = ["accuracy", "macro_f1", "accuracy_most_frequent_type"];
 
 struct Types<'a> {
     settings: &'a Finetune,
@@ -38,15 +41,7 @@ struct Types<'a> {
 
 /// Trains model and head, and writes how it went and what the head says of each cell.
 pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &Io) -> Result<()> {
-    if settings.hidden.contains(&0) {
-        bail!("`hidden` is {:?}; give two whole numbers above 0", settings.hidden);
-    }
-    if !(0.0..1.0).contains(&settings.dropout) {
-        bail!("`dropout` is {}; give a share from 0 to below 1", settings.dropout);
-    }
-    let Some(folder) = io.optional_input("types") else {
-        bail!("the task `types` needs the input `types`: an artifact with `{}`", types::FILE)
-    };
+    let folder = io.input("types")?;
     let of_cells: HashMap<String, String> = types::read(&folder.join(types::FILE))?.into_iter().collect();
     let found: BTreeSet<&String> = corpus.ids.iter().filter_map(|id| of_cells.get(id)).collect();
     if found.len() < 2 {
@@ -223,17 +218,14 @@ impl Counts {
             .filter(|[of, said, _]| of + said > 0.0)
             .map(|[of, said, right]| 2.0 * right / (of + said))
             .collect();
-        let row = |metric: &str, value| Row {
+        let f1 = scores.iter().sum::<f64>() / scores.len() as f64;
+        let row = |(metric, value): (&str, f64)| Row {
             metric: metric.to_owned(),
             value: Some(value),
             interval: None,
             count: self.cells,
         };
-        vec![
-            row("accuracy", right / self.cells as f64),
-            row("macro_f1", scores.iter().sum::<f64>() / scores.len() as f64),
-            row("accuracy_most_frequent_type", self.most_frequent),
-        ]
+        METRICS.into_iter().zip([right / self.cells as f64, f1, self.most_frequent]).map(row).collect()
     }
 
     fn tell(&self, rows: &[Row], io: &Io) {

@@ -7,8 +7,9 @@ use super::embedded::{Embedded, places};
 use super::inputs::choose;
 use super::{Joint, PoolBy};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, WIDEST, within};
 use contract::disk;
-use contract::stage::Io;
+use contract::stage::{Io, Mistake, Wires};
 use data::tokens::{About, Corpus, VOCABULARY};
 use learn::model::parameters::{Named, Role};
 use learn::model::saved::{self, Saved};
@@ -46,24 +47,27 @@ impl Config {
     }
 
     /// Refuses what makes no sense, given whether a model is wired.
-    pub fn check(&self, io: &Io) -> Result<()> {
-        let wired = |slot| io.optional_input(slot).is_some();
-        if self.cells_per_step == 0 {
-            bail!("`transformer.cells_per_step` is 0; give a whole number above 0");
+    pub fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        within("transformer.last_blocks", self.last_blocks, 0..=WIDEST)?;
+        within("transformer.cells_per_step", self.cells_per_step, 1..=MOST)?;
+        let [model, tokens, embeddings] = ["model", "tokens", "embeddings"].map(|slot| wires.has(slot));
+        if model != tokens {
+            let filled = if model { "model" } else { "tokens" };
+            return Err(Mistake::slot(
+                filled,
+                "the inputs `model` and `tokens` go together; wire both or none",
+            ));
         }
-        if wired("model") != wired("tokens") {
-            bail!("the inputs `model` and `tokens` go together; wire both or none");
+        if model && embeddings {
+            let message = "`embeddings` and `model` are both wired; embeddings are what the model would compute, so give one";
+            return Err(Mistake::slot("embeddings", message));
         }
-        if wired("model") && wired("embeddings") {
-            bail!(
-                "`embeddings` and `model` are both wired; embeddings are what the model would compute, so give one"
-            );
-        }
-        if self.trains() && !wired("model") {
-            bail!(
+        if self.trains() && !model {
+            let message = format!(
                 "`transformer.last_blocks` is {}, and no transformer is wired; give it in `model`, with its `tokens`",
                 self.last_blocks
             );
+            return Err(Mistake::param("transformer.last_blocks", message));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The pairs of TF and target that a method scores.
 
 use anyhow::{Result, bail};
-use contract::stage::{Io, Slot};
+use contract::stage::{Io, Output, Slot, Takes, always};
 use data::cells;
 use data::columns::Columns;
 use data::formats;
@@ -14,18 +14,23 @@ use std::path::Path;
 
 /// What a kind is wired to that scores pairs from expression.
 pub const SLOTS: [Slot; 3] = [
-    Slot { name: "data", about: "cells and genes, normalised", required: true },
+    Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
     Slot {
         name: "split",
         about: "the pairs to score; without it, every TF with every gene",
         required: false,
+        takes: pairs::ARTIFACT,
     },
     Slot {
         name: "tfs",
         about: "names of TFs, one a line, where no split says; without it, the network's regulators",
         required: false,
+        takes: Takes::File,
     },
 ];
+
+/// What such a kind makes.
+pub const OUTPUTS: [Output; 1] = [always(scores::FILE)];
 
 /// TF and target by their index.
 pub type Pair = (u32, u32);

@@ -7,7 +7,9 @@ pub mod judge;
 pub mod learner;
 pub mod train;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use contract::bounds::{above_zero, share_below, within};
+use contract::stage::Mistake;
 use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,14 +35,10 @@ impl Default for Masking {
 
 impl Masking {
     /// Refuses what makes no sense.
-    pub fn check(&self) -> Result<()> {
-        if !(self.share > 0.0 && self.share < 1.0) {
-            bail!("`masking.share` is {}; give a share above 0 and below 1", self.share);
-        }
-        if !(0.0..=1.0).contains(&self.hidden) {
-            bail!("`masking.hidden` is {}; give a share from 0 to 1", self.hidden);
-        }
-        Ok(())
+    pub fn check(&self) -> Result<(), Mistake> {
+        above_zero("masking.share", self.share, 1.0)?;
+        share_below("masking.share", self.share, 1.0)?;
+        within("masking.hidden", self.hidden, 0.0..=1.0)
     }
 
     /// How many targets a cell has.

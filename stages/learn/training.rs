@@ -11,7 +11,8 @@ mod state;
 use crate::model::parameters::{self, Named};
 use crate::model::weights;
 use anyhow::{Result, bail};
-use contract::stage::{Io, StopReason, Stopped};
+use contract::bounds::{LARGEST, MOST, above_zero, within};
+use contract::stage::{Io, Mistake, StopReason, Stopped};
 use data::random::Random;
 use history::Row;
 use schedule::Schedule;
@@ -118,9 +119,8 @@ pub struct Trained {
 impl Training {
     /// Trains until it is over; goes on from the step's newest checkpoint, if there is one.
     ///
-    /// Where the step is told to stop, the state is saved first.
+    /// Where the step is told to stop, the state is saved first. Prereq: `check` has passed.
     pub fn run(&self, learner: &mut impl Learner, seed: u64, io: &Io) -> Result<Trained> {
-        self.check()?;
         if learner.examples() == 0 {
             bail!("there is nothing to train with: no {} are left", learner.unit());
         }
@@ -157,21 +157,14 @@ impl Training {
     }
 
     /// Refuses what makes no sense.
-    fn check(&self) -> Result<()> {
-        for (name, value) in [("batch", self.batch), ("accumulate", self.accumulate)] {
-            if value == 0 {
-                bail!("`training.{name}` is 0; give a whole number above 0");
-            }
-        }
-        if self.clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
-            bail!("`training.clip` must be above 0; leave gradients as they are with null");
-        }
-        if !(self.decay >= 0.0 && self.decay.is_finite()) {
-            bail!("`training.decay` is {}; give 0 or more", self.decay);
-        }
-        if self.checkpoint_minutes.is_nan() || self.checkpoint_minutes <= 0.0 {
-            bail!("`training.checkpoint_minutes` is {}; give a number above 0", self.checkpoint_minutes);
-        }
+    pub fn check(&self) -> Result<(), Mistake> {
+        within("training.epochs", self.epochs, 0..=1_000_000)?;
+        within("training.batch", self.batch, 1..=1 << 20)?;
+        within("training.accumulate", self.accumulate, 1..=1 << 20)?;
+        above_zero("training.clip", self.clip.unwrap_or(1.0), LARGEST)?;
+        within("training.decay", self.decay, 0.0..=1e3)?;
+        within("training.patience", self.patience.unwrap_or(0), 0..=MOST)?;
+        above_zero("training.checkpoint_minutes", self.checkpoint_minutes, 1e6)?;
         if self.epochs > 0 { self.schedule.check(self.epochs) } else { Ok(()) }
     }
 }

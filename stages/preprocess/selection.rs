@@ -6,6 +6,8 @@
 use super::count;
 use super::normalised::{Normalised, Summary};
 use anyhow::{Result, bail};
+use contract::bounds::{MOST, above_zero, within};
+use contract::stage::Mistake;
 use data::formats;
 use data::network::{self, Network};
 use data::pseudotime;
@@ -43,6 +45,12 @@ impl Default for Selection {
 }
 
 impl Selection {
+    /// Refuses what makes no sense.
+    pub fn check(&self) -> Result<(), Mistake> {
+        within("select.genes", self.genes, 0..=MOST)?;
+        above_zero("select.p", self.p, 1.0)
+    }
+
     /// Says of each gene whether it is kept.
     pub fn select(&self, normalised: &Normalised, names: &[String]) -> Result<Vec<bool>> {
         let tfs = tfs(normalised, names)?;

@@ -5,8 +5,9 @@
 //! regulators; a chemical Langevin equation adds the noise of both production and decay.
 
 use super::{Labels, Simulated};
-use anyhow::{Result, bail};
-use contract::stage::{Io, Stopped};
+use anyhow::Result;
+use contract::bounds::{WIDEST, within};
+use contract::stage::{Io, Mistake, Stopped};
 use data::network::Network;
 use data::random::Random;
 use rayon::prelude::*;
@@ -74,7 +75,6 @@ struct Wiring {
 impl ScaleFree {
     /// Makes the network, then the cells.
     pub fn simulate(&self, cells: usize, noise: f64, seed: u64, io: &Io) -> Result<Simulated> {
-        self.check()?;
         let mut random = Random::new(seed, NETWORK_STREAM);
         let mut wiring = self.wire(&mut random);
         let rates: Vec<Vec<f64>> =
@@ -98,24 +98,24 @@ impl ScaleFree {
         Ok(Simulated { genes: names, network, cells: expression, labels: Labels::Types(types) })
     }
 
-    fn check(&self) -> Result<()> {
-        if self.tfs < 2 || self.tfs >= self.genes {
-            bail!(
-                "`tfs` is {} and `genes` {}; give at least 2 TFs and more genes than TFs",
-                self.tfs,
-                self.genes
+    /// How many genes.
+    pub fn genes(&self) -> usize {
+        self.genes
+    }
+
+    /// Refuses what makes no network.
+    pub fn check(&self) -> Result<(), Mistake> {
+        within("network.scale_free.genes", self.genes, 3..=1_000_000)?;
+        if !(2..self.genes).contains(&self.tfs) {
+            let message = format!(
+                "`network.scale_free.tfs` must be at least 2 and below `genes`, which is {}, not {}",
+                self.genes, self.tfs
             );
+            return Err(Mistake::param("network.scale_free.tfs", message));
         }
-        if self.types == 0 {
-            bail!("`types` is 0; give at least 1");
-        }
-        if !(1.0..=20.0).contains(&self.regulators) {
-            bail!("`regulators` is {}; give a number from 1 to 20", self.regulators);
-        }
-        if !(0.0..=1.0).contains(&self.activation) {
-            bail!("`activation` is {}; give a share from 0 to 1", self.activation);
-        }
-        Ok(())
+        within("network.scale_free.types", self.types, 1..=WIDEST)?;
+        within("network.scale_free.regulators", self.regulators, 1.0..=20.0)?;
+        within("network.scale_free.activation", self.activation, 0.0..=1.0)
     }
 
     fn names(&self) -> Vec<String> {

@@ -4,7 +4,7 @@ mod exhibit;
 
 use anyhow::{Context, bail};
 use contract::gpu::Gpu;
-use contract::stage::{Io, Kind, Slot, Slots, Stage, Stopped};
+use contract::stage::{Io, Kind, Slot, Slots, Stage, Stopped, Takes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -36,8 +36,8 @@ fn no_gpus() -> &'static Result<Vec<Gpu>, String> {
 }
 
 const TYPED_SLOTS: [Slot; 2] = [
-    Slot { name: "cells", about: "what it needs", required: true },
-    Slot { name: "genes", about: "what it can use", required: false },
+    Slot { name: "cells", about: "what it needs", required: true, takes: Takes::Anything },
+    Slot { name: "genes", about: "what it can use", required: false, takes: Takes::Anything },
 ];
 
 /// Sleeps, then writes all inputs and a line, repeated to a size.

@@ -20,6 +20,17 @@ pub struct Fault {
     pub label: String,
     /// What to do.
     pub hint: Option<String>,
+    /// Where the value came from, if not from the place itself.
+    pub origin: Option<Box<Origin>>,
+}
+
+/// Where the value of a template came from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// What `--set` was given.
+    CommandLine(String),
+    /// A place of the file.
+    File(Place),
 }
 
 impl Fault {
@@ -32,13 +43,14 @@ impl Fault {
             title: title.into(),
             label: String::new(),
             hint: None,
+            origin: None,
         }
     }
 
     /// A fault that serde found.
     pub fn said(path: Vec<Segment>, message: &str) -> Fault {
         let Said { title, label, hint, at_key } = Said::of(message);
-        Fault { path, at_key, piece: Box::default(), title, label, hint }
+        Fault { path, at_key, piece: Box::default(), title, label, hint, origin: None }
     }
 
     /// `from` beside the slot that it is short for.
@@ -87,14 +99,23 @@ pub struct Blame<'a> {
 impl Blame<'_> {
     /// The complaint about a fault of a stage.
     pub fn complain(&self, stage: &str, fault: Fault) -> Complaint {
-        let Fault { path, at_key, piece, title, label, hint } = fault;
+        let Fault { path, at_key, piece, mut title, label, hint, origin } = fault;
         let mut place = self.place(stage, &path);
         place.at_key = at_key;
-        let title = match self.variant {
-            Some(variant) => format!("{title} (in the variant `{variant}`)"),
-            None => title,
+        if let Some(variant) = self.variant {
+            title = format!("{title} (in the variant `{variant}`)");
+        }
+        let complaint = match origin.map(|origin| *origin) {
+            None => self.source.complain_of(&place, &piece, title, label),
+            Some(Origin::CommandLine(set)) => {
+                self.source.complain(&place, format!("{title} (given with `--set {set}`)"), label)
+            }
+            Some(Origin::File(origin)) => {
+                let complaint = self.source.complain(&origin, title, label);
+                self.source.mark(complaint, &place, "used here")
+            }
         };
-        self.source.complain_of(&place, &piece, title, label).hint_if(hint)
+        complaint.hint_if(hint)
     }
 
     fn place(&self, stage: &str, path: &[Segment]) -> Place {

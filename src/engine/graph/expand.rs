@@ -6,12 +6,14 @@
 
 use super::blame::{Fault, path};
 use super::plan::{Filling, Plan, join, parse_resources};
+use super::point::Point;
 use super::scope::{Binding, Scope, label};
 use super::world::World;
 use super::{Input, Source, Step};
 use crate::complaint::{known, word};
 use crate::key::{Digest, Hardware, write_canonical};
 use crate::template::{Template, Unfit};
+use contract::stage::At;
 use petgraph::graph::NodeIndex;
 use serde_json::{Map, Value};
 use std::cell::Cell;
@@ -263,15 +265,16 @@ impl<'a> Expansion<'a> {
             let title = format!("the pipeline has more than {MAX_STEPS} steps");
             return Err(Fault::new(Vec::new(), title).at_key().label("reached here").hint(TOO_MUCH_HINT));
         }
-        let prepared = (plan.kind.prepare)(&with).map_err(|error| {
-            let below: Vec<&str> = error.path.iter().map(String::as_str).collect();
-            let quoted = unquoted_template(&with, &below, self.scope, world);
-            let fault = Fault::said(join(path(&["with"]), &path(&below)), &error.message);
-            match quoted {
-                Some(hint) => fault.hint(hint),
-                None => fault,
-            }
+        let point = Point { scope: self.scope, world, plan, at };
+        let prepared = (plan.kind.prepare)(&with).map_err(|mistake| {
+            let quoted = match &mistake.at {
+                At::Param(below) => unquoted_template(&with, below, self.scope, world),
+                At::Slot(_) | At::Wires => None,
+            };
+            let fault = point.fault(mistake);
+            Fault { hint: quoted.or(fault.hint), ..fault }
         })?;
+        point.check(&prepared, &inputs, &self.drafts)?;
         let step = Step {
             name: String::new(),
             stage: plan.name.clone(),
@@ -406,7 +409,7 @@ fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> Fault {
 }
 
 /// `with: {width: {width}}` is a map in a map to YAML; the user meant a template.
-fn unquoted_template(with: &Value, below: &[&str], scope: &Scope, world: &World) -> Option<String> {
+fn unquoted_template(with: &Value, below: &[String], scope: &Scope, world: &World) -> Option<String> {
     let value = below.iter().try_fold(with, |value, key| value.get(key))?;
     let (name, inner) = value.as_object().filter(|map| map.len() == 1)?.iter().next()?;
     let known = inner.is_null() && scope.bind(name, &world.params).is_ok();

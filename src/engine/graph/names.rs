@@ -65,7 +65,7 @@ pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Co
     Ok(())
 }
 
-/// What `compare` names must be in the file; metrics are known once there are artifacts.
+/// Which axes and variants `compare` names must be in the file; metrics and slots are looked up once there are steps.
 fn check_compare(source: &yaml::Source, spec: &Spec) -> Result<(), Complaint> {
     let Some(Compare { metrics: _, over, baseline, controls, same: _, lower_is_better: _ }) = &spec.compare
     else {

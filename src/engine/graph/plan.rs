@@ -228,7 +228,7 @@ fn check_slot(slot: &str, kind: &Kind) -> Result<(), Fault> {
             let hint = known(slot, &what, slots.iter().map(|slot| slot.name));
             Err(fault(format!("unknown slot {} of the kind `{}`", word(slot), kind.name), hint))
         }
-        Slots::Named(_) | Slots::Any => Ok(()),
+        Slots::Named(_) | Slots::Each(_) | Slots::Any => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a pipeline file becomes, and what is refused.
 
 use super::*;
-use contract::stage::{ParamError, Slot, Slots};
+use contract::stage::{At, Makes, MetricNames, Mistake, Slot, Slots, Takes};
 use serde_json::json;
 
 /// Takes any params but `bad`, and two slots.
@@ -9,15 +9,17 @@ const TOY: Kind = Kind {
     name: "toy",
     about: "for tests",
     slots: Slots::Named(&[
-        Slot { name: "cells", about: "the cells", required: true },
-        Slot { name: "genes", about: "the genes", required: false },
+        Slot { name: "cells", about: "the cells", required: true, takes: Takes::Anything },
+        Slot { name: "genes", about: "the genes", required: false, takes: Takes::Anything },
     ]),
+    makes: Makes::Anything,
+    metrics: MetricNames::Any,
     code: &[],
     on_device: None,
     schema: || schemars::schema_for!(serde_json::Value),
     prepare: |written| match written.get("width") {
-        Some(width) if !width.is_number() => Err(ParamError {
-            path: vec!["width".into()],
+        Some(width) if !width.is_number() => Err(Mistake {
+            at: At::Param(vec!["width".into()]),
             message: format!(
                 "invalid type: {}, expected u32",
                 if width.is_object() { "map" } else { "null" }

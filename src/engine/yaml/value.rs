@@ -64,7 +64,9 @@ pub fn parse(text: &str) -> Result<Value, Failure> {
     let mut segments = state.path.into_inner();
     segments.reverse();
     let place = Place { segments, at_key: true };
+    let too_much = || Places::too_much(text, MAX_NODES as u64, MAX_TEXT as u64);
     if let Some(failure) = state.failure.into_inner() {
+        let index = if failure.title == TOO_MUCH { too_much() } else { index };
         return Err(Failure { index, place, ..failure });
     }
     let mut message = error.to_string();
@@ -76,7 +78,8 @@ pub fn parse(text: &str) -> Result<Value, Failure> {
         return Err(failure);
     }
     if message.contains("repetition limit") {
-        return Err(Failure::new(TOO_MUCH).hinted(TOO_MUCH_HINT));
+        let failure = Failure::new(TOO_MUCH).labelled(TOO_MUCH_LABEL).hinted(TOO_MUCH_HINT);
+        return Err(Failure { index: too_much(), ..failure });
     }
     if let Some(end) = message.find(" at line ") {
         message.truncate(end);
@@ -96,6 +99,7 @@ pub fn parse(text: &str) -> Result<Value, Failure> {
 }
 
 const TOO_MUCH: &str = "the file expands to too much: more than a million values, or 16 MiB of text";
+const TOO_MUCH_LABEL: &str = "reading stopped here";
 const TOO_MUCH_HINT: &str = "use fewer aliases (`*name`)";
 
 impl Failure {
@@ -136,9 +140,7 @@ impl State {
         self.nodes.set(self.nodes.get() + 1);
         self.text.set(self.text.get() + bytes);
         if self.nodes.get() > MAX_NODES || self.text.get() > MAX_TEXT {
-            return Err(
-                self.fail(Failure::new(TOO_MUCH).labelled("reading stopped here").hinted(TOO_MUCH_HINT))
-            );
+            return Err(self.fail(Failure::new(TOO_MUCH).labelled(TOO_MUCH_LABEL).hinted(TOO_MUCH_HINT)));
         }
         Ok(())
     }

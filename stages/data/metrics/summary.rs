@@ -16,7 +16,17 @@ const COVERAGE: f64 = 0.95;
 const MIN_REPLICATES: usize = 20;
 const MIN_TFS: usize = 2;
 const POOLED: usize = Metrics::NAMES.len();
-const ALL: usize = 2 * POOLED + 1;
+const ALL: usize = POOLED + MEANS.len();
+/// The names of the means over TFs: those of all metrics, and AUROC weighted by edges.
+pub const MEANS: [&str; 7] = [
+    "auroc_per_tf",
+    "average_precision_per_tf",
+    "average_precision_ratio_per_tf",
+    "early_precision_per_tf",
+    "early_precision_ratio_per_tf",
+    "auprc_trapezoid_per_tf",
+    "auroc_per_tf_by_edges",
+];
 
 /// A number that sums up a ranking.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,13 +68,7 @@ pub fn summarise(ranking: &Ranking, of_tfs: &[Option<Metrics>], replicates: usiz
         let count = if index < POOLED { ranking.pairs().len() } else { judged };
         Row { metric, value: values[index], interval, count }
     };
-    names().enumerate().map(row).collect()
-}
-
-fn names() -> impl Iterator<Item = String> {
-    let pooled = Metrics::NAMES.into_iter().map(str::to_owned);
-    let per_tf = Metrics::NAMES.into_iter().map(|name| format!("{name}_per_tf"));
-    pooled.chain(per_tf).chain(std::iter::once("auroc_per_tf_by_edges".to_owned()))
+    Metrics::NAMES.into_iter().chain(MEANS).map(str::to_owned).enumerate().map(row).collect()
 }
 
 struct Subject<'a> {

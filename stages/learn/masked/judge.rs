@@ -114,30 +114,34 @@ struct Sums {
     loss: [f64; 3],
 }
 
-/// The names of the model and the predictors behind a metric.
-const NAMES: [&str; 3] = ["", "_most_frequent_bin", "_gene_bins"];
+/// Of the model and of the two predictors, accuracy and cross-entropy; and what the model has over the gene's own bins.
+pub const METRICS: [&str; 8] = [
+    "accuracy",
+    "accuracy_most_frequent_bin",
+    "accuracy_gene_bins",
+    "cross_entropy",
+    "cross_entropy_most_frequent_bin",
+    "cross_entropy_gene_bins",
+    "accuracy_above_gene_bins",
+    "cross_entropy_below_gene_bins",
+];
 
 impl Sums {
     fn add(&mut self, other: &Sums) {
         self.targets += other.targets;
-        for predictor in 0..NAMES.len() {
+        for predictor in 0..self.right.len() {
             self.right[predictor] += other.right[predictor];
             self.loss[predictor] += other.loss[predictor];
         }
     }
 
-    /// The metrics in their order: accuracy and cross-entropy of each, and what the model has over the gene's own bins.
+    /// The metrics in the order of their names.
     fn metrics(&self) -> Vec<(String, f64)> {
         let accuracy = self.right.map(|right| right / self.targets);
         let loss = self.loss.map(|loss| loss / self.targets);
-        let named = |metric: &str, values: [f64; 3]| -> Vec<(String, f64)> {
-            NAMES.iter().zip(values).map(|(name, value)| (format!("{metric}{name}"), value)).collect()
-        };
-        let mut metrics = named("accuracy", accuracy);
-        metrics.extend(named("cross_entropy", loss));
-        metrics.push(("accuracy_above_gene_bins".to_owned(), accuracy[0] - accuracy[2]));
-        metrics.push(("cross_entropy_below_gene_bins".to_owned(), loss[2] - loss[0]));
-        metrics
+        let above = [accuracy[0] - accuracy[2], loss[2] - loss[0]];
+        let values = accuracy.into_iter().chain(loss).chain(above);
+        METRICS.into_iter().map(str::to_owned).zip(values).collect()
     }
 }
 

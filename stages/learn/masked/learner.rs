@@ -6,7 +6,8 @@ use crate::model::parameters::Named;
 use crate::model::performer::Performer;
 use crate::training::{Learner, Moment};
 use anyhow::{Result, bail};
-use contract::stage::Io;
+use contract::bounds::share_below;
+use contract::stage::{Io, Mistake};
 use data::random::Random;
 use data::tokens::Corpus;
 use std::ops::Range;
@@ -31,14 +32,16 @@ pub struct Parts {
     pub test: Vec<usize>,
 }
 
+/// Refuses a share of which nothing would be left to learn from: it is taken twice.
+pub fn check_held_out(share: f64) -> Result<(), Mistake> {
+    share_below("held_out", share, 0.5)
+}
+
 impl Parts {
     /// Holds out the share `held_out` of the cells twice: for validation and for the test.
+    ///
+    /// Prereq: [`check_held_out`] has passed.
     pub fn new(cells: usize, held_out: f64, seed: u64) -> Result<Parts> {
-        if !(0.0..0.5).contains(&held_out) {
-            bail!(
-                "`held_out` is {held_out}; give a share of the cells from 0 to below 0.5: it is taken twice"
-            );
-        }
         let count = (cells as f64 * held_out).ceil() as usize;
         if 2 * count >= cells {
             bail!("{cells} cells are too few to hold out {count} for validation and as many for the test");

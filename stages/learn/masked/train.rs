@@ -29,7 +29,6 @@ pub struct Task<'a> {
 /// Trains, and writes how it went and what the model is worth on cells that decided nothing.
 pub fn train(task: Task, model: &mut Performer, corpus: &Corpus, about: About, io: &Io) -> Result<()> {
     let Task { training, masking, held_out, redraw_every, seed } = task;
-    masking.check()?;
     let parts = Parts::new(corpus.cells(), held_out, seed)?;
     let frequencies = Frequencies::new(corpus, &parts.training, about.bins, about.genes + 1);
     let mut learner = MaskedLearner {
@@ -38,7 +37,7 @@ pub fn train(task: Task, model: &mut Performer, corpus: &Corpus, about: About, i
         parts: &parts,
         masking,
         mask: about.mask,
-        redraw_every: redraw_every.filter(|every| *every > 0),
+        redraw_every,
         batch: training.batch,
         seed,
         ready: None,

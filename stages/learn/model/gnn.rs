@@ -8,6 +8,8 @@
 
 use super::draws::Draws;
 use super::layers::{Input, List, glorot};
+use contract::bounds::{WIDEST, share_below, within};
+use contract::stage::Mistake;
 use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,19 @@ pub enum Messages {
 }
 
 impl Config {
+    /// Refuses what makes no network.
+    pub fn check(&self) -> Result<(), Mistake> {
+        if self.widths.is_empty() {
+            return Err(Mistake::param("gnn.widths", "`gnn.widths` must have at least one layer"));
+        }
+        for (i, width) in self.widths.iter().enumerate() {
+            within(&format!("gnn.widths.{i}"), *width, 1..=WIDEST)?;
+        }
+        within("gnn.heads", self.heads, 1..=WIDEST)?;
+        share_below("gnn.dropout", self.dropout, 1.0)?;
+        share_below("gnn.attention_dropout", self.attention_dropout, 1.0)
+    }
+
     /// The columns of an encoding.
     pub fn outputs(&self) -> usize {
         self.widths.last().copied().unwrap_or(0)

@@ -8,7 +8,9 @@ mod orthogonal;
 
 use super::layers::{Linear, List, Norm};
 use super::parameters::{Named, Role};
-use anyhow::{Result, bail};
+use anyhow::Result;
+use contract::bounds::{MOST, WIDEST, within};
+use contract::stage::Mistake;
 use data::random::Random;
 use serde::{Deserialize, Serialize};
 use tensor::ops::add::add;
@@ -77,21 +79,26 @@ impl Config {
         self.features.unwrap_or((width * libm::log(width)) as usize)
     }
 
-    /// Refuses sizes that make no model.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses sizes that make no model, or one that no memory holds.
+    pub fn check(&self) -> Result<(), Mistake> {
         let Config { width, depth, heads, head_width, feed_factor, .. } = *self;
         let sizes = [
-            ("width", width),
-            ("depth", depth),
-            ("heads", heads),
-            ("head_width", head_width),
-            ("features", self.features()),
-            ("feed_factor", feed_factor),
+            ("model.width", width),
+            ("model.depth", depth),
+            ("model.heads", heads),
+            ("model.head_width", head_width),
+            ("model.features", self.features()),
+            ("model.feed_factor", feed_factor),
         ];
         for (name, size) in sizes {
-            if !(1..=1 << 16).contains(&size) {
-                bail!("`model.{name}` is {size}; give a whole number from 1 to 65536");
-            }
+            within(name, size, 1..=WIDEST)?;
+        }
+        // Four matrices of an attention and two of a feed-forward layer in each block.
+        let of_block = 4 * heads as u128 * head_width as u128 + 2 * width as u128 * feed_factor as u128;
+        let weights = depth as u128 * width as u128 * of_block;
+        if weights > MOST as u128 {
+            let message = format!("the model would have {weights} weights, more than {MOST}");
+            return Err(Mistake::param("model", message));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::performer::{Config, Performer, Tables};
 use super::weights;
 use anyhow::{Context, Result, ensure};
 use contract::disk;
+use contract::stage::Takes;
 use data::genes;
 use data::tokens::{About, VOCABULARY, Zeros};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub const CONFIG: &str = "config.json";
 
 /// Where in an artifact a transformer lies that was trained together with something else.
 pub const FOLDER: &str = "transformer";
+/// What a slot takes that needs a model: an artifact that is one, or that has the folder of one.
+pub const ARTIFACT: Takes = Takes::OneOf(&[&[CONFIG, weights::FILE, VOCABULARY], &[FOLDER]]);
 
 const MODEL_TYPE: &str = "performer";
 

@@ -6,6 +6,8 @@
 
 use super::draws::Draws;
 use super::layers::{Linear, List, glorot};
+use contract::bounds::{WIDEST, above_zero, share_below, within};
+use contract::stage::Mistake;
 use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,22 @@ impl Default for Config {
             gain: None,
             biases: true,
         }
+    }
+}
+
+impl Config {
+    /// Refuses what scores nothing.
+    pub fn check(&self) -> Result<(), Mistake> {
+        if self.widths.is_empty() && self.form == Form::Mlp {
+            let message =
+                "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer";
+            return Err(Mistake::param("scorer.widths", message));
+        }
+        for (i, width) in self.widths.iter().enumerate() {
+            within(&format!("scorer.widths.{i}"), *width, 1..=WIDEST)?;
+        }
+        share_below("scorer.dropout", self.dropout, 1.0)?;
+        above_zero("scorer.gain", self.gain.unwrap_or(1.0), 1e3)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The learning rate over time.
 
-use anyhow::{Result, bail};
+use contract::bounds::{above_zero, within};
+use contract::stage::Mistake;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,21 +68,34 @@ impl Default for Schedule {
 
 impl Schedule {
     /// Refuses what makes no sense.
-    pub fn check(&self, epochs: usize) -> Result<()> {
-        for (name, value) in [("rate", self.rate), ("stretch", self.stretch), ("fade", self.fade)] {
-            if !(value > 0.0 && value.is_finite()) {
-                bail!("`schedule.{name}` is {value}; give a number above 0");
-            }
-        }
+    pub fn check(&self, epochs: usize) -> Result<(), Mistake> {
+        above_zero("training.schedule.rate", self.rate, 1e3)?;
         if !(0.0..=self.rate).contains(&self.least_rate) {
-            bail!("`schedule.least_rate` is {}; give a number from 0 to `rate`", self.least_rate);
+            let message = format!(
+                "`training.schedule.least_rate` must be from 0 to `rate`, which is {}, not {}",
+                self.rate, self.least_rate
+            );
+            return Err(Mistake::param("training.schedule.least_rate", message));
         }
+        // Cycles that became shorter might never add up to the training.
+        within("training.schedule.stretch", self.stretch, 1.0..=1e3)?;
+        above_zero("training.schedule.fade", self.fade, 1e3)?;
+        let refuse =
+            |name: &str, message: String| Err(Mistake::param(&format!("training.schedule.{name}"), message));
         if self.shape == Shape::Exponential && self.least_rate == 0.0 {
-            bail!("`schedule.least_rate` is 0, which no factor leads to; give a number above 0");
+            let message =
+                "`training.schedule.least_rate` is 0, which no factor leads to; give a number above 0";
+            return refuse("least_rate", message.to_owned());
         }
         let cycle = self.cycle.unwrap_or(epochs as f64);
-        if self.shape == Shape::Cosine && !(self.warm_up >= 0.0 && self.warm_up < cycle) {
-            bail!("`schedule.warm_up` is {} epochs; give less than the cycle's {cycle}", self.warm_up);
+        within("training.schedule.cycle", cycle, 0.01..=1e6)?;
+        within("training.schedule.warm_up", self.warm_up, 0.0..=1e6)?;
+        if self.shape == Shape::Cosine && self.warm_up >= cycle {
+            let message = format!(
+                "`training.schedule.warm_up` is {} epochs; give less than the cycle's {cycle}",
+                self.warm_up
+            );
+            return refuse("warm_up", message);
         }
         Ok(())
     }
@@ -147,7 +161,10 @@ mod tests {
         let rates = [0, 1, 2].map(|epoch| schedule.rate(epoch, 0, 5, 3));
         assert!(rates.iter().zip([8.0, 4.0, 2.0]).all(|(rate, expected)| (rate - expected).abs() < 1e-12));
         let error = Schedule { least_rate: 0.0, ..schedule }.check(3).unwrap_err().to_string();
-        assert_eq!(error, "`schedule.least_rate` is 0, which no factor leads to; give a number above 0");
+        assert_eq!(
+            error,
+            "`training.schedule.least_rate` is 0, which no factor leads to; give a number above 0"
+        );
     }
 
     #[test]
@@ -155,15 +172,15 @@ mod tests {
         let error = |schedule: Schedule| schedule.check(1).unwrap_err().to_string();
         assert_eq!(
             error(Schedule { rate: f64::NAN, ..Schedule::default() }),
-            "`schedule.rate` is NaN; give a number above 0"
+            "`training.schedule.rate` must be above 0, not NaN"
         );
         assert_eq!(
             error(Schedule { warm_up: 1.0, ..Schedule::default() }),
-            "`schedule.warm_up` is 1 epochs; give less than the cycle's 1"
+            "`training.schedule.warm_up` is 1 epochs; give less than the cycle's 1"
         );
         assert_eq!(
             error(Schedule { least_rate: 1.0, ..Schedule::default() }),
-            "`schedule.least_rate` is 1; give a number from 0 to `rate`"
+            "`training.schedule.least_rate` must be from 0 to `rate`, which is 0.001, not 1"
         );
     }
 }

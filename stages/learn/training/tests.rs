@@ -294,13 +294,10 @@ fn gradients_are_cut_to_the_length_and_reported_as_they_were() {
 
 #[test]
 fn params_that_make_no_sense_are_refused() {
-    let refused = |training: Training| run(&training, &mut Classes::new()).0.unwrap_err().to_string();
-    assert_eq!(
-        refused(Training { batch: 0, ..training() }),
-        "`training.batch` is 0; give a whole number above 0"
-    );
+    let refused = |training: Training| training.check().unwrap_err().to_string();
+    assert_eq!(refused(Training { batch: 0, ..training() }), "`training.batch` must be at least 1, not 0");
     assert_eq!(
         refused(Training { clip: Some(-1.0), ..training() }),
-        "`training.clip` must be above 0; leave gradients as they are with null"
+        "`training.clip` must be above 0, not -1"
     );
 }

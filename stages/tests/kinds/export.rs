@@ -151,9 +151,12 @@ fn pandas_polars_and_duckdb_open_every_parquet() {
 #[test]
 fn what_cannot_be_exported_is_said() {
     let error = run("export", json!({"format": "npy"}), &[]).error();
-    assert_eq!(error, "`npy` needs vectors in the input `gene_embeddings` or `cell_embeddings`");
+    assert_eq!(
+        error,
+        "nothing to export in this format: it needs the input `gene_embeddings` or `cell_embeddings`"
+    );
     assert_eq!(
         run("export", json!({"format": "beeline"}), &[]).error(),
-        "nothing is wired to the input `scores`"
+        "nothing to export in this format: it needs the input `scores`"
     );
 }

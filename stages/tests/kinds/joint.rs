@@ -171,23 +171,17 @@ fn attention_over_cells_sums_to_one_for_each_gene() {
 fn what_cannot_be_learned_from_is_said() {
     let set = set();
     let error = |params: Value| joint(&set, params, None).error();
-    assert_eq!(
-        error(json!({"gnn": {"widths": []}})),
-        "`gnn.widths` needs at least one layer, and `gnn.widths` and `scorer.widths` no width of 0"
-    );
+    assert_eq!(error(json!({"gnn": {"widths": []}})), "`gnn.widths` must have at least one layer");
     assert_eq!(
         error(json!({"scorer": {"widths": []}})),
         "`scorer.widths` is empty, which is for `form: dot` and `bilinear`; give at least one layer"
     );
-    assert_eq!(error(json!({"most_cells": 0})), "`most_cells` is 0; give a whole number above 0");
+    assert_eq!(error(json!({"most_cells": 0})), "`most_cells` must be at least 1, not 0");
     assert_eq!(
         error(json!({"fusion": {"dropout": 1.0}})),
-        "`fusion.dropout` is 1; give a share from 0 to below 1"
+        "`fusion.dropout` must be a share from 0 to below 1, not 1"
     );
-    assert_eq!(
-        error(json!({"positive_weight": 0.0})),
-        "`positive_weight` is 0; give a number above 0, or null"
-    );
+    assert_eq!(error(json!({"positive_weight": 0.0})), "`positive_weight` must be above 0, not 0");
     let folder = TempDir::new().unwrap();
     let names = vec!["elsewhere".to_owned()];
     let vectors = Embeddings { names, dimensions: 2, values: vec![1.0, 2.0] };
@@ -318,7 +312,7 @@ fn a_transformer_that_does_not_fit_is_refused_with_the_mend() {
     );
     assert_eq!(
         together(&set, &pair, 1, json!({"transformer": {"cells_per_step": 0}})).error(),
-        "`transformer.cells_per_step` is 0; give a whole number above 0"
+        "`transformer.cells_per_step` must be at least 1, not 0"
     );
     let (data, split) = (set.data.folder(), set.split.folder());
     let (model, tokens) = (pair.0.folder(), pair.1.folder());

@@ -206,14 +206,9 @@ fn what_cannot_be_used_is_said() {
     let (data, split, one) = (example.cells.folder(), example.split.folder(), one.folder());
     let (data, split, one) = (data.as_path(), split.as_path(), one.as_path());
     for (kind, params, inputs, message) in [
-        ("genie3", json!({"trees": 0}), vec![("data", data)], "`trees` is 0; give at least 1"),
+        ("genie3", json!({"trees": 0}), vec![("data", data)], "`trees` must be at least 1, not 0"),
         ("genie3", json!({}), vec![("data", one)], "trees cannot be grown on 1 cells; give at least 2"),
-        (
-            "mutual-information",
-            json!({"bins": 1}),
-            vec![("data", data)],
-            "`bins` is 1; give a number from 2 to 256",
-        ),
+        ("mutual-information", json!({"bins": 1}), vec![("data", data)], "`bins` must be at least 2, not 1"),
         (
             "mutual-information",
             json!({}),
@@ -236,7 +231,7 @@ fn what_cannot_be_used_is_said() {
             "stack",
             json!({"share": 0.0}),
             vec![("data", data), ("split", split)],
-            "`share` is 0; give a share above 0, up to 1",
+            "`share` must be above 0, not 0",
         ),
     ] {
         let error = run(kind, params, &inputs).error();

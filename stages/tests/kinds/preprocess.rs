@@ -99,7 +99,7 @@ fn what_cannot_be_done_is_said() {
     for (params, message) in [
         (json!({"min_genes": 99}), "no cell is left of 30: see `min_genes` and `min_counts`"),
         (json!({"min_cells": 99}), "no gene is left of 20: see `min_cells` and `select`"),
-        (json!({"target_sum": 0.0}), "`target_sum` is 0; give a number above 0"),
+        (json!({"target_sum": 0.0}), "`target_sum` must be above 0, not 0"),
         (json!({"select": {}}), "nothing says which genes are TFs; wire a list to the input `tfs`"),
     ] {
         assert_eq!(preprocess(&data, params).error(), message);

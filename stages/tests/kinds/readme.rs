@@ -2,7 +2,7 @@
 
 use crate::support::{Outcome, fixture, run};
 use arrow::datatypes::DataType;
-use contract::stage::Slots;
+use contract::stage::{Makes, Output, Slots};
 use data::embeddings;
 use data::scores;
 use data::table::Batches;
@@ -25,7 +25,7 @@ fn table(heading: &str) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn every_kind_is_listed_with_its_inputs() {
+fn every_kind_is_listed_with_its_inputs_and_outputs() {
     let rows = table("Table of kinds");
     let listed: Vec<&String> = rows.keys().collect();
     let mut known: Vec<&str> = stages::KINDS.iter().map(|kind| kind.name).collect();
@@ -33,7 +33,7 @@ fn every_kind_is_listed_with_its_inputs() {
     assert_eq!(listed, known);
     for kind in stages::KINDS {
         let inputs = match kind.slots {
-            Slots::Any => "any".to_owned(),
+            Slots::Any | Slots::Each(_) => "any".to_owned(),
             Slots::Named([]) => "none".to_owned(),
             Slots::Named(slots) => {
                 let input = |slot: &contract::stage::Slot| {
@@ -42,7 +42,24 @@ fn every_kind_is_listed_with_its_inputs() {
                 slots.iter().map(input).collect::<Vec<_>>().join(", ")
             }
         };
-        assert_eq!(rows[kind.name][..2], [kind.about.to_owned(), inputs], "{}", kind.name);
+        let outputs = match kind.makes {
+            Makes::Anything => "what it writes".to_owned(),
+            Makes::These(outputs) => {
+                let output =
+                    |output: &Output| format!("`{}`{}", output.name, if output.always { "" } else { "?" });
+                outputs.iter().map(output).collect::<Vec<_>>().join(", ")
+            }
+        };
+        assert_eq!(rows[kind.name], [kind.about.to_owned(), inputs, outputs], "{}", kind.name);
+    }
+}
+
+/// What a kind says that it makes.
+fn outputs(kind: &str) -> &'static [Output] {
+    let kind = stages::KINDS.iter().find(|known| known.name == kind).unwrap();
+    match kind.makes {
+        Makes::Anything => panic!("{} says nothing of what it makes", kind.name),
+        Makes::These(outputs) => outputs,
     }
 }
 
@@ -101,7 +118,7 @@ fn transformer(simulated: &Outcome) -> Vec<(&'static str, Outcome)> {
 
 #[test]
 fn every_output_is_listed_with_its_columns() {
-    let (kinds, tables) = (table("Table of kinds"), table("Tables"));
+    let tables = table("Tables");
     let simulated = run("simulate", json!({"cells": 20}), &[]).done();
     let on =
         |kind: &str, params: serde_json::Value| run(kind, params, &[("data", &simulated.folder())]).done();
@@ -127,9 +144,12 @@ fn every_output_is_listed_with_its_columns() {
     let outcomes: Vec<(&str, Outcome)> = outcomes.collect();
     let mut seen = Vec::new();
     for (kind, outcome) in &outcomes {
+        for output in outputs(kind).iter().filter(|output| output.always) {
+            assert!(outcome.file(output.name).exists(), "{kind} does not write {}", output.name);
+        }
         for path in files(&outcome.folder()) {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            assert!(kinds[*kind][2].contains(&format!("`{name}`")), "{kind} writes {name}");
+            assert!(outputs(kind).iter().any(|output| output.name == name), "{kind} writes {name}");
             if name.ends_with(".parquet") {
                 assert_eq!(columns(&path), tables[&name][0], "{kind}: {name}");
                 seen.push(name);

@@ -35,11 +35,11 @@ fn another_seed_gives_another_network() {
 #[test]
 fn params_out_of_range_are_refused() {
     for (params, message) in [
-        (json!({"cells": 0}), "`cells` is 0; give at least 1"),
-        (json!({"dropout": 1.5}), "`dropout` is 1.5; give a share from 0 to 1"),
+        (json!({"cells": 0}), "`cells` must be at least 1, not 0"),
+        (json!({"dropout": 1.5}), "`dropout` must be at most 1, not 1.5"),
         (
             json!({"network": {"scale_free": {"tfs": 500}}}),
-            "`tfs` is 500 and `genes` 400; give at least 2 TFs and more genes than TFs",
+            "`network.scale_free.tfs` must be at least 2 and below `genes`, which is 400, not 500",
         ),
     ] {
         assert_eq!(run("simulate", params, &[]).error(), message);

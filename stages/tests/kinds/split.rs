@@ -121,7 +121,7 @@ fn what_cannot_be_split_is_said() {
         (
             &data,
             json!({"protocol": "tf_held_out", "fold": 5}),
-            "`fold` is 5 of 5 `folds`; give at least 3 folds, and a fold below that",
+            "`fold` counts from 0 and must be below `folds`, which is 5, not 5",
         ),
         (
             &data,

@@ -1,7 +1,7 @@
 //! Runs a kind on real folders.
 
 use contract::checkpoint::Checkpoints;
-use contract::stage::{Device, Io, Report, StopFlag};
+use contract::stage::{Device, Io, Report, StopFlag, Wires};
 use contract::warden::Wardens;
 use data::cells::{self, CellReader};
 use data::genes;
@@ -61,7 +61,7 @@ impl Outcome {
     }
 }
 
-/// Runs a kind with params, as a pipeline file writes them, on files by slot.
+/// Checks and runs a kind with params, as a pipeline file writes them, on files by slot.
 pub fn run(kind: &str, params: Value, inputs: &[(&str, &Path)]) -> Outcome {
     run_on(Device::Cpu, kind, params, inputs)
 }
@@ -96,7 +96,10 @@ pub fn run_on(device: Device, kind: &str, params: Value, inputs: &[(&str, &Path)
             }
         }),
     };
-    let result = prepared.stage.run(&io);
+    let wires: Vec<(&str, Option<&str>)> =
+        inputs.iter().map(|(slot, path)| (*slot, path.to_str().filter(|_| path.is_file()))).collect();
+    let checked = prepared.stage.check(Wires::new(&wires)).map_err(anyhow::Error::from);
+    let result = checked.and_then(|()| prepared.stage.run(&io));
     drop(io);
     let warnings = warnings.lock().unwrap().clone();
     Outcome { result, warnings, folder }

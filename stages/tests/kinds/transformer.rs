@@ -218,7 +218,7 @@ fn types_of_cells_are_learned() {
     let predictions = Table::open(&tuned.file("predictions.parquet")).unwrap();
     assert_eq!((predictions.rows(), predictions.columns().len()), (200, 4));
     let error = run("finetune", params.clone(), &inputs[..2]).error();
-    assert_eq!(error, "the task `types` needs the input `types`: an artifact with `types.parquet`");
+    assert_eq!(error, "the task `types` needs the input `types`: cells with their types");
     // A model that comes with a head goes on from it, and without epochs says what that head says.
     let of_tuned = tuned.folder();
     let inputs = [("model", of_tuned.as_path()), inputs[1], inputs[2]];

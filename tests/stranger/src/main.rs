@@ -9,8 +9,8 @@ fn main() -> std::process::ExitCode {
 }
 
 const SLOTS: Slots = Slots::Named(&[
-    Slot { name: "data", about: "the cells", required: true },
-    Slot { name: "split", about: "the pairs to score", required: true },
+    Slot { name: "data", about: "the cells", required: true, takes: cells::ARTIFACT },
+    Slot { name: "split", about: "the pairs to score", required: true, takes: pairs::ARTIFACT },
 ]);
 const TOGETHER: Kind =
     Kind::of::<Together>("together", "scores pairs by the cells that have both", SLOTS, pipeline::code!());
