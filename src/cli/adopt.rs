@@ -5,11 +5,12 @@ use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
 use engine::event::{Ended, Event, Sink};
+use engine::graph::Graph;
 use engine::key::{Reason, Recipe};
 use engine::plan::{Selection, State};
 use engine::run;
 use engine::runlog::RunLog;
-use engine::store::Claim;
+use engine::store::{Claim, Store};
 use engine::survey::Survey;
 use petgraph::graph::NodeIndex;
 use results::output;
@@ -47,17 +48,8 @@ impl Adopt {
             let survey = Survey::until(graph, &store, node)?;
             adopted.push(self.adopt(&survey, node, &mut log)?);
         }
-        while self.all {
-            let survey = Survey::new(graph, &store, &Selection::default())?;
-            let before = adopted.len();
-            for node in survey.plan.due() {
-                if survey.program_alone_changed(*node)? {
-                    adopted.push(self.adopt(&survey, *node, &mut log)?);
-                }
-            }
-            if adopted.len() == before {
-                break;
-            }
+        if self.all {
+            while self.adopt_all(graph, &store, &mut log, &mut adopted)? {}
         }
         log.hear(&Event::Ended(Ended {
             run: log.run().to_owned(),
@@ -74,6 +66,24 @@ impl Adopt {
             (false, _) => {}
         }
         Ok(0)
+    }
+
+    /// Adopts what can be as things stand; whether there was any, so that consumers are due now.
+    fn adopt_all(
+        &self,
+        graph: &Graph,
+        store: &Store,
+        log: &mut RunLog,
+        adopted: &mut Vec<Value>,
+    ) -> Result<bool> {
+        let survey = Survey::new(graph, store, &Selection::default())?;
+        let before = adopted.len();
+        for node in survey.plan.due() {
+            if survey.program_alone_changed(*node)? {
+                adopted.push(self.adopt(&survey, *node, log)?);
+            }
+        }
+        Ok(adopted.len() > before)
     }
 
     fn adopt(&self, survey: &Survey<'_>, node: NodeIndex, log: &mut RunLog) -> Result<Value> {

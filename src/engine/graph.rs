@@ -134,7 +134,6 @@ impl Step {
 
 impl Graph {
     /// Reads and checks a pipeline file.
-    #[cfg(test)]
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
         let source = yaml::Source::read(file)?;
         let value = source.parse()?;
@@ -189,7 +188,7 @@ impl Graph {
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
         if let Some(compare) = &spec.compare {
-            compared::check(&source, compare, steps.node_weights())?;
+            compared::check(source, compare, steps.node_weights())?;
         }
         let name = spec.name.or_else(|| Some(file.file_stem()?.to_string_lossy().into_owned()));
         Ok(Graph {
