@@ -103,9 +103,9 @@ def fifty_rows(bench):
     seconds, peak, ran = timed(bench.program, folder, ["compare", "p.yaml"], 15)
     assert ran.stdout.count("\n  v") + ran.stdout.count("\nv") >= 49, ran.stdout
     more = f"; {mebibytes(peak)}; verifying all first {spread(first)}"
-    held = row("`compare`, 50 rows × 5 seeds", "≤ 50 ms", seconds, 0.050, more, experiments(bench, 50))
+    held = row("`compare`, 50 rows × 5 seeds", "≤ 20 ms", seconds, 0.020, more, experiments(bench, 50))
     seconds, _, _ = timed(bench.program, folder, ["compare", "p.yaml", "--baseline", "v0"], 15)
-    return row("the same with `--baseline`", "≤ 50 ms", seconds, 0.050) and held
+    return row("the same with `--baseline`", "≤ 20 ms", seconds, 0.020) and held
 
 
 def many_artifacts(bench):

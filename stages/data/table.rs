@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
+use bytes::Bytes;
 use contract::disk;
 pub use list_reader::ListReader;
 use packer::Packer;
@@ -23,8 +24,10 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnPath;
 use std::fs::File;
@@ -35,6 +38,9 @@ use std::sync::Arc;
 
 /// Bounds what a reader holds of a table with long lists, and keeps it in the cache of a core.
 const VALUES_PER_BATCH: i64 = 3 << 13;
+/// Up to this size a file is read at once: from an open file, the Parquet library reads each of dozens of pieces
+/// with four system calls.
+const READ_WHOLE_BYTES: u64 = 1 << 18;
 /// Short rows, where each batch would cost more than its rows.
 const MOST_ROWS_PER_BATCH: i64 = 1 << 12;
 /// Tables that fit in memory are read in large pieces.
@@ -296,6 +302,8 @@ fn damaged_where_it_panics<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> 
 pub struct Groups {
     footer: ArrowReaderMetadata,
     path: PathBuf,
+    /// All of a small file.
+    whole: Option<Bytes>,
 }
 
 impl Groups {
@@ -303,12 +311,16 @@ impl Groups {
     pub fn open(path: &Path) -> Result<Groups> {
         let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
         let bytes = file.metadata().map_err(|error| disk::fault("looking at", path, error))?.len();
-        let footer =
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).with_context(|| reading(path))?;
+        let whole = (bytes <= READ_WHOLE_BYTES).then(|| disk::read(path).map(Bytes::from)).transpose()?;
+        let (footer, bytes) = match &whole {
+            Some(whole) => (ArrowReaderMetadata::load(whole, ArrowReaderOptions::new()), whole.len() as u64),
+            None => (ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()), bytes),
+        };
+        let footer = footer.with_context(|| reading(path))?;
         if !columns_lie_within(footer.metadata(), bytes) {
             bail!("{}: is damaged: its columns lie outside of the file", path.display());
         }
-        Ok(Groups { footer, path: path.to_owned() })
+        Ok(Groups { footer, path: path.to_owned(), whole })
     }
 
     /// How many there are.
@@ -353,12 +365,13 @@ impl Groups {
     }
 
     fn batches(&self, groups: Range<usize>, rows: usize, columns: ProjectionMask) -> Result<Batches> {
-        let inner = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file()?, self.footer.clone())
-            .with_projection(columns)
-            .with_row_groups(groups.collect())
-            .with_batch_size(rows)
-            .build()
-            .with_context(|| reading(&self.path))?;
+        let footer = self.footer.clone();
+        let (groups, path) = (groups.collect(), &self.path);
+        let inner = match &self.whole {
+            Some(whole) => reader(whole.clone(), footer, groups, rows, columns),
+            None => reader(self.file()?, footer, groups, rows, columns),
+        };
+        let inner = inner.with_context(|| reading(path))?;
         let schema = arrow::array::RecordBatchReader::schema(&inner);
         Ok(Batches { inner: Some(inner), schema, path: self.path.clone() })
     }
@@ -371,6 +384,17 @@ impl Groups {
         let rows = self.footer.metadata().row_groups().iter().map(rows_of_group).min();
         rows.unwrap_or(0).clamp(1, MOST_ROWS_PER_BATCH) as usize
     }
+}
+
+fn reader<R: ChunkReader + 'static>(
+    content: R,
+    footer: ArrowReaderMetadata,
+    groups: Vec<usize>,
+    rows: usize,
+    columns: ProjectionMask,
+) -> std::result::Result<ParquetRecordBatchReader, ParquetError> {
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, footer);
+    builder.with_projection(columns).with_row_groups(groups).with_batch_size(rows).build()
 }
 
 fn values_of(group: &RowGroupMetaData) -> i64 {
