@@ -189,7 +189,7 @@ impl Graph {
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
         if let Some(compare) = &spec.compare {
-            compared::check(&source, compare, steps.node_weights())?;
+            compared::check(source, compare, steps.node_weights())?;
         }
         let name = spec.name.or_else(|| Some(file.file_stem()?.to_string_lossy().into_owned()));
         Ok(Graph {

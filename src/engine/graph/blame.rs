@@ -17,7 +17,7 @@ pub struct Fault {
     /// What was expected and found.
     pub title: String,
     /// What stands beside the marked place.
-    pub label: String,
+    pub label: Box<str>,
     /// What to do.
     pub hint: Option<String>,
     /// Where the value came from, if not from the place itself.
@@ -41,7 +41,7 @@ impl Fault {
             at_key: false,
             piece: Box::default(),
             title: title.into(),
-            label: String::new(),
+            label: Box::default(),
             hint: None,
             origin: None,
         }
@@ -50,7 +50,7 @@ impl Fault {
     /// A fault that serde found.
     pub fn said(path: Vec<Segment>, message: &str) -> Fault {
         let Said { title, label, hint, at_key } = Said::of(message);
-        Fault { path, at_key, piece: Box::default(), title, label, hint, origin: None }
+        Fault { path, at_key, piece: Box::default(), title, label: label.into(), hint, origin: None }
     }
 
     /// `from` beside the slot that it is short for.
@@ -70,7 +70,7 @@ impl Fault {
     }
 
     /// Says what stands beside the place.
-    pub fn label(self, label: impl Into<String>) -> Fault {
+    pub fn label(self, label: impl Into<Box<str>>) -> Fault {
         Fault { label: label.into(), ..self }
     }
 
