@@ -253,3 +253,32 @@ fn an_input_changed_at_any_instant_is_never_recorded_under_the_wrong_key() {
         );
     }
 }
+
+#[test]
+fn what_only_a_changed_program_makes_due_is_counted_and_adopted_as_a_whole() {
+    let stages = "stages:\n  a: {kind: grow, with: {line: x}}\n  b: {kind: grow, from: a, with: {line: y}}\n  \
+                  c: {kind: command, from: b, with: {run: 'cat $PIPELINE_IN_INPUT/* > $PIPELINE_OUT/o'}}\n";
+    let project = Project::of_toys(stages);
+    project.run_well(&[]);
+    let changed = |arguments: &[&str]| {
+        let output = project.command(arguments).env("TOYS_CHANGED", "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plan = changed(&["plan", "p.yaml"]);
+    assert!(
+        plan.contains("1 due, 2 waiting") && plan.contains("1 of them only because the program changed"),
+        "{plan}"
+    );
+    let adopted = changed(&["adopt", "p.yaml", "--all"]);
+    assert_eq!(adopted.lines().count(), 2, "{adopted}");
+    assert!(changed(&["run", "p.yaml"]).contains("0 computed, 3 cached"));
+    assert!(
+        changed(&["adopt", "p.yaml", "--all"]).contains("no step is due only because the program changed")
+    );
+    // A param that changed as well is no affair of the program's.
+    project.edit("line: x", "line: z");
+    project.command(&["run", "p.yaml"]).output().unwrap();
+    project.edit("line: z", "line: w");
+    assert!(!changed(&["plan", "p.yaml"]).contains("only because the program changed"));
+}

@@ -1,8 +1,9 @@
 //! Variants are compared straight from the cache, and what cannot be compared is said.
 
+use needs::{Readers, python_with};
 use serde_json::Value;
 use std::process::Command;
-use support::{Project, Ran, program, python_with, quickstart};
+use support::{Project, Ran, program, quickstart};
 
 /// Three variants and a control over seeds; every number is written in the file.
 const ABLATION: &str = "
@@ -356,7 +357,7 @@ print(checked)
 
 #[test]
 fn the_table_equals_what_python_computes_from_the_artifacts() {
-    let Some(python) = python_with("pyarrow") else { return };
+    let Some(python) = python_with(Readers::Current, "pyarrow") else { return };
     let (file, cache) = quickstart();
     let output = Command::new(python)
         .args(["-c", RECOMPUTE])

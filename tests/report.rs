@@ -1,9 +1,10 @@
 //! The report: one page that needs nothing else, works in a browser, and the same for other programs.
 
+use needs::{Readers, left_out, python_with};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Project, Ran, files_below, left_out, program, python_with, quickstart};
+use support::{Project, Ran, files_below, program, quickstart};
 
 /// A pipeline with all that a report can show, made by a toy.
 const SHOWCASE: &str = "
@@ -153,7 +154,7 @@ fn tensorboard_reads_the_histories() {
     let project = showcase();
     project.cli(&["report", "p.yaml", "--tensorboard", "events"]).exits(0);
     assert_eq!(files_below(&project.path("events")).len(), 9, "one for each step with a history");
-    let Some(python) = python_with("tensorboard") else { return };
+    let Some(python) = python_with(Readers::Current, "tensorboard") else { return };
     let read = "
 import sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

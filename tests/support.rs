@@ -1,7 +1,6 @@
 //! The fixture: a project in a folder of its own, and what a run of the program did there.
 
 use serde_json::Value;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -197,25 +196,6 @@ impl Ran {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         self
     }
-}
-
-/// A Python that has a module; a test without one is told as left out.
-pub fn python_with(module: &str) -> Option<PathBuf> {
-    let candidates = [std::env::var_os("PIPELINE_TEST_PYTHON"), Some("python3".into())];
-    let found = candidates.into_iter().flatten().map(PathBuf::from).find(|python| {
-        let import = Command::new(python).args(["-c", &format!("import {module}")]).output();
-        import.is_ok_and(|output| output.status.success())
-    });
-    if found.is_none() {
-        left_out(&format!("no Python with {module}; PIPELINE_TEST_PYTHON may name one"));
-    }
-    found
-}
-
-/// Says that a test does not look, past the harness that hides what passing tests print.
-pub fn left_out(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "left out: {test}: {why}");
 }
 
 /// The project's own root.

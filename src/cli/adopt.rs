@@ -5,14 +5,16 @@ use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
 use engine::event::{Ended, Event, Sink};
+use engine::graph::Graph;
 use engine::key::{Reason, Recipe};
-use engine::plan::State;
+use engine::plan::{Selection, State};
 use engine::run;
 use engine::runlog::RunLog;
-use engine::store::Claim;
+use engine::store::{Claim, Store};
 use engine::survey::Survey;
+use petgraph::graph::NodeIndex;
 use results::output;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Take the earlier artifact of a step whose code or device alone has changed
 #[derive(Args)]
@@ -20,8 +22,11 @@ pub struct Adopt {
     #[command(flatten)]
     source: Source,
     /// The steps, producers before their consumers
-    #[arg(required = true)]
+    #[arg(required_unless_present = "all")]
     steps: Vec<String>,
+    /// Every step that is due only because the program changed
+    #[arg(long, conflicts_with = "steps")]
+    all: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -39,45 +44,12 @@ impl Adopt {
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;
-            let step = &graph.steps[node].name;
             // An adopted producer may have settled what this step's inputs are: look anew each time.
             let survey = Survey::until(graph, &store, node)?;
-            let refuse = |why: String| Err(Error::Usage(format!("{step} cannot be adopted: {why}")));
-            match survey.plan.state(node) {
-                State::Due(_) => {}
-                State::Waiting(_) => {
-                    let before = survey.waits_next(node).map(|node| graph.steps[node].name.clone());
-                    return refuse(format!(
-                        "it waits for {}; adopt or run that first",
-                        before.unwrap_or_default()
-                    ));
-                }
-                other => return refuse(format!("it is {}", other.word())),
-            }
-            let changes = match survey.reason(node)? {
-                Reason::Changed { changes, .. } => changes,
-                other => return refuse(format!("there is no earlier artifact to take ({other})")),
-            };
-            if let Some(change) =
-                changes.iter().find(|change| !["code", "device"].contains(&change.component.as_str()))
-            {
-                return refuse(format!("more than code and device differs ({change}); run it"));
-            }
-            let (old, _) = survey.history.last(step).expect("a changed step has an earlier key");
-            let recipe = survey.recipe(node).expect("the inputs of a step that is due are known");
-            let canonical = recipe.canonical();
-            let key = Recipe::key(&canonical);
-            let draft = format!("{}.{}.0", log.run(), node.index());
-            match store.claim(key, &draft, false)? {
-                Claim::Hit(_) => {}
-                Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
-                Claim::Draft(draft) => draft.adopt(old, &canonical, changes.clone())?,
-            }
-            log.hear(&Event::Cached { step: step.clone(), key })?;
-            adopted.push(json!({"step": step, "key": key, "from": old, "changes": changes}));
-            if !self.json {
-                output::write(&format!("adopted {step}: {} now stands for {}\n", old.short(), key.short()))?;
-            }
+            adopted.push(self.adopt(&survey, node, &mut log)?);
+        }
+        if self.all {
+            while self.adopt_all(graph, &store, &mut log, &mut adopted)? {}
         }
         log.hear(&Event::Ended(Ended {
             run: log.run().to_owned(),
@@ -88,9 +60,70 @@ impl Adopt {
             seconds: log.began().elapsed().as_secs_f64(),
         }))?;
         log.close()?;
-        if self.json {
-            output::write_json(&adopted)?;
+        match (self.json, adopted.as_slice()) {
+            (true, adopted) => output::write_json(&adopted)?,
+            (false, []) => output::write("no step is due only because the program changed\n")?,
+            (false, _) => {}
         }
         Ok(0)
+    }
+
+    /// Adopts what can be as things stand; whether there was any, so that consumers are due now.
+    fn adopt_all(
+        &self,
+        graph: &Graph,
+        store: &Store,
+        log: &mut RunLog,
+        adopted: &mut Vec<Value>,
+    ) -> Result<bool> {
+        let survey = Survey::new(graph, store, &Selection::default())?;
+        let before = adopted.len();
+        for node in survey.plan.due() {
+            if survey.program_alone_changed(*node)? {
+                adopted.push(self.adopt(&survey, *node, log)?);
+            }
+        }
+        Ok(adopted.len() > before)
+    }
+
+    fn adopt(&self, survey: &Survey<'_>, node: NodeIndex, log: &mut RunLog) -> Result<Value> {
+        let graph = survey.plan.graph();
+        let step = &graph.steps[node].name;
+        let refuse = |why: String| Err(Error::Usage(format!("{step} cannot be adopted: {why}")));
+        match survey.plan.state(node) {
+            State::Due(_) => {}
+            State::Waiting(_) => {
+                let before = survey.waits_next(node).map(|node| graph.steps[node].name.clone());
+                return refuse(format!(
+                    "it waits for {}; adopt or run that first",
+                    before.unwrap_or_default()
+                ));
+            }
+            other => return refuse(format!("it is {}", other.word())),
+        }
+        let changes = match survey.reason(node)? {
+            Reason::Changed { changes, .. } => changes,
+            other => return refuse(format!("there is no earlier artifact to take ({other})")),
+        };
+        if let Some(change) =
+            changes.iter().find(|change| !["code", "device"].contains(&change.component.as_str()))
+        {
+            return refuse(format!("more than code and device differs ({change}); run it"));
+        }
+        let (old, _) = survey.history.last(step).expect("a changed step has an earlier key");
+        let recipe = survey.recipe(node).expect("the inputs of a step that is due are known");
+        let canonical = recipe.canonical();
+        let key = Recipe::key(&canonical);
+        let draft = format!("{}.{}.0", log.run(), node.index());
+        match survey.store.claim(key, &draft, false)? {
+            Claim::Hit(_) => {}
+            Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
+            Claim::Draft(draft) => draft.adopt(old, &canonical, changes.clone())?,
+        }
+        log.hear(&Event::Cached { step: step.clone(), key })?;
+        if !self.json {
+            output::write(&format!("adopted {step}: {} now stands for {}\n", old.short(), key.short()))?;
+        }
+        Ok(json!({"step": step, "key": key, "from": old, "changes": changes}))
     }
 }

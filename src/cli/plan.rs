@@ -37,6 +37,7 @@ impl Plan {
         let (graph, store) = self.source.load(kinds)?;
         let survey = Survey::new(graph, &store, &self.steps.select(graph)?)?;
         let (mut due, mut waiting, mut cached, mut absent, mut skipped) = (0, 0, 0, 0, 0);
+        let mut for_the_program = 0;
         let mut absences = Absences::default();
         let mut text = String::new();
         let mut rows = Vec::new();
@@ -47,6 +48,7 @@ impl Plan {
             let about = match state {
                 State::Due(_) => {
                     due += 1;
+                    for_the_program += usize::from(survey.program_alone_changed(node)?);
                     let why = survey.reason(node)?;
                     let text = why.to_string();
                     reason = Some(why);
@@ -93,6 +95,14 @@ impl Plan {
                     "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent{skipped}"
                 )
                 .expect("a string takes all");
+                if for_the_program > 0 {
+                    writeln!(
+                        text,
+                        "{for_the_program} of them only because the program changed; `pipeline adopt FILE --all` takes \
+                         over what it made before"
+                    )
+                    .expect("a string takes all");
+                }
                 output::write(&text)?;
             }
         }

@@ -134,7 +134,6 @@ impl Step {
 
 impl Graph {
     /// Reads and checks a pipeline file.
-    #[cfg(test)]
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
         let source = yaml::Source::read(file)?;
         let value = source.parse()?;

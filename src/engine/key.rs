@@ -242,6 +242,18 @@ pub enum Reason {
     Forced,
 }
 
+impl Reason {
+    /// Whether there was an earlier recipe that differs in some of these components and in nothing else.
+    pub fn only_differs_in(&self, components: &[&str]) -> bool {
+        match self {
+            Reason::Changed { changes, .. } => {
+                changes.iter().all(|change| components.contains(&change.component.as_str()))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -22,7 +22,7 @@ pub fn value(folder: &Path, source: &Source) -> Result<Value, Complaint> {
 
 /// Remembers the value of a file's text for the next command, unless it is remembered already.
 pub fn remember(folder: &Path, source: &Source) -> disk::Result<()> {
-    if source.text.len() < WORTH_BYTES || remembered(folder, source).is_some() {
+    if source.text.len() < WORTH_BYTES || json(folder, source).is_some() {
         return Ok(());
     }
     let Ok(value) = source.parse() else { return Ok(()) };
@@ -31,12 +31,17 @@ pub fn remember(folder: &Path, source: &Source) -> disk::Result<()> {
 }
 
 fn remembered(folder: &Path, source: &Source) -> Option<Value> {
+    serde_json::from_slice(&json(folder, source)?).ok()
+}
+
+/// What is remembered of exactly this text.
+fn json(folder: &Path, source: &Source) -> Option<Vec<u8>> {
     if source.text.len() < WORTH_BYTES {
         return None;
     }
     let bytes = disk::read(&path_of(folder, source)).ok()?;
     let (digest, json) = memo::body(&bytes)?.split_at_checked(DIGEST_BYTES)?;
-    (digest == digest_of(&source.text).as_bytes()).then(|| serde_json::from_slice(json).ok())?
+    (digest == digest_of(&source.text).as_bytes()).then(|| json.to_vec())
 }
 
 fn path_of(folder: &Path, source: &Source) -> PathBuf {

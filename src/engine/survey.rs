@@ -52,6 +52,13 @@ impl<'a> Survey<'a> {
         self.examiner.reason(&self.plan, node, &self.history)
     }
 
+    /// Whether a due step is due only because this program is another one than that which made its earlier artifact: all
+    /// that differs is the code of its kind, and no file of the user's counts as such.
+    pub fn program_alone_changed(&self, node: NodeIndex) -> Result<bool> {
+        let own = self.plan.graph().steps[node].prepared.stage.needs();
+        Ok(own.is_empty() && self.reason(node)?.only_differs_in(&["code"]))
+    }
+
     /// The artifact of a key that some other run has named.
     pub fn open(&self, key: Key) -> Result<Lookup> {
         self.store.open(key, self.examiner.memo())

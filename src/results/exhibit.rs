@@ -19,7 +19,7 @@ use arrow::datatypes::{DataType, Float64Type, Schema};
 use contract::disk::fault;
 use data::table::Batches;
 use indexmap::IndexMap;
-use serde_json::Value;
+use safetensors::tensor::Metadata;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
@@ -32,7 +32,7 @@ const MOST_ROWS: usize = 4_000_000;
 const MOST_VECTORS: usize = 3_000;
 /// Of links the strongest are kept.
 const MOST_LINKS: usize = 500;
-/// A header that is larger is none.
+/// Larger headers are rejected as corrupt.
 const HEADER_BYTES: u64 = 1 << 26;
 
 /// Something to show.
@@ -366,14 +366,14 @@ fn layers(path: &Path) -> Result<Vec<Layer>> {
     }
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header).map_err(|error| fault("reading", path, error))?;
-    let header: serde_json::Map<String, Value> = serde_json::from_slice(&header)
+    let header: Metadata = serde_json::from_slice(&header)
         .with_context(|| format!("reading the header of {}", path.display()))?;
-    let layer = |(name, about): (String, Value)| {
-        let shape =
-            about.get("shape")?.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()?;
-        Some(Layer { name, shape, of: about.get("dtype")?.as_str()?.to_lowercase() })
+    let layer = |name: String| {
+        let about = header.info(&name)?;
+        let shape = about.shape.iter().map(|size| *size as u64).collect();
+        Some(Layer { shape, of: about.dtype.to_string().to_lowercase(), name })
     };
-    let mut layers: Vec<Layer> = header.into_iter().filter_map(layer).collect();
+    let mut layers: Vec<Layer> = header.offset_keys().into_iter().filter_map(layer).collect();
     layers.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
     Ok(layers)
 }

@@ -4,6 +4,7 @@ use contract::disk::{self, fault};
 use engine::error::{Error, Result};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use unicode_width::UnicodeWidthStr;
 
 /// Writes a result. A reader that has seen enough (`| head`) ends the program in peace; any other error
 /// is told, because a full disk must not look like success.
@@ -142,18 +143,18 @@ fn aligned(rows: &[Vec<String>], shown: &[usize], widths: &[usize], columns: usi
     text
 }
 
-/// How many columns a text takes: escape sequences take none.
+/// How many columns a text takes: escape sequences take none, and some characters take two.
 fn visible(text: &str) -> usize {
-    let mut count = 0;
+    let mut shown = String::with_capacity(text.len());
     let mut escaped = false;
     for c in text.chars() {
         match (escaped, c) {
             (false, '\x1b') => escaped = true,
-            (false, _) => count += 1,
+            (false, c) => shown.push(c),
             (true, c) => escaped = !c.is_ascii_alphabetic(),
         }
     }
-    count
+    shown.width()
 }
 
 /// A text in lines of at most so many characters, broken between words where that can be.
@@ -186,6 +187,12 @@ mod tests {
         let table = rows(&[&["name", "a", "b"], &["x", "\x1b[1m1.0\x1b[0m", "2"]]);
         let expected = "name  a    b\nx     \x1b[1m1.0\x1b[0m  2\n";
         assert_eq!([table_within(&table, None), table_within(&table, Some(12))], [expected, expected]);
+    }
+
+    #[test]
+    fn wide_and_combining_characters_take_the_columns_that_a_terminal_gives_them() {
+        let table = rows(&[&["\u{9f20}\u{8111}", "a"], &["e\u{301}t\u{e9}", "b"]]);
+        assert_eq!(table_within(&table, None), "\u{9f20}\u{8111}  a\ne\u{301}t\u{e9}   b\n");
     }
 
     #[test]

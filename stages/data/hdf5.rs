@@ -189,6 +189,12 @@ impl Array {
             .filter(|rows| *rows > 0)
     }
 
+    /// The size of an element.
+    #[cfg(test)]
+    pub fn element_bytes(&self) -> u64 {
+        self.dataset.element_size().expect("a type of numbers")
+    }
+
     /// Rows as numbers, one row after the other.
     pub fn floats(&self, start: u64, count: u64) -> Result<Vec<f32>> {
         self.check_numbers(count)?;

@@ -5,14 +5,17 @@
 
 use anyhow::{Context, Result, anyhow};
 use contract::disk;
-use hdf5_pure::{AttrValue, FileBuilder, GroupBuilder};
+use hdf5_pure::{AttrValue, DatasetBuilder, FileBuilder, GroupBuilder};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
 const DEFLATE_LEVEL: u32 = 4;
 /// Long enough to pack well, short enough to read a part.
-const CHUNK: u64 = 1 << 16;
+const CHUNK: u64 = 1 << 15;
+/// The longest side of a chunk. The library writes longer sides in four bytes. HDF5 2.0 refuses a file whose sides
+/// take more bytes than the longest one needs, and 65,536 needs three.
+const LONGEST_SIDE: u64 = (1 << 16) - 1;
 
 /// A file to be written.
 pub struct Draft {
@@ -84,7 +87,7 @@ impl Group {
         }
         if !values.is_empty() {
             let row: u64 = shape[1..].iter().product();
-            let mut chunk = shape.to_vec();
+            let mut chunk: Vec<u64> = shape.iter().map(|side| (*side).min(LONGEST_SIDE)).collect();
             chunk[0] = (CHUNK / row.max(1)).clamp(1, shape[0]);
             array.with_chunks(&chunk).with_deflate(DEFLATE_LEVEL);
         }
@@ -93,14 +96,32 @@ impl Group {
     /// Adds a list of whole numbers.
     pub fn integers(&mut self, name: &str, values: &[i32]) {
         let array = self.builder.create_dataset(name).with_i32_data(values);
-        if !values.is_empty() {
-            array.with_chunks(&[CHUNK.min(values.len() as u64)]).with_deflate(DEFLATE_LEVEL);
-        }
+        pack_list(array, values.len());
     }
 
     /// Adds a list of whole numbers that may be large.
     pub fn long_integers(&mut self, name: &str, values: &[i64]) {
-        self.builder.create_dataset(name).with_i64_data(values);
+        let array = self.builder.create_dataset(name).with_i64_data(values);
+        pack_list(array, values.len());
+    }
+
+    /// Adds `indices` and `indptr`, the columns of all values of a sparse matrix and the place where each row begins.
+    pub fn compressed_rows(&mut self, indices: &[i32], indptr: &[i64]) {
+        self.compressed_rows_of(indices, indptr, i32::MAX as usize);
+    }
+
+    /// Both have one type, as SciPy has them, and scanpy fails where they differ: 32 bits up to so many values, else 64.
+    fn compressed_rows_of(&mut self, indices: &[i32], indptr: &[i64], most_narrow: usize) {
+        if indices.len() <= most_narrow {
+            self.integers("indices", indices);
+            self.integers("indptr", &indptr.iter().map(|place| *place as i32).collect::<Vec<_>>());
+        } else {
+            self.long_integers(
+                "indices",
+                &indices.iter().map(|column| i64::from(*column)).collect::<Vec<_>>(),
+            );
+            self.long_integers("indptr", indptr);
+        }
     }
 
     /// Adds a list of text.
@@ -113,6 +134,36 @@ impl Group {
     }
 }
 
+fn pack_list(array: &mut DatasetBuilder, length: usize) {
+    if length > 0 {
+        array.with_chunks(&[CHUNK.min(length as u64)]).with_deflate(DEFLATE_LEVEL);
+    }
+}
+
 fn text(value: &str) -> AttrValue {
     AttrValue::VarLenString(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Draft, Group};
+    use crate::hdf5::Hdf5;
+
+    #[test]
+    fn places_beyond_32_bits_are_written_as_64() {
+        let folder = tempfile::tempdir().unwrap();
+        for (most_narrow, bytes) in [(3, 4), (2, 8)] {
+            let path = folder.path().join(format!("{most_narrow}.h5"));
+            let (mut draft, mut matrix) = (Draft::new(&[]), Group::new("X", &[]));
+            matrix.compressed_rows_of(&[7, 0, 5], &[0, 1, 3], most_narrow);
+            draft.add(matrix);
+            draft.write(&path).unwrap();
+            let file = Hdf5::open(&path).unwrap();
+            for (name, expected) in [("X/indices", [7, 0, 5]), ("X/indptr", [0, 1, 3])] {
+                let array = file.array(name).unwrap();
+                assert_eq!(array.integers(0, 3).unwrap(), expected, "{name}");
+                assert_eq!(array.element_bytes(), bytes, "{name}");
+            }
+        }
+    }
 }

@@ -45,8 +45,7 @@ pub fn h5ad(io: &Io) -> Result<()> {
     let mut matrix = Group::new("X", &encoding("csr_matrix", "0.1.0"));
     matrix.sizes("shape", &[rows.ids.len() as i64, rows.genes.len() as i64]);
     matrix.floats("data", &rows.data, &[rows.data.len() as u64], &[]);
-    matrix.integers("indices", &rows.indices);
-    matrix.long_integers("indptr", &rows.indptr);
+    matrix.compressed_rows(&rows.indices, &rows.indptr);
     draft.add(matrix);
     for (name, names) in [("obs", &rows.ids), ("var", &rows.genes)] {
         let mut table = Group::new(name, &encoding("dataframe", "0.2.0"));

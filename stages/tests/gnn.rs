@@ -9,8 +9,9 @@ use learn::model::draws::Draws;
 use learn::model::gnn::{Config, Gnn, LayerKind, Messages};
 use learn::model::layers::List;
 use learn::model::parameters::{Named, Role};
+use needs::shared;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tensor::ops::activation::{Activation, activate};
 use tensor::ops::adam::Adam;
 use tensor::ops::add_row::add_row;
@@ -28,15 +29,6 @@ type Arrays = BTreeMap<String, Array>;
 
 const GENES: usize = 30;
 
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens/gnn");
-    if !folder.is_dir() {
-        println!("skipped: {} is not there", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
 struct Golden {
     parameters: Arrays,
     outputs: Arrays,
@@ -47,7 +39,7 @@ struct Golden {
 
 impl Golden {
     fn open(name: &str) -> Option<Golden> {
-        let folder = folder()?;
+        let folder = shared("goldens/gnn")?;
         let read = |file: &str| npy::read_all(&folder.join(name).join(file)).unwrap();
         let features = npy::read(&folder.join("features.npy")).unwrap().floats();
         Some(Golden {

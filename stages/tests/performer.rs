@@ -6,8 +6,9 @@
 use data::formats::npy::{self, Array};
 use learn::model::parameters::{self, Named, Role};
 use learn::model::performer::{Config, Performer, Tables};
+use needs::shared;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tensor::ops::adam::Adam;
 use tensor::ops::cross_entropy::cross_entropy;
 use tensor::ops::favor::Stabiliser;
@@ -24,7 +25,7 @@ struct Golden {
 impl Golden {
     /// The model with its initial parameters.
     fn open(name: &str, head_width: usize, stabiliser: Stabiliser) -> Option<Golden> {
-        let folder = folder(name)?;
+        let folder = shared(&format!("goldens/{name}"))?;
         let config = Config { width: 32, depth: 2, heads: 4, head_width, stabiliser, ..Config::default() };
         let model = loaded(config, 65, npy::read_all(&folder.join("params.npz")).unwrap(), "");
         Some(Golden { folder, model })
@@ -48,15 +49,6 @@ impl Golden {
             .collect();
         cross_entropy(self.model.logits(encodings), &labels)
     }
-}
-
-fn folder(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens").join(name);
-    if !folder.is_dir() {
-        println!("skipped: {} is not there", folder.display());
-        return None;
-    }
-    Some(folder)
 }
 
 fn loaded(config: Config, positions: usize, mut arrays: BTreeMap<String, Array>, prefix: &str) -> Performer {
@@ -162,7 +154,7 @@ fn ten_steps_of_adam_are_those_of_pytorch() {
 
 #[test]
 fn a_layer_of_the_size_of_scberts_is_that_of_pytorch() {
-    let Some(folder) = folder("real_layer") else { return };
+    let Some(folder) = shared("goldens/real_layer") else { return };
     let arrays = npy::read_all(&folder.join("real_layer.npz")).unwrap();
     let tokens: Vec<u32> = arrays["tokens"].integers().unwrap().iter().map(|token| *token as u32).collect();
     let expected = arrays["encodings"].floats();

@@ -22,6 +22,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# Where everything has to be there, as in CI, what is missing is a fault.
+REQUIRE_ALL = bool(os.environ.get("PIPELINE_TEST_REQUIRE_ALL"))
 SEED_FILE = HERE / "seed.yaml"
 
 
@@ -68,6 +70,11 @@ class Gate:
         if ran.returncode != 0:
             self.broken.append(promise)
             print((ran.stdout + ran.stderr)[-3000:], flush=True)
+
+    def skip(self, promise: str, why: str) -> None:
+        print(f"skipped  {promise:8} {why}", flush=True)
+        if REQUIRE_ALL:
+            self.broken.append(promise)
 
     def own(self, promise: str, what: str, test) -> None:
         """A test of our own: it returns figures, or raises."""
@@ -122,7 +129,7 @@ class Gate:
         """P5: power cuts on real file systems."""
         for fs in ("ext4", "xfs"):
             if shutil.which(f"mkfs.{fs}") is None:
-                print(f"skipped  P5       powercut on {fs}: mkfs.{fs} is not installed")
+                self.skip("P5", f"powercut on {fs}: mkfs.{fs} is not installed")
                 continue
             mount = self.work / fs
             mount.mkdir()
@@ -190,7 +197,7 @@ class Gate:
     def clocks(self) -> None:
         """P19: a clock that jumps changes no key and hangs nothing."""
         if shutil.which("faketime") is None:
-            print("skipped  P19      faketime is not installed")
+            self.skip("P19", "faketime is not installed")
             return
         def test():
             shutil.rmtree(self.cache, ignore_errors=True)
@@ -210,7 +217,7 @@ class Gate:
     def without_locks(self) -> None:
         """P12, P31: no locks: slower, said once, never wrong; results that differ are reported."""
         if shutil.which("strace") is None:
-            print("skipped  P31      strace is not installed")
+            self.skip("P31", "strace is not installed")
             return
         def test():
             folder = self.work / "dice"
@@ -262,7 +269,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tools.is_dir():
         print(f"skipped: the fault tools are not in {options.tools}")
-        return
+        sys.exit(1 if REQUIRE_ALL else 0)
     if not options.program.exists():
         sys.exit(f"{options.program} is missing: cargo build --release -p promises")
     gate = Gate(options.tools.resolve(), options.program.resolve(), options.full)

@@ -55,7 +55,7 @@ pub fn read_all(path: &Path) -> Result<BTreeMap<String, Array>> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let members = zip::members(&bytes).with_context(|| format!("reading {}", path.display()))?;
     let arrays = members.into_iter().map(|(name, bytes)| {
-        let array = parse(bytes).with_context(|| format!("reading {name} of {}", path.display()))?;
+        let array = parse(&bytes).with_context(|| format!("reading {name} of {}", path.display()))?;
         Ok((name.trim_end_matches(".npy").to_owned(), array))
     });
     arrays.collect()

@@ -8,6 +8,7 @@ use contract::disk;
 use data::formats::zip;
 use pickle::{Id, Node, Pickle};
 use safetensors::tensor::Dtype;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -40,22 +41,22 @@ fn parse(bytes: &[u8]) -> Result<Arrays> {
 }
 
 /// The bytes of each storage by its key.
-type Storages<'a> = HashMap<String, &'a [u8]>;
+type Storages<'a> = HashMap<String, Cow<'a, [u8]>>;
 
 fn in_zip(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
     let members = zip::members(bytes)?;
     // Everything lies below one folder, whose name is the file's at the time of writing.
     let inside = |name: &str| name.split_once('/').map(|(_, rest)| rest.to_owned());
     let mut found: Storages =
-        members.iter().filter_map(|(name, bytes)| Some((inside(name)?, *bytes))).collect();
-    let order = found.get("byteorder").copied().unwrap_or(b"little");
+        members.into_iter().filter_map(|(name, bytes)| Some((inside(&name)?, bytes))).collect();
+    let order = found.get("byteorder").map_or(&b"little"[..], |order| order);
     ensure!(order == b"little", "its numbers have their first byte first, which is not read");
     let data = found.remove("data.pkl").context("the archive has no data.pkl: not a file of PyTorch")?;
     let storages = found
         .into_iter()
         .filter_map(|(name, bytes)| Some((name.strip_prefix("data/")?.to_owned(), bytes)))
         .collect();
-    Ok((Pickle::read(data)?.0, storages))
+    Ok((Pickle::read(&data)?.0, storages))
 }
 
 fn in_a_row(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
@@ -79,7 +80,7 @@ fn in_a_row(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
             usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(*width));
         let length = length.filter(|length| *length <= after.len()).context("cut short")?;
         let (storage, after) = after.split_at(length);
-        storages.insert(key.to_owned(), storage);
+        storages.insert(key.to_owned(), Cow::Borrowed(storage));
         rest = after;
     }
     Ok((data, storages))

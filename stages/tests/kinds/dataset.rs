@@ -1,8 +1,9 @@
 //! `dataset`: every dialect gives the same cells, and what is broken is told in one sentence.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
 use data::network::{self, Network};
 use data::pseudotime;
+use needs::shared;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -36,6 +37,19 @@ fn every_dialect_gives_the_same_cells() {
         assert_eq!(genes, ["A", "B", "C", "D"], "{path}");
         assert_eq!(cells, ["c1", "c2", "c3"], "{path}");
         assert_eq!(matrix, [[1.0, 0.0, 0.0, 2.0], [0.0, 3.0, 0.0, 0.0], [4.0, 0.0, 5.0, 6.0]], "{path}");
+    }
+}
+
+#[test]
+fn a_loom_that_loompy_writes_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("written.loom");
+    let program = "matrix = numpy.array([[1, 0, 4], [0, 3, 0], [0, 0, 5], [2, 0, 6]])\n\
+                   rows, columns = numpy.array(['A', 'B', 'C', 'D']), numpy.array(['c1', 'c2', 'c3'])\n\
+                   loompy.create(sys.argv[1], matrix, {'Gene': rows}, {'CellID': columns})";
+    if needs::python(needs::Readers::Current, "numpy, loompy", program, &[&path]).is_some() {
+        let outcome = run("dataset", json!({}), &[("data", &path)]).done();
+        assert_eq!(outcome.matrix(), dataset("small.loom", json!({})).done().matrix());
     }
 }
 

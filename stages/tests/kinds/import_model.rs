@@ -1,12 +1,13 @@
 //! Weights from elsewhere: read without executing anything, and the same model in every format.
 
-use crate::support::{Outcome, run, shared};
+use crate::support::{Outcome, run};
 use data::cells;
 use data::cells::CellWriter;
 use data::embeddings::{self, Embeddings};
 use data::formats::npy;
 use data::genes;
 use learn::model::weights;
+use needs::shared;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

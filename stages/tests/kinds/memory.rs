@@ -50,8 +50,7 @@ fn two_hundred_thousand_cells_are_read_in_bounded_memory() {
     let path = folder.path().join("large.h5ad");
     write(&path);
     if std::fs::write("/proc/self/clear_refs", "5").is_err() {
-        println!("skipped: the peak of the memory cannot be measured here");
-        return;
+        return needs::left_out("the peak of the memory cannot be measured here");
     }
     run("dataset", json!({"values": "counts"}), &[("data", &path)]).done();
     let peak = peak_memory_kib().unwrap();

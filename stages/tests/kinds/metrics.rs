@@ -1,7 +1,7 @@
 //! Metrics: the numbers are scikit-learn's and those of BEELINE's own code.
 
-use crate::support::shared;
 use data::metrics::{Metrics, Ranking, Scored};
+use needs::shared;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

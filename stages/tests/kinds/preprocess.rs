@@ -1,7 +1,8 @@
 //! `preprocess`: the numbers are scanpy's.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
 use data::network::{self, Network};
+use needs::shared;
 use serde_json::{Value, json};
 
 fn counts() -> Outcome {

@@ -1,8 +1,9 @@
 //! `simulate`: the same seed is the same cells, and the cells tell of the network.
 
-use crate::support::{Outcome, run, shared};
+use crate::support::{Outcome, run};
 use data::network::{self, Network};
 use data::random::Random;
+use needs::shared;
 use serde_json::json;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,8 @@
 //! `split`: no protocol breaks what it promises.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
 use data::pairs::{self, Pair, Part};
+use needs::shared;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

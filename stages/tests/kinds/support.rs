@@ -117,16 +117,6 @@ pub fn split(rows: &[Row]) -> TempDir {
     folder
 }
 
-/// A file or folder of the real data, or nothing, said aloud, where it is absent.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(path);
-    if found.exists() {
-        return Some(found);
-    }
-    println!("skipped: no real data at {}", found.display());
-    None
-}
-
 /// A file or folder of the fixtures.
 pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)

@@ -1,11 +1,12 @@
 //! `tokenise`: the tokens are scBERT's, byte for byte.
 
-use crate::support::{Outcome, fixture, run, shared};
+use crate::support::{Outcome, fixture, run};
 use arrow::array::AsArray;
 use arrow::datatypes::{UInt8Type, UInt32Type};
 use data::cells::{self, CellWriter};
 use data::genes;
 use data::table::Batches;
+use needs::shared;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,11 +1,12 @@
 //! The transformer's kinds: trainings that resume, embeddings that depend on no batch, and what is written.
 
-use crate::support::{Outcome, run, run_on, shared};
+use crate::support::{Outcome, run, run_on};
 use contract::stage::{Device, Refusal};
 use data::embeddings::{self, ByCell, Embeddings};
 use data::table::Table;
 use learn::masked::Masking;
 use learn::training::schedule::{Every, Schedule};
+use needs::shared;
 use serde_json::{Value, json};
 use std::path::Path;
 
