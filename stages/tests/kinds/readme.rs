@@ -1,13 +1,14 @@
 //! The README's tables are true.
 
 use crate::support::{Outcome, fixture, run};
+use arrow::array::Array;
 use arrow::datatypes::DataType;
-use contract::stage::{Makes, Output, Slots};
+use contract::stage::{Makes, MetricNames, Output, Slots};
 use data::embeddings;
 use data::scores;
-use data::table::Batches;
+use data::table::{Batches, Table};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The rows of the table below a heading, by their first cell.
@@ -61,6 +62,17 @@ fn outputs(kind: &str) -> &'static [Output] {
         Makes::Anything => panic!("{} says nothing of what it makes", kind.name),
         Makes::These(outputs) => outputs,
     }
+}
+
+/// A kind names the metrics that it writes, and no others; those of `finetune` depend on its task.
+fn assert_metrics(kind: &str, path: &Path) {
+    let of_kind = stages::KINDS.iter().find(|known| known.name == kind).unwrap();
+    let MetricNames::These(groups) = of_kind.metrics else { panic!("{kind} names no metrics") };
+    let named: BTreeSet<&str> = groups.iter().copied().flatten().copied().collect();
+    let written = Table::open(path).unwrap().strings("metric").unwrap();
+    let written: BTreeSet<&str> = (0..written.len()).map(|row| written.value(row)).collect();
+    assert!(written.is_subset(&named), "{kind} writes {written:?}");
+    assert!(kind == "finetune" || written == named, "{kind} names {named:?}");
 }
 
 fn in_words(column: &DataType) -> String {
@@ -152,6 +164,9 @@ fn every_output_is_listed_with_its_columns() {
             assert!(outputs(kind).iter().any(|output| output.name == name), "{kind} writes {name}");
             if name.ends_with(".parquet") {
                 assert_eq!(columns(&path), tables[&name][0], "{kind}: {name}");
+                if name == "metrics.parquet" {
+                    assert_metrics(kind, &path);
+                }
                 seen.push(name);
             }
         }
