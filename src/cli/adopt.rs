@@ -1,6 +1,6 @@
 //! `adopt`: takes an old artifact for a new key where only code or device differ, on the record.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 #[derive(Args)]
 pub struct Adopt {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// The steps, producers before their consumers
     #[arg(required_unless_present = "all")]
     steps: Vec<String>,

@@ -1,6 +1,6 @@
 //! `compare`: variants side by side, straight from the cache.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
@@ -43,7 +43,7 @@ impl Choice {
 #[derive(Args)]
 pub struct Compare {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     #[command(flatten)]
     choice: Choice,
     /// Show what has changed since this run; `last` is the newest

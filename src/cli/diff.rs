@@ -1,6 +1,6 @@
 //! `diff`: two steps, or two runs, side by side.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::{Error, Result};
@@ -20,7 +20,7 @@ use serde_json::json;
 #[derive(Args)]
 pub struct Diff {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// A step, or a run; `last` is the newest
     first: String,
     /// Another one

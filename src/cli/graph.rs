@@ -1,6 +1,6 @@
 //! `graph`: the steps of a pipeline as a picture.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::{Args, ValueEnum};
 use contract::stage::Kind;
 use engine::error::Result;
@@ -15,7 +15,7 @@ use serde_json::json;
 #[derive(Args)]
 pub struct Draw {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// The language of the picture
     #[arg(long, value_enum, default_value_t = Format::Mermaid)]
     format: Format,

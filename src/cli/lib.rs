@@ -77,7 +77,7 @@ enum Command {
 
 /// Which pipeline, and where its cache is.
 #[derive(Args)]
-struct Source {
+struct PipelineArgs {
     /// The pipeline file
     file: PathBuf,
     /// Overrides a param: `--set model.width=200`; paths are relative to the current folder
@@ -91,12 +91,12 @@ struct Source {
     device: Wanted,
 }
 
-impl Source {
+impl PipelineArgs {
     /// Nobody frees the graph: the process ends with the command, and freeing a thousand steps takes longer than
     /// looking them up.
     fn load(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store)> {
         let here = current_folder()?;
-        let source = yaml::Source::read(&self.file)?;
+        let source = yaml::PipelineText::read(&self.file)?;
         let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
         let value = Box::leak(Box::new(parsed::value(&store.memos(), &source)?));
         let graph = Box::leak(Box::new(Graph::of(&source, value, kinds, &self.set, &here)?));

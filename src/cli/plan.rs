@@ -1,6 +1,6 @@
 //! `plan`: what would run, and why.
 
-use super::{Source, Steps};
+use super::{PipelineArgs, Steps};
 use crate::absence::Absences;
 use clap::Args;
 use contract::stage::Kind;
@@ -18,7 +18,7 @@ const WORK_IS_DUE: u8 = 10;
 #[derive(Args)]
 pub struct Plan {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     #[command(flatten)]
     steps: Steps,
     /// Show every step: cached ones, and each that is absent

@@ -1,6 +1,6 @@
 //! `report`: one page that people send to each other, and the same for other programs.
 
-use super::Source;
+use super::PipelineArgs;
 use super::compare::Choice;
 use clap::Args;
 use contract::stage::Kind;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Args)]
 pub struct Report {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     #[command(flatten)]
     choice: Choice,
     /// The page; `-` for standard output [default: the pipeline's name with .html]
@@ -104,7 +104,7 @@ fn default_name(name: &str) -> PathBuf {
 }
 
 /// The command line that makes the artifacts again.
-fn again(source: &Source) -> String {
+fn again(source: &PipelineArgs) -> String {
     let quoted = |text: &str| {
         let plain =
             |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '=' | ',' | ':');

@@ -1,6 +1,6 @@
 //! `run`: computes what is due.
 
-use super::{Source, Steps};
+use super::{PipelineArgs, Steps};
 use crate::console::{Console, Detail, JsonLines};
 use clap::Args;
 use contract::disk::fault;
@@ -31,7 +31,7 @@ const LAST_RESORT: Duration = Duration::from_secs(24);
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     #[command(flatten)]
     steps: Steps,
     /// How many processors steps may use [default: all]
@@ -81,7 +81,7 @@ impl Run {
             false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
         };
         let (ended, result) = run::run(graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
-        if let (Ok(()), Ok(source)) = (&result, yaml::Source::read(&self.source.file)) {
+        if let (Ok(()), Ok(source)) = (&result, yaml::PipelineText::read(&self.source.file)) {
             parsed::remember(&store.memos(), &source)?;
         }
         if !self.json {

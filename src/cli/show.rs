@@ -1,6 +1,6 @@
 //! `show`: what a step's artifact holds and where it came from.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::clock;
@@ -18,7 +18,7 @@ use std::fmt::Write;
 #[derive(Args)]
 pub struct Show {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// The step
     step: String,
     /// How many rows or lines of each file

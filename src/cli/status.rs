@@ -1,6 +1,6 @@
 //! `status`: how a pipeline stands, stage by stage.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::Result;
@@ -18,7 +18,7 @@ use serde::Serialize;
 #[derive(Args)]
 pub struct Status {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -1,6 +1,6 @@
 //! `why`: what made a step run, component by component.
 
-use super::Source;
+use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
 use engine::clock;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 #[derive(Args)]
 pub struct Why {
     #[command(flatten)]
-    source: Source,
+    source: PipelineArgs,
     /// The step
     step: String,
     /// Print JSON

@@ -228,7 +228,7 @@ pub fn check_files(plan: &Plan<'_>) -> Result<()> {
 
 fn missing(graph: &Graph, place: &Place, what: &str, shown: &str, path: &Path) -> Result<()> {
     let here = std::env::current_dir().unwrap_or_default();
-    let source = yaml::Source::read(graph.file.strip_prefix(here).unwrap_or(&graph.file))?;
+    let source = yaml::PipelineText::read(graph.file.strip_prefix(here).unwrap_or(&graph.file))?;
     let title = format!("the {what} `{shown}` is not there");
     let complaint = source.complain(place, title, format!("looked for {}", path.display()));
     let hint =

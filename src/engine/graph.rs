@@ -135,7 +135,7 @@ impl Step {
 impl Graph {
     /// Reads and checks a pipeline file.
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
-        let source = yaml::Source::read(file)?;
+        let source = yaml::PipelineText::read(file)?;
         let value = source.parse()?;
         Graph::of(&source, &value, kinds, sets, current_folder)
     }
@@ -143,7 +143,7 @@ impl Graph {
     /// Checks a pipeline file whose value is known. `sets` are the `NAME=VALUE` of `--set`; what they name is
     /// relative to `current_folder`.
     pub fn of(
-        source: &yaml::Source,
+        source: &yaml::PipelineText,
         value: &Value,
         kinds: &[Kind],
         sets: &[String],

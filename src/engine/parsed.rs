@@ -6,7 +6,7 @@
 use crate::complaint::Complaint;
 use crate::key::Digest;
 use crate::memo;
-use crate::yaml::Source;
+use crate::yaml::PipelineText;
 use contract::disk;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ const WORTH_BYTES: usize = 16 << 10;
 const DIGEST_BYTES: usize = 32;
 
 /// The value of a pipeline file, as remembered in a folder or as parsed.
-pub fn value(folder: &Path, source: &Source) -> Result<Value, Complaint> {
+pub fn value(folder: &Path, source: &PipelineText) -> Result<Value, Complaint> {
     remembered(folder, source).map_or_else(|| source.parse(), Ok)
 }
 
 /// Remembers the value of a file's text for the next command, unless it is remembered already.
-pub fn remember(folder: &Path, source: &Source) -> disk::Result<()> {
+pub fn remember(folder: &Path, source: &PipelineText) -> disk::Result<()> {
     if source.text.len() < WORTH_BYTES || json(folder, source).is_some() {
         return Ok(());
     }
@@ -30,12 +30,12 @@ pub fn remember(folder: &Path, source: &Source) -> disk::Result<()> {
     memo::write(&path_of(folder, source), [digest.as_bytes(), value.to_string().as_bytes()].concat())
 }
 
-fn remembered(folder: &Path, source: &Source) -> Option<Value> {
+fn remembered(folder: &Path, source: &PipelineText) -> Option<Value> {
     serde_json::from_slice(&json(folder, source)?).ok()
 }
 
 /// What is remembered of exactly this text.
-fn json(folder: &Path, source: &Source) -> Option<Vec<u8>> {
+fn json(folder: &Path, source: &PipelineText) -> Option<Vec<u8>> {
     if source.text.len() < WORTH_BYTES {
         return None;
     }
@@ -44,7 +44,7 @@ fn json(folder: &Path, source: &Source) -> Option<Vec<u8>> {
     (digest == digest_of(&source.text).as_bytes()).then(|| json.to_vec())
 }
 
-fn path_of(folder: &Path, source: &Source) -> PathBuf {
+fn path_of(folder: &Path, source: &PipelineText) -> PathBuf {
     let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
     folder.join(Digest::of(&[b"parsed ", path.as_os_str().as_encoded_bytes()].concat()).short())
 }
@@ -58,9 +58,9 @@ fn digest_of(text: &str) -> Digest {
 mod tests {
     use super::*;
 
-    fn source(folder: &Path, last: &str) -> Source {
+    fn source(folder: &Path, last: &str) -> PipelineText {
         let steps: String = (0..1000).map(|i| format!("k{i}: [{i}, -1, 1.5e3, 'text', null]\n")).collect();
-        Source::new(&folder.join("p.yaml"), format!("{steps}last: {last}\n"))
+        PipelineText::new(&folder.join("p.yaml"), format!("{steps}last: {last}\n"))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::complaint::{Complaint, Place, Segment, known, word};
 use crate::quantity;
-use crate::yaml::Source;
+use crate::yaml::PipelineText;
 use contract::stage::Kind;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -219,7 +219,7 @@ pub fn short(value: &Value) -> String {
 }
 
 /// The whole file, typed.
-pub fn read(source: &Source, value: &Value) -> Result<Spec, Complaint> {
+pub fn read(source: &PipelineText, value: &Value) -> Result<Spec, Complaint> {
     if !value.is_object() {
         let title = format!("expected a map with `stages`, found {}", short(value));
         return Err(source.complain(&Place::top(), title, "the whole file"));
@@ -250,7 +250,7 @@ pub fn typed<T: for<'de> Deserialize<'de>, E>(
 }
 
 /// What serde says, as we say it.
-pub fn complain(source: &Source, place: Place, message: &str) -> Complaint {
+pub fn complain(source: &PipelineText, place: Place, message: &str) -> Complaint {
     let said = Said::of(message);
     let place = if said.at_key { place.at_key() } else { place };
     source.complain(&place, said.title, said.label).hint_if(said.hint)

@@ -21,7 +21,7 @@ enum Part {
 
 /// Why a text is not a template.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
+pub struct TemplateFault {
     /// The offending piece of the text.
     pub piece: String,
     /// What was expected and found.
@@ -43,7 +43,7 @@ pub enum Unfit {
 
 impl Template {
     /// Parses a text.
-    pub fn parse(text: &str) -> Result<Template, Fault> {
+    pub fn parse(text: &str) -> Result<Template, TemplateFault> {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -60,7 +60,7 @@ impl Template {
             let Some(end) = end.filter(|_| brace == "{") else {
                 let end = after.find('\n').unwrap_or(after.len());
                 let piece = rest[at..at + 1 + end].chars().take(20).collect();
-                return Err(Fault {
+                return Err(TemplateFault {
                     piece,
                     title: format!("this `{brace}` belongs to no template"),
                     hint: format!("write `{brace}{brace}` for a literal `{brace}`"),
@@ -73,7 +73,7 @@ impl Template {
                 let title = format!("{} is not a template", word(&piece));
                 let doubled = format!("{}{{{{{}}}}}", if shell { "$" } else { "" }, name);
                 let hint = format!("write {} for literal braces, or `{{name}}` for a param", word(&doubled));
-                return Err(Fault { piece, title, hint });
+                return Err(TemplateFault { piece, title, hint });
             }
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -181,9 +181,9 @@ pub enum Pattern {
 
 impl Pattern {
     /// Parses every text of a value; a fault comes with the way to it.
-    pub fn parse(value: &Value) -> Result<Pattern, (Vec<Segment>, Fault)> {
+    pub fn parse(value: &Value) -> Result<Pattern, (Vec<Segment>, TemplateFault)> {
         let below = |segment: Segment| {
-            |(mut path, fault): (Vec<Segment>, Fault)| {
+            |(mut path, fault): (Vec<Segment>, TemplateFault)| {
                 path.insert(0, segment);
                 (path, fault)
             }
@@ -211,7 +211,8 @@ impl Pattern {
                     let part = Pattern::parse(value).map_err(below(Segment::Key(key.clone())))?;
                     Ok((key.clone(), part))
                 });
-                let parts: Vec<(String, Pattern)> = parts.collect::<Result<_, (Vec<Segment>, Fault)>>()?;
+                let parts: Vec<(String, Pattern)> =
+                    parts.collect::<Result<_, (Vec<Segment>, TemplateFault)>>()?;
                 if !parts.iter().all(|(_, part)| matches!(part, Pattern::Plain(_))) {
                     return Ok(Pattern::Map(parts));
                 }

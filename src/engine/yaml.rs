@@ -18,16 +18,16 @@ use value::{EMPTY, parse};
 /// The largest file.
 pub const MAX_BYTES: usize = 1 << 20;
 /// A file's name and text.
-pub struct Source {
+pub struct PipelineText {
     /// As the user named it.
     pub path: PathBuf,
     /// Without a byte order mark.
     pub text: String,
 }
 
-impl Source {
+impl PipelineText {
     /// Reads a file that may be a pipeline file.
-    pub fn read(path: &Path) -> Result<Source, Complaint> {
+    pub fn read(path: &Path) -> Result<PipelineText, Complaint> {
         let refuse = |title: String| Complaint::new(path, title);
         let cannot = |error: std::io::Error| {
             let complaint = refuse(format!("cannot read the pipeline file: {}", error.kind()));
@@ -56,15 +56,15 @@ impl Source {
                 .at(&text, good..good + '\u{fffd}'.len_utf8(), "not UTF-8")
                 .hint("save it as UTF-8, or check that it is the right file")
         })?;
-        Ok(Source::new(path, text))
+        Ok(PipelineText::new(path, text))
     }
 
     /// A text that stands for a file.
-    pub fn new(path: &Path, mut text: String) -> Source {
+    pub fn new(path: &Path, mut text: String) -> PipelineText {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        Source { path: path.to_owned(), text }
+        PipelineText { path: path.to_owned(), text }
     }
 
     /// The value of the whole text.
@@ -186,8 +186,8 @@ mod tests {
         source(text).parse().map(|value| value.to_string()).unwrap_err().to_string()
     }
 
-    fn source(text: &str) -> Source {
-        Source::new(Path::new("p.yaml"), text.to_owned())
+    fn source(text: &str) -> PipelineText {
+        PipelineText::new(Path::new("p.yaml"), text.to_owned())
     }
 
     #[test]
@@ -293,7 +293,7 @@ mod tests {
     fn what_is_not_a_pipeline_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("words.yaml");
-        let refused = |path: &Path| Source::read(path).map(|_| ()).unwrap_err().to_string();
+        let refused = |path: &Path| PipelineText::read(path).map(|_| ()).unwrap_err().to_string();
         assert!(refused(folder.path()).contains("found a folder"));
         std::fs::write(&path, format!("a:\n{}", " ".repeat(MAX_BYTES))).unwrap();
         let text = refused(&path);

@@ -18,7 +18,7 @@ const CHUNK: u64 = 1 << 15;
 const LONGEST_SIDE: u64 = (1 << 16) - 1;
 
 /// A file to be written.
-pub struct Draft {
+pub struct Hdf5Draft {
     builder: FileBuilder,
 }
 
@@ -27,14 +27,14 @@ pub struct Group {
     builder: GroupBuilder,
 }
 
-impl Draft {
+impl Hdf5Draft {
     /// A file whose root has these attributes.
-    pub fn new(attributes: &[(&str, &str)]) -> Draft {
+    pub fn new(attributes: &[(&str, &str)]) -> Hdf5Draft {
         let mut builder = FileBuilder::new();
         for (name, value) in attributes {
             builder.set_attr(name, text(value));
         }
-        Draft { builder }
+        Hdf5Draft { builder }
     }
 
     /// Puts a group below the root.
@@ -146,7 +146,7 @@ fn text(value: &str) -> AttrValue {
 
 #[cfg(test)]
 mod tests {
-    use super::{Draft, Group};
+    use super::{Group, Hdf5Draft};
     use crate::hdf5::Hdf5;
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (most_narrow, bytes) in [(3, 4), (2, 8)] {
             let path = folder.path().join(format!("{most_narrow}.h5"));
-            let (mut draft, mut matrix) = (Draft::new(&[]), Group::new("X", &[]));
+            let (mut draft, mut matrix) = (Hdf5Draft::new(&[]), Group::new("X", &[]));
             matrix.compressed_rows_of(&[7, 0, 5], &[0, 1, 3], most_narrow);
             draft.add(matrix);
             draft.write(&path).unwrap();

@@ -6,7 +6,7 @@ use contract::stage::Io;
 use data::cells::{self, CellReader};
 use data::embeddings::{self, Embeddings};
 use data::genes;
-use data::hdf5_draft::{Draft, Group};
+use data::hdf5_draft::{Group, Hdf5Draft};
 use std::fmt::Write;
 
 /// The cells of an artifact, held in memory as compressed rows.
@@ -41,7 +41,7 @@ impl Rows {
 /// `data.h5ad` as AnnData 0.12 writes it.
 pub fn h5ad(io: &Io) -> Result<()> {
     let rows = Rows::read(io)?;
-    let mut draft = Draft::new(&encoding("anndata", "0.1.0"));
+    let mut draft = Hdf5Draft::new(&encoding("anndata", "0.1.0"));
     let mut matrix = Group::new("X", &encoding("csr_matrix", "0.1.0"));
     matrix.sizes("shape", &[rows.ids.len() as i64, rows.genes.len() as i64]);
     matrix.floats("data", &rows.data, &[rows.data.len() as u64], &[]);

@@ -1,7 +1,7 @@
 //! What computes.
 
 use super::buffer::Pool;
-use super::card::{Card, Fault};
+use super::card::{Card, CardFault};
 use contract::stage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,7 @@ pub fn on<R>(
     let device = Device::open(given, precision)?;
     match catch_unwind(AssertUnwindSafe(|| work(&device))) {
         Ok(result) => result,
-        Err(payload) => match payload.downcast::<Fault>() {
+        Err(payload) => match payload.downcast::<CardFault>() {
             Ok(fault) => Err(fault.refusal(lower).into()),
             Err(payload) => resume_unwind(payload),
         },

@@ -1,6 +1,6 @@
 //! From drafts to the graph: what is used, in order, under its name.
 
-use super::expand::{Draft, Table};
+use super::expand::{Table, TentativeStep};
 use super::{Source, Step, order};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Names the steps that are used, and puts them in order.
 pub fn assemble(
-    mut drafts: Vec<Draft>,
+    mut drafts: Vec<TentativeStep>,
     tables: &[(Rc<Table>, Vec<u32>)],
     variants: &[String],
 ) -> (DiGraph<Step, ()>, Vec<NodeIndex>) {
@@ -59,11 +59,11 @@ pub fn assemble(
         node[*place] = NodeIndex::new(i);
     }
     let mut shared: HashMap<Vec<u32>, Arc<[String]>> = HashMap::new();
-    let mut steps: Vec<Option<Draft>> = drafts.drain(..).map(Some).collect();
+    let mut steps: Vec<Option<TentativeStep>> = drafts.drain(..).map(Some).collect();
     let mut graph = DiGraph::with_capacity(used.len(), needs.iter().map(Vec::len).sum());
     for place in &sorted {
         let number = used[*place];
-        let Some(Draft { mut step, stage: _, variant }) = steps[number].take() else { continue };
+        let Some(TentativeStep { mut step, stage: _, variant }) = steps[number].take() else { continue };
         for input in &mut step.inputs {
             if let Source::Step(producer) = &mut input.source {
                 *producer = node[rank[producer.index()]];

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What is wrong with a stage.
 #[derive(Debug)]
-pub struct Fault {
+pub struct StageFault {
     /// Below the stage.
     pub path: Vec<Segment>,
     /// Whether the last key is at fault rather than its value.
@@ -33,10 +33,10 @@ pub enum Origin {
     File(Place),
 }
 
-impl Fault {
+impl StageFault {
     /// A fault of the value at a path.
-    pub fn new(path: Vec<Segment>, title: impl Into<String>) -> Fault {
-        Fault {
+    pub fn new(path: Vec<Segment>, title: impl Into<String>) -> StageFault {
+        StageFault {
             path,
             at_key: false,
             piece: Box::default(),
@@ -48,35 +48,35 @@ impl Fault {
     }
 
     /// A fault that serde found.
-    pub fn said(path: Vec<Segment>, message: &str) -> Fault {
+    pub fn said(path: Vec<Segment>, message: &str) -> StageFault {
         let Said { title, label, hint, at_key } = Said::of(message);
-        Fault { path, at_key, piece: Box::default(), title, label: label.into(), hint, origin: None }
+        StageFault { path, at_key, piece: Box::default(), title, label: label.into(), hint, origin: None }
     }
 
     /// `from` beside the slot that it is short for.
-    pub fn filled_twice(path: Vec<Segment>) -> Fault {
-        let fault = Fault::new(path, "`from` and `in: {input: …}` fill the same slot");
+    pub fn filled_twice(path: Vec<Segment>) -> StageFault {
+        let fault = StageFault::new(path, "`from` and `in: {input: …}` fill the same slot");
         fault.at_key().label("the second one").hint("keep one of them")
     }
 
     /// Blames the last key of the path.
-    pub fn at_key(self) -> Fault {
-        Fault { at_key: true, ..self }
+    pub fn at_key(self) -> StageFault {
+        StageFault { at_key: true, ..self }
     }
 
     /// Blames a piece of the text.
-    pub fn piece(self, piece: impl Into<Box<str>>) -> Fault {
-        Fault { piece: piece.into(), ..self }
+    pub fn piece(self, piece: impl Into<Box<str>>) -> StageFault {
+        StageFault { piece: piece.into(), ..self }
     }
 
     /// Says what stands beside the place.
-    pub fn label(self, label: impl Into<Box<str>>) -> Fault {
-        Fault { label: label.into(), ..self }
+    pub fn label(self, label: impl Into<Box<str>>) -> StageFault {
+        StageFault { label: label.into(), ..self }
     }
 
     /// Says what to do.
-    pub fn hint(self, hint: impl Into<String>) -> Fault {
-        Fault { hint: Some(hint.into()), ..self }
+    pub fn hint(self, hint: impl Into<String>) -> StageFault {
+        StageFault { hint: Some(hint.into()), ..self }
     }
 }
 
@@ -89,7 +89,7 @@ pub fn path(keys: &[&str]) -> Vec<Segment> {
 #[derive(Clone, Copy)]
 pub struct Blame<'a> {
     /// The text.
-    pub source: &'a yaml::Source,
+    pub source: &'a yaml::PipelineText,
     /// The whole file.
     pub file: &'a Value,
     /// The variant that is being read.
@@ -98,8 +98,8 @@ pub struct Blame<'a> {
 
 impl Blame<'_> {
     /// The complaint about a fault of a stage.
-    pub fn complain(&self, stage: &str, fault: Fault) -> Complaint {
-        let Fault { path, at_key, piece, mut title, label, hint, origin } = fault;
+    pub fn complain(&self, stage: &str, fault: StageFault) -> Complaint {
+        let StageFault { path, at_key, piece, mut title, label, hint, origin } = fault;
         let mut place = self.place(stage, &path);
         place.at_key = at_key;
         if let Some(variant) = self.variant {

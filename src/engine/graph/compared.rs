@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Refuses metrics that no step can hold and slots that no step has which could judge.
 pub fn check<'s>(
-    source: &yaml::Source,
+    source: &yaml::PipelineText,
     compare: &Compare,
     steps: impl Iterator<Item = &'s Step>,
 ) -> Result<(), Complaint> {

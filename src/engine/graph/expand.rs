@@ -4,8 +4,8 @@
 //! takes input from. Where an input is a template (`cells: "{source}"`), these are all stages that the
 //! template can name. A combination in which an input does not exist does not exist either.
 
-use super::blame::{Fault, path};
-use super::plan::{Filling, Plan, join, parse_resources};
+use super::blame::{StageFault, path};
+use super::plan::{Filling, StagePlan, join, parse_resources};
 use super::point::Point;
 use super::scope::{Binding, Scope, label};
 use super::world::World;
@@ -52,7 +52,7 @@ impl Table {
 }
 
 /// A step that may turn out to be of no use.
-pub struct Draft {
+pub struct TentativeStep {
     /// Its inputs name other drafts; its name and variants are not known yet.
     pub step: Step,
     /// The stage's place in the file.
@@ -69,7 +69,7 @@ pub struct Expansion<'a> {
     /// Stage name to its place in the file.
     stages: HashMap<&'a str, usize>,
     /// In an order in which every step comes after its inputs.
-    pub drafts: Vec<Draft>,
+    pub drafts: Vec<TentativeStep>,
     /// What a step is made of, to the step.
     interned: HashMap<(usize, Digest), u32>,
     combinations: usize,
@@ -97,7 +97,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// The stages that a stage may take input from.
-    pub fn targets(&mut self, world: &World, plan: &Plan) -> Result<Vec<usize>, Fault> {
+    pub fn targets(&mut self, world: &World, plan: &StagePlan) -> Result<Vec<usize>, StageFault> {
         let mut targets = BTreeSet::new();
         for (slot, filling) in &plan.wires {
             let Filling::Stage(template) = filling else { continue };
@@ -126,7 +126,7 @@ impl<'a> Expansion<'a> {
         index: usize,
         targets: &[usize],
         tables: &[Option<Rc<Table>>],
-    ) -> Result<Table, Fault> {
+    ) -> Result<Table, StageFault> {
         let plan = &*world.plans[index];
         let mut axes = plan.axes.clone();
         for target in targets {
@@ -150,10 +150,10 @@ impl<'a> Expansion<'a> {
     fn inputs(
         &self,
         world: &World,
-        plan: &Plan,
+        plan: &StagePlan,
         tables: &[Option<Rc<Table>>],
         at: &[usize],
-    ) -> Result<Option<Vec<Input>>, Fault> {
+    ) -> Result<Option<Vec<Input>>, StageFault> {
         let mut inputs = Vec::with_capacity(plan.wires.len());
         for (slot, filling) in &plan.wires {
             let source = match filling {
@@ -185,12 +185,12 @@ impl<'a> Expansion<'a> {
     fn file(
         &self,
         world: &World,
-        plan: &Plan,
+        plan: &StagePlan,
         slot: &str,
         template: &Template,
         optional: Option<&Template>,
         at: &[usize],
-    ) -> Result<Source, Fault> {
+    ) -> Result<Source, StageFault> {
         let place = |key: &str| path(&["in", slot, key]);
         let hint = optional.map(|hint| self.text(world, plan, hint, place("optional"), at)).transpose()?;
         let lookup = |name: &str| self.lookup(world, plan, name, at);
@@ -198,8 +198,10 @@ impl<'a> Expansion<'a> {
             (Ok(shown), _) => shown,
             (Err(Unfit::Null(_)), Some(hint)) => return Ok(Source::Unset { hint: hint.clone() }),
             (Err(Unfit::Null(name)), None) => {
-                let fault =
-                    Fault::new(place("file"), format!("the param `{name}` is null, so there is no path"));
+                let fault = StageFault::new(
+                    place("file"),
+                    format!("the param `{name}` is null, so there is no path"),
+                );
                 let hint = format!("give it: `--set {name}=…`, or say `optional: …` beside the file");
                 return Err(fault.piece(format!("{{{name}}}")).label("needed here").hint(hint));
             }
@@ -207,7 +209,7 @@ impl<'a> Expansion<'a> {
         };
         if shown.is_empty() || shown.contains('\0') {
             let title = format!("expected the path of a file or folder, found {}", word(&shown));
-            return Err(Fault::new(place("file"), title).label("not a path"));
+            return Err(StageFault::new(place("file"), title).label("not a path"));
         }
         let given =
             template.first_name().and_then(|name| plan.binding(name)).is_some_and(|binding| match binding {
@@ -226,7 +228,7 @@ impl<'a> Expansion<'a> {
         axes: &[usize],
         inputs: Vec<Input>,
         at: &[usize],
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, StageFault> {
         let plan = &*world.plans[index];
         let lookup = |name: &str| self.lookup(world, plan, name, at);
         let with = plan
@@ -256,14 +258,17 @@ impl<'a> Expansion<'a> {
             };
         }
         self.spend(identity.len())
-            .map_err(|title| Fault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
+            .map_err(|title| StageFault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
         let identity = (index, Digest::of(identity.as_bytes()));
         if let Some(step) = self.interned.get(&identity) {
             return Ok(*step);
         }
         if self.drafts.len() == MAX_STEPS {
             let title = format!("the pipeline has more than {MAX_STEPS} steps");
-            return Err(Fault::new(Vec::new(), title).at_key().label("reached here").hint(TOO_MUCH_HINT));
+            return Err(StageFault::new(Vec::new(), title)
+                .at_key()
+                .label("reached here")
+                .hint(TOO_MUCH_HINT));
         }
         let point = Point { scope: self.scope, world, plan, at };
         let prepared = (plan.kind.prepare)(&with).map_err(|mistake| {
@@ -272,7 +277,7 @@ impl<'a> Expansion<'a> {
                 At::Slot(_) | At::Wires => None,
             };
             let fault = point.fault(mistake);
-            Fault { hint: quoted.or(fault.hint), ..fault }
+            StageFault { hint: quoted.or(fault.hint), ..fault }
         })?;
         point.check(&prepared, &inputs, &self.drafts)?;
         let step = Step {
@@ -300,7 +305,7 @@ impl<'a> Expansion<'a> {
             timeout: plan.timeout,
         };
         let number = self.drafts.len() as u32;
-        self.drafts.push(Draft { step, stage: index, variant: world.variant.clone() });
+        self.drafts.push(TentativeStep { step, stage: index, variant: world.variant.clone() });
         self.interned.insert(identity, number);
         Ok(number)
     }
@@ -308,7 +313,7 @@ impl<'a> Expansion<'a> {
     fn lookup<'v>(
         &'v self,
         world: &'v World,
-        plan: &Plan,
+        plan: &StagePlan,
         name: &str,
         at: &[usize],
     ) -> Result<&'v Value, String> {
@@ -321,20 +326,20 @@ impl<'a> Expansion<'a> {
     fn text(
         &self,
         world: &World,
-        plan: &Plan,
+        plan: &StagePlan,
         template: &Template,
         place: Vec<crate::complaint::Segment>,
         at: &[usize],
-    ) -> Result<String, Fault> {
+    ) -> Result<String, StageFault> {
         let lookup = |name: &str| self.lookup(world, plan, name, at);
         template.text(&lookup).map_err(|unfit| unfit_fault(place, unfit))
     }
 
-    fn stage(&self, slot: &str, name: &str, piece: &str) -> Result<usize, Fault> {
+    fn stage(&self, slot: &str, name: &str, piece: &str) -> Result<usize, StageFault> {
         self.stages.get(name).copied().ok_or_else(|| {
             let title = format!("there is no stage {}", word(name));
             let hint = known(name, "stages", self.sorted_stages());
-            let fault = Fault::new(path(&["in", slot]), title).label("no such stage");
+            let fault = StageFault::new(path(&["in", slot]), title).label("no such stage");
             fault.piece(piece).hint(format!("{hint}; a file is written `{{file: path}}`"))
         })
     }
@@ -346,7 +351,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// Which values of each axis the stage's conditions allow; none if they allow nothing.
-    fn allowed(&self, world: &World, plan: &Plan) -> Option<Vec<Vec<usize>>> {
+    fn allowed(&self, world: &World, plan: &StagePlan) -> Option<Vec<Vec<usize>>> {
         let mut allowed: Vec<Vec<usize>> = Vec::with_capacity(self.scope.axes.len());
         for (i, axis) in self.scope.axes.iter().enumerate() {
             // An axis that the stage does not use on its own account may take any value.
@@ -368,7 +373,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// How many combinations some axes have, if that is not too many.
-    fn claim(&mut self, axes: &[usize]) -> Result<usize, Fault> {
+    fn claim(&mut self, axes: &[usize]) -> Result<usize, StageFault> {
         let sizes = axes.iter().map(|axis| self.scope.axes[*axis].values.len());
         let size = sizes.fold(1usize, usize::saturating_mul);
         self.combinations = self.combinations.saturating_add(size);
@@ -377,7 +382,7 @@ impl<'a> Expansion<'a> {
                 axes.iter().take(12).map(|axis| self.scope.axes[*axis].name.as_str()).collect();
             let title = format!("the matrix has more than {MAX_COMBINATIONS} combinations");
             let label = format!("depends on {}", names.join(", "));
-            return Err(Fault::new(Vec::new(), title).at_key().label(label).hint(TOO_MUCH_HINT));
+            return Err(StageFault::new(Vec::new(), title).at_key().label(label).hint(TOO_MUCH_HINT));
         }
         Ok(size)
     }
@@ -393,7 +398,7 @@ impl<'a> Expansion<'a> {
 
 const TOO_MUCH_HINT: &str = "split the pipeline, or give the axes fewer values";
 
-fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> Fault {
+fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> StageFault {
     let (name, title) = match unfit {
         Unfit::Null(name) => {
             let title = format!("`{name}` is null, which has no text");
@@ -405,7 +410,7 @@ fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> Fault {
         }
         Unfit::Missing(name, title) => (name, title),
     };
-    Fault::new(place, title).piece(format!("{{{name}}}")).label("used here")
+    StageFault::new(place, title).piece(format!("{{{name}}}")).label("used here")
 }
 
 /// `with: {width: {width}}` is a map in a map to YAML; the user meant a template.

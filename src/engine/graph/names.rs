@@ -13,7 +13,7 @@ const MAX_READINGS: usize = 1_000_000;
 const MAX_COPIED: usize = 256 << 20;
 
 /// Names that stand in step names and on command lines.
-pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Complaint> {
+pub fn check(source: &yaml::PipelineText, value: &Value, spec: &Spec) -> Result<(), Complaint> {
     let plain = "use letters, digits, `_` and `-`, beginning with a letter or `_`";
     let refuse = |keys: &[&str], what: &str, name: &str, hint: &str| {
         let title = format!("{} cannot be the name of {what}", word(name));
@@ -66,7 +66,7 @@ pub fn check(source: &yaml::Source, value: &Value, spec: &Spec) -> Result<(), Co
 }
 
 /// Which axes and variants `compare` names must be in the file; metrics and slots are looked up once there are steps.
-fn check_compare(source: &yaml::Source, spec: &Spec) -> Result<(), Complaint> {
+fn check_compare(source: &yaml::PipelineText, spec: &Spec) -> Result<(), Complaint> {
     let Some(Compare { metrics: _, over, baseline, controls, same: _, lower_is_better: _ }) = &spec.compare
     else {
         return Ok(());

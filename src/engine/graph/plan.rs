@@ -1,6 +1,6 @@
 //! A stage checked against its kind, ready to be expanded.
 
-use super::blame::{Fault, path};
+use super::blame::{StageFault, path};
 use super::scope::{Binding, Scope, label};
 use crate::complaint::{Segment, known, word};
 use crate::spec::{self, Choice, Resources, Wire};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A checked stage.
-pub struct Plan {
+pub struct StagePlan {
     /// Its name.
     pub name: String,
     /// What it is.
@@ -57,7 +57,7 @@ pub struct Condition {
     pub labels: Vec<String>,
 }
 
-impl Plan {
+impl StagePlan {
     /// Checks a stage; `in_variant` allows inputs that are taken away.
     pub fn of(
         name: &str,
@@ -66,24 +66,24 @@ impl Plan {
         scope: &Scope,
         params: &Map<String, Value>,
         in_variant: bool,
-    ) -> Result<Plan, Fault> {
+    ) -> Result<StagePlan, StageFault> {
         // Destructured so that a new field cannot be left out.
         let spec::Stage { kind, inputs, from, with, when, resources, retries, timeout } = stage;
         let Some(kind) = kinds.iter().find(|known| known.name == kind) else {
             let hint = known(&kind, "kinds", kinds.iter().map(|kind| kind.name));
             let title = format!("unknown kind {}", word(&kind));
-            return Err(Fault::new(path(&["kind"]), title).label("no such kind").hint(hint));
+            return Err(StageFault::new(path(&["kind"]), title).label("no such kind").hint(hint));
         };
         let mut inputs = inputs.unwrap_or_default();
         if let Some(from) = from
             && inputs.insert("input".into(), from).is_some()
         {
-            return Err(Fault::filled_twice(path(&["from"])));
+            return Err(StageFault::filled_twice(path(&["from"])));
         }
         let mut wires = Vec::new();
         for (slot, wire) in inputs {
             let place = path(&["in", &slot]);
-            check_slot(&slot, kind).map_err(|fault| Fault { path: place.clone(), ..fault })?;
+            check_slot(&slot, kind).map_err(|fault| StageFault { path: place.clone(), ..fault })?;
             let filling = match wire {
                 Wire::Stage(name) => Filling::Stage(parse(&name, place)?),
                 Wire::File(spec::External { file, optional }) => {
@@ -94,7 +94,7 @@ impl Plan {
                 Wire::Nothing if in_variant => continue,
                 Wire::Nothing => {
                     let title = "expected the name of a stage, or {file: path}, found nothing";
-                    return Err(Fault::new(place, title).label("nothing fills this slot"));
+                    return Err(StageFault::new(place, title).label("nothing fills this slot"));
                 }
             };
             wires.push((slot, filling));
@@ -105,7 +105,7 @@ impl Plan {
                 let title = format!("the input `{}` is missing: {}", slot.name, slot.about);
                 let hint =
                     format!("write `in: {{{}: …}}` with the name of a stage, or `{{file: path}}`", slot.name);
-                return Err(Fault::new(Vec::new(), title)
+                return Err(StageFault::new(Vec::new(), title)
                     .at_key()
                     .label(format!("a stage of kind `{}`", kind.name))
                     .hint(hint));
@@ -120,7 +120,7 @@ impl Plan {
             Pattern::Plain(value) => Some(parse_resources(value)?),
             _ => None,
         };
-        let mut plan = Plan {
+        let mut plan = StagePlan {
             name: name.to_owned(),
             kind: *kind,
             wires,
@@ -166,7 +166,7 @@ impl Plan {
         self.resources.visit(&mut path(&["resources"]), each);
     }
 
-    fn bind(&self, scope: &Scope, params: &Map<String, Value>) -> Result<Vec<(String, Binding)>, Fault> {
+    fn bind(&self, scope: &Scope, params: &Map<String, Value>) -> Result<Vec<(String, Binding)>, StageFault> {
         let mut bindings: Vec<(String, Binding)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let mut fault = None;
@@ -180,7 +180,7 @@ impl Plan {
                     Err(unbound) => {
                         let piece = format!("{{{name}}}");
                         fault = Some(
-                            Fault::new(place.to_vec(), unbound.title)
+                            StageFault::new(place.to_vec(), unbound.title)
                                 .piece(piece)
                                 .label("used here")
                                 .hint(unbound.hint),
@@ -195,15 +195,15 @@ impl Plan {
 }
 
 /// A rendered `resources`, typed.
-pub fn parse_resources(value: &Value) -> Result<Resources, Fault> {
+pub fn parse_resources(value: &Value) -> Result<Resources, StageFault> {
     let below = |segments: Vec<Segment>| join(path(&["resources"]), &segments);
     let resources: Resources = match value {
         Value::Null => Resources::default(),
-        value => spec::typed(value, |segments, message| Fault::said(below(segments), message))?,
+        value => spec::typed(value, |segments, message| StageFault::said(below(segments), message))?,
     };
     if resources.cpus == 0 {
         let title = "expected at least one CPU, found 0";
-        return Err(Fault::new(path(&["resources", "cpus"]), title).label("expected 1 or more"));
+        return Err(StageFault::new(path(&["resources", "cpus"]), title).label("expected 1 or more"));
     }
     Ok(resources)
 }
@@ -214,9 +214,10 @@ pub fn join(mut above: Vec<Segment>, below: &[Segment]) -> Vec<Segment> {
     above
 }
 
-fn check_slot(slot: &str, kind: &Kind) -> Result<(), Fault> {
-    let fault =
-        |title: String, hint: String| Fault::new(Vec::new(), title).at_key().label("this slot").hint(hint);
+fn check_slot(slot: &str, kind: &Kind) -> Result<(), StageFault> {
+    let fault = |title: String, hint: String| {
+        StageFault::new(Vec::new(), title).at_key().label("this slot").hint(hint)
+    };
     let plain = slot.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
     if !plain || !slot.starts_with(|c: char| c.is_ascii_lowercase()) {
         let title = format!("{} cannot be the name of a slot", word(slot));
@@ -232,13 +233,13 @@ fn check_slot(slot: &str, kind: &Kind) -> Result<(), Fault> {
     }
 }
 
-fn parse(text: &str, place: Vec<Segment>) -> Result<Template, Fault> {
+fn parse(text: &str, place: Vec<Segment>) -> Result<Template, StageFault> {
     Template::parse(text).map_err(|fault| bad_template(place, fault))
 }
 
-fn bad_template(place: Vec<Segment>, fault: template::Fault) -> Fault {
-    let template::Fault { piece, title, hint } = fault;
-    Fault::new(place, title).piece(piece).label("here").hint(hint)
+fn bad_template(place: Vec<Segment>, fault: template::TemplateFault) -> StageFault {
+    let template::TemplateFault { piece, title, hint } = fault;
+    StageFault::new(place, title).piece(piece).label("here").hint(hint)
 }
 
 fn condition(
@@ -246,11 +247,11 @@ fn condition(
     choice: Choice,
     scope: &Scope,
     params: &Map<String, Value>,
-) -> Result<Condition, Fault> {
+) -> Result<Condition, StageFault> {
     let place = path(&["when", name]);
     let binding = scope.bind(name, params).map_err(|unbound| {
         let hint = unbound.hint.split("; write").next().unwrap_or_default().to_owned();
-        Fault::new(place.clone(), unbound.title).at_key().label("no param and no axis").hint(hint)
+        StageFault::new(place.clone(), unbound.title).at_key().label("no param and no axis").hint(hint)
     })?;
     let values = match choice {
         Choice::Any(values) => values,
@@ -258,7 +259,7 @@ fn condition(
     };
     if values.is_empty() {
         let title = format!("`when: {{{name}: []}}` is never true");
-        return Err(Fault::new(place, title)
+        return Err(StageFault::new(place, title)
             .label("expected a value")
             .hint("list the values for which the stage exists"));
     }
@@ -266,14 +267,14 @@ fn condition(
     for value in &values {
         let Some(found) = label(value) else {
             let title = format!("expected a value or a list of values, found {}", spec::short(value));
-            return Err(Fault::new(place, title).label("expected text, a number, true or false"));
+            return Err(StageFault::new(place, title).label("expected text, a number, true or false"));
         };
         if let Binding::Axis(axis) = binding {
             let known_labels = || scope.axes[axis].values.iter().map(|value| value.label.as_str());
             if !known_labels().any(|known| known == found) {
                 let title = format!("the axis `{name}` has no value {}", word(&found));
                 let hint = known(&found, "values", known_labels());
-                return Err(Fault::new(place, title).piece(found).label("never true").hint(hint));
+                return Err(StageFault::new(place, title).piece(found).label("never true").hint(hint));
             }
         }
         labels.push(found);

@@ -1,8 +1,8 @@
 //! One combination of the axes of a stage, held against the stage's kind.
 
-use super::blame::{Fault, Origin, path};
-use super::expand::Draft;
-use super::plan::{Filling, Plan, join};
+use super::blame::{Origin, StageFault, path};
+use super::expand::TentativeStep;
+use super::plan::{Filling, StagePlan, join};
 use super::scope::{Binding, Scope, label, walk};
 use super::world::World;
 use super::{Input, Source};
@@ -18,14 +18,19 @@ pub struct Point<'a> {
     /// The reading of the file.
     pub world: &'a World,
     /// The stage.
-    pub plan: &'a Plan,
+    pub plan: &'a StagePlan,
     /// The value of each axis.
     pub at: &'a [usize],
 }
 
 impl Point<'_> {
     /// Refuses params and wires that cannot be meant.
-    pub fn check(&self, prepared: &Prepared, inputs: &[Input], drafts: &[Draft]) -> Result<(), Fault> {
+    pub fn check(
+        &self,
+        prepared: &Prepared,
+        inputs: &[Input],
+        drafts: &[TentativeStep],
+    ) -> Result<(), StageFault> {
         let mut wires: Vec<(&str, Option<&str>)> = Vec::with_capacity(inputs.len());
         for Input { slot, source } in inputs {
             wires.push(match source {
@@ -41,34 +46,34 @@ impl Point<'_> {
     }
 
     /// The fault of a mistake in this stage, with the place that its value came from.
-    pub fn fault(&self, mistake: Mistake) -> Fault {
+    pub fn fault(&self, mistake: Mistake) -> StageFault {
         let Mistake { at, message } = mistake;
         match at {
-            At::Wires => Fault::said(Vec::new(), &message).at_key(),
+            At::Wires => StageFault::said(Vec::new(), &message).at_key(),
             At::Slot(slot) => self.slot_fault(&slot, &message),
             At::Param(below) => {
                 let keys: Vec<&str> = below.iter().map(String::as_str).collect();
-                let fault = Fault::said(join(path(&["with"]), &path(&keys)), &message);
+                let fault = StageFault::said(join(path(&["with"]), &path(&keys)), &message);
                 let given = self.plan.with.template_at(&below);
                 let origin = given.and_then(|(template, below)| self.origin(template, below));
-                Fault { origin: origin.map(Box::new), ..fault }
+                StageFault { origin: origin.map(Box::new), ..fault }
             }
         }
     }
 
-    fn slot_fault(&self, slot: &str, message: &str) -> Fault {
-        let fault = Fault::said(path(&["in", slot]), message);
+    fn slot_fault(&self, slot: &str, message: &str) -> StageFault {
+        let fault = StageFault::said(path(&["in", slot]), message);
         match self.plan.wires.iter().find(|(name, _)| name == slot) {
             None => fault.at_key(),
             Some((_, Filling::Stage(template))) => {
-                Fault { origin: self.origin(template, &[]).map(Box::new), ..fault }
+                StageFault { origin: self.origin(template, &[]).map(Box::new), ..fault }
             }
             Some((_, Filling::File { .. })) => fault,
         }
     }
 
     /// Refuses an artifact that cannot hold what a slot takes.
-    fn check_wire(&self, slot: &str, producer: &Draft) -> Result<(), Fault> {
+    fn check_wire(&self, slot: &str, producer: &TentativeStep) -> Result<(), StageFault> {
         let kind = self.plan.kind;
         let takes = kind.slots.takes(slot);
         let left_out = producer.step.prepared.stage.leaves_out();
@@ -109,7 +114,7 @@ impl Point<'_> {
         })
     }
 
-    fn no_file(&self, slot: &str) -> Fault {
+    fn no_file(&self, slot: &str) -> StageFault {
         let title = format!("the slot `{slot}` takes a file, and what a stage makes is a folder");
         self.slot_fault(slot, &title).label("expected a file").hint("write `{file: path}`")
     }

@@ -1,6 +1,6 @@
 //! From worlds to tables: what is the same in two readings of the file is looked at once.
 
-use super::blame::{self, Blame, Fault};
+use super::blame::{self, Blame, StageFault};
 use super::expand::{Expansion, Table};
 use super::order;
 use super::plan::Filling;
@@ -41,7 +41,7 @@ impl<'a> Build<'a> {
     /// are not `fatal`, they leave holes.
     pub fn read(&mut self, world: &World, base: Option<(&World, &Reading)>, fatal: bool) -> Result<Reading> {
         // What is wrong with the file itself is not blamed on the first variant that reads it.
-        let complain = |stage: usize, fault: Fault| {
+        let complain = |stage: usize, fault: StageFault| {
             let of_file = base.is_some_and(|(file, reading)| {
                 reading.tables[stage].is_none() && unchanged(world, file, stage)
             });
@@ -161,7 +161,7 @@ fn same_table(ours: &Option<Rc<Table>>, theirs: &Option<Rc<Table>>) -> bool {
 }
 
 /// The fault of a circle, and the stage that is blamed.
-fn cycle(world: &World, circle: &[usize]) -> (usize, Fault) {
+fn cycle(world: &World, circle: &[usize]) -> (usize, StageFault) {
     let names: Vec<&str> = circle.iter().map(|stage| world.plans[*stage].name.as_str()).collect();
     // The last one feeds the first; the first is where the circle is entered.
     let first = names.first().copied().unwrap_or_default();
@@ -180,6 +180,6 @@ fn cycle(world: &World, circle: &[usize]) -> (usize, Fault) {
     });
     let place = slot.map_or_else(Vec::new, |(slot, _)| blame::path(&["in", slot]));
     let title = format!("the stages need one another in a circle: {}", shown.join(" -> "));
-    let fault = Fault::new(place, title).label(format!("`{first}` needs `{last}`"));
+    let fault = StageFault::new(place, title).label(format!("`{first}` needs `{last}`"));
     (circle.first().copied().unwrap_or_default(), fault.hint("take one of these inputs away"))
 }

@@ -74,7 +74,7 @@ pub struct Scope {
 
 impl Scope {
     /// Checks the matrix.
-    pub fn of(source: &yaml::Source, matrix: &IndexMap<String, Value>) -> Result<Scope, Complaint> {
+    pub fn of(source: &yaml::PipelineText, matrix: &IndexMap<String, Value>) -> Result<Scope, Complaint> {
         let mut scope = Scope::default();
         if matrix.is_empty() {
             let complaint = source.complain(&Place::of(&["matrix"]), "a matrix over nothing", "no axis");

@@ -1,7 +1,7 @@
 //! The readings of one file: the file itself, and the file under each of its variants.
 
-use super::blame::{Blame, Fault, path};
-use super::plan::Plan;
+use super::blame::{Blame, StageFault, path};
+use super::plan::StagePlan;
 use super::scope::{Scope, walk};
 use crate::complaint::{Complaint, Place, Segment, known, word};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub struct World {
     /// What the variant changes among the params.
     changed: Map<String, Value>,
     /// Every stage, in the order of the file. Those that a variant leaves alone are the file's own.
-    pub plans: Vec<Rc<Plan>>,
+    pub plans: Vec<Rc<StagePlan>>,
 }
 
 /// Puts what `--set NAME=VALUE` says into the params; returns the paths of what was set.
@@ -54,7 +54,7 @@ impl World {
         given: Vec<Vec<String>>,
     ) -> std::result::Result<World, Complaint> {
         let plans = stages.into_iter().map(|(name, stage)| {
-            let plan = Plan::of(&name, stage, kinds, scope, &params, false);
+            let plan = StagePlan::of(&name, stage, kinds, scope, &params, false);
             plan.map(Rc::new).map_err(|fault| blame.complain(&name, fault))
         });
         let plans = plans.collect::<std::result::Result<_, _>>()?;
@@ -110,8 +110,8 @@ impl World {
                 continue;
             }
             let merged = overridden(blame.file, stage, change).and_then(|merged| {
-                let typed: spec::Stage = spec::typed(&merged, Fault::said)?;
-                Plan::of(stage, typed, kinds, scope, &world.params, true)
+                let typed: spec::Stage = spec::typed(&merged, StageFault::said)?;
+                StagePlan::of(stage, typed, kinds, scope, &world.params, true)
             });
             world.plans[index] = Rc::new(merged.map_err(|fault| blame.complain(stage, fault))?);
         }
@@ -130,7 +130,11 @@ impl World {
 }
 
 /// A stage with an override merged into it. A new kind begins without the old one's params.
-fn overridden(file: &Value, stage: &str, change: &Map<String, Value>) -> std::result::Result<Value, Fault> {
+fn overridden(
+    file: &Value,
+    stage: &str,
+    change: &Map<String, Value>,
+) -> std::result::Result<Value, StageFault> {
     let base = file.get("stages").and_then(|stages| stages.get(stage)).and_then(Value::as_object);
     let mut merged = long_form(base.cloned().unwrap_or_default())?;
     let change = long_form(change.clone())?;
@@ -142,7 +146,7 @@ fn overridden(file: &Value, stage: &str, change: &Map<String, Value>) -> std::re
 }
 
 /// Writes `from: x` as `in: {input: x}`, so that one overrides the other.
-fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, Value>, Fault> {
+fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, Value>, StageFault> {
     let Some(from) = stage.shift_remove("from") else { return Ok(stage) };
     let inputs = stage.entry("in").or_insert(Value::Null);
     if inputs.is_null() {
@@ -151,7 +155,7 @@ fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, V
     if let Value::Object(inputs) = inputs
         && inputs.insert("input".into(), from).is_some()
     {
-        return Err(Fault::filled_twice(path(&["from"])));
+        return Err(StageFault::filled_twice(path(&["from"])));
     }
     Ok(stage)
 }

@@ -1,7 +1,7 @@
 //! A GPU through NVIDIA's driver and cuBLAS, both loaded when a stage first asks: the program starts without them.
 #![expect(unsafe_code, reason = "the driver takes addresses and pointers")]
 
-use super::{Engine, Fault, Matrix, Raw, THREADS};
+use super::{CardFault, Engine, Matrix, Raw, THREADS};
 use crate::device::Precision;
 use contract::gpu::{self, Gpu};
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
@@ -21,7 +21,7 @@ struct Aligned<T: ?Sized>(T);
 const OLDEST: (i32, i32) = (8, 0);
 
 /// Every GPU that the kernels run on, or why there is none.
-pub fn find() -> Result<Vec<Gpu>, Fault> {
+pub fn find() -> Result<Vec<Gpu>, CardFault> {
     if cfg!(feature = "ci-check") {
         return Err(other(super::WITHOUT_CUDA));
     }
@@ -108,7 +108,7 @@ impl std::fmt::Debug for Driver {
 
 impl Driver {
     /// The GPU with this id.
-    pub fn open(id: u32) -> Result<Driver, Fault> {
+    pub fn open(id: u32) -> Result<Driver, CardFault> {
         let found = find()?;
         let Some(gpu) = found.iter().find(|gpu| gpu.id == id) else {
             let ids: Vec<u32> = found.iter().map(|gpu| gpu.id).collect();
@@ -132,12 +132,12 @@ impl Driver {
     }
 
     /// Makes the context that of the calling thread.
-    fn enter(&self) -> Result<(), Fault> {
+    fn enter(&self) -> Result<(), CardFault> {
         // SAFETY: the context lives as long as this does.
         unsafe { result::ctx::set_current(self.context) }.map_err(|error| refused("using the GPU", error))
     }
 
-    fn function(&self, kernel: &'static str) -> Result<sys::CUfunction, Fault> {
+    fn function(&self, kernel: &'static str) -> Result<sys::CUfunction, CardFault> {
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Function(found)) = functions.get(kernel) {
             return Ok(*found);
@@ -160,7 +160,7 @@ impl Engine for Driver {
         self.memory
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>, Fault> {
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>, CardFault> {
         self.enter()?;
         // SAFETY: the context is current.
         match unsafe { result::malloc_sync(bytes) } {
@@ -176,28 +176,28 @@ impl Engine for Driver {
         let _ = self.enter().map(|()| unsafe { result::free_sync(address) });
     }
 
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), Fault> {
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault> {
         self.enter()?;
         // SAFETY: a memory of at least so many bytes.
         unsafe { result::memset_d8_async(address, 0, bytes, self.stream) }
             .map_err(|error| refused("clearing memory", error))
     }
 
-    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault> {
         self.enter()?;
         // SAFETY: two memories of at least so many bytes.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) }
             .map_err(|error| refused("copying memory", error))
     }
 
-    fn send(&self, to: u64, words: &[u32]) -> Result<(), Fault> {
+    fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault> {
         self.enter()?;
         // SAFETY: a memory of at least so many words; from pageable memory the driver has taken a copy when it returns.
         unsafe { result::memcpy_htod_async(to, words, self.stream) }
             .map_err(|error| refused("sending to the GPU", error))
     }
 
-    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), Fault> {
+    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault> {
         self.enter()?;
         // SAFETY: a memory of at least so many words, which are there when the stream has been waited for.
         unsafe {
@@ -214,7 +214,7 @@ impl Engine for Driver {
         _of_rows: bool,
         _kinds: &str,
         pointers: &mut [*mut c_void],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CardFault> {
         self.enter()?;
         let function = self.function(kernel)?;
         let (grid, block) = ((blocks, 1, 1), (THREADS as u32, 1, 1));
@@ -223,7 +223,7 @@ impl Engine for Driver {
             .map_err(|error| refused(&format!("launching the kernel `{kernel}`"), error))
     }
 
-    fn multiply(&self, product: &Raw) -> Result<(), Fault> {
+    fn multiply(&self, product: &Raw) -> Result<(), CardFault> {
         use cublas_sys::cublasComputeType_t as Compute;
         use cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DFALT;
         use cublas_sys::cudaDataType_t::CUDA_R_32F;
@@ -292,15 +292,15 @@ fn operation(matrix: &Matrix) -> cublas_sys::cublasOperation_t {
     }
 }
 
-fn other(text: &str) -> Fault {
-    Fault::Other(text.to_owned())
+fn other(text: &str) -> CardFault {
+    CardFault::Other(text.to_owned())
 }
 
-fn refused(doing: &str, error: DriverError) -> Fault {
+fn refused(doing: &str, error: DriverError) -> CardFault {
     other(&format!("{doing}: the GPU's driver says {}", said(error)))
 }
 
-fn cublas_refused(what: &str, error: cublas::CublasError) -> Fault {
+fn cublas_refused(what: &str, error: cublas::CublasError) -> CardFault {
     other(&format!("cuBLAS refused {what}: {error:?}"))
 }
 

@@ -4,7 +4,7 @@
 //! definition. That a driver takes what it is given, and how fast it is, is left to a GPU (`scripts/gpu-check`).
 #![expect(unsafe_code, reason = "the kernels are C, and memory of a card is an address")]
 
-use super::{Engine, Fault, Matrix, Raw, THREADS};
+use super::{CardFault, Engine, Matrix, Raw, THREADS};
 use crate::device::Precision;
 use std::ffi::{CString, c_char, c_void};
 
@@ -56,7 +56,7 @@ impl Engine for Emulator {
         u64::MAX
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>, Fault> {
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>, CardFault> {
         // SAFETY: any number of bytes may be asked for.
         let address = unsafe { emulated_allocate(bytes as u64) };
         Ok((address != 0).then_some(address))
@@ -67,25 +67,25 @@ impl Engine for Emulator {
         unsafe { emulated_free(address) }
     }
 
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), Fault> {
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault> {
         // SAFETY: a memory of at least so many bytes, which nobody else uses meanwhile.
         unsafe { std::ptr::write_bytes(address as *mut u8, 0, bytes) };
         Ok(())
     }
 
-    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault> {
         // SAFETY: two memories of at least so many bytes.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
-    fn send(&self, to: u64, words: &[u32]) -> Result<(), Fault> {
+    fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault> {
         // SAFETY: a memory of at least so many words.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), to as *mut u32, words.len()) };
         Ok(())
     }
 
-    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), Fault> {
+    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault> {
         // SAFETY: a memory of at least so many words.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u32, words.as_mut_ptr(), words.len()) };
         Ok(())
@@ -98,7 +98,7 @@ impl Engine for Emulator {
         of_rows: bool,
         kinds: &str,
         pointers: &mut [*mut c_void],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CardFault> {
         let name = CString::new(kernel).expect("names of kernels have no zero bytes");
         let letters = CString::new(kinds).expect("kinds are letters");
         let elements = u64::from(blocks) * THREADS as u64;
@@ -112,7 +112,7 @@ impl Engine for Emulator {
         }
     }
 
-    fn multiply(&self, product: &Raw) -> Result<(), Fault> {
+    fn multiply(&self, product: &Raw) -> Result<(), CardFault> {
         let Raw { rows, columns, inner, keep, factor, batch, precision, out, left, right } = product;
         let lost = match precision {
             Precision::F32 => 0,

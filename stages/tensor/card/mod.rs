@@ -36,7 +36,7 @@ const WORD: usize = 4;
 
 /// Why a card does not compute.
 #[derive(Debug)]
-pub enum Fault {
+pub enum CardFault {
     /// Its memory is used up.
     Memory {
         /// The most that the stage held at once, in bytes.
@@ -50,14 +50,14 @@ pub enum Fault {
     Other(String),
 }
 
-impl Fault {
+impl CardFault {
     /// What a stage says of it; `lower` is the param that decides how much memory it takes.
     pub fn refusal(self, lower: &str) -> Refusal {
         const GIB: f64 = (1u64 << 30) as f64;
         let gib = |bytes: u64| bytes as f64 / GIB;
         Refusal(match self {
-            Fault::Other(text) => text,
-            Fault::Memory { held, asked, all } => format!(
+            CardFault::Other(text) => text,
+            CardFault::Memory { held, asked, all } => format!(
                 "the GPU is out of memory: the stage held {:.2} GiB at its peak and asked for {:.2} more, of {:.2}; \
                  lower `{lower}`, or give --device cpu",
                 gib(held),
@@ -75,17 +75,17 @@ trait Engine: std::fmt::Debug + Send + Sync {
     /// The bytes of its memory.
     fn memory(&self) -> u64;
     /// New memory; none where there is not enough.
-    fn allocate(&self, bytes: usize) -> Result<Option<u64>, Fault>;
+    fn allocate(&self, bytes: usize) -> Result<Option<u64>, CardFault>;
     /// Gives memory back that was allocated.
     fn free(&self, address: u64);
     /// Sets memory to zero.
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), Fault>;
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault>;
     /// Copies within its memory.
-    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), Fault>;
+    fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault>;
     /// Copies to it.
-    fn send(&self, to: u64, words: &[u32]) -> Result<(), Fault>;
+    fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault>;
     /// Copies from it, after all that was asked for before.
-    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), Fault>;
+    fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault>;
     /// Runs a kernel on this many blocks, with a warp for each of its rows or a thread for each element; pointers are
     /// to the arguments, of which `kinds` has a letter each.
     fn launch(
@@ -95,9 +95,9 @@ trait Engine: std::fmt::Debug + Send + Sync {
         of_rows: bool,
         kinds: &str,
         pointers: &mut [*mut c_void],
-    ) -> Result<(), Fault>;
+    ) -> Result<(), CardFault>;
     /// out = keep · out + factor · left · right, for each of a batch.
-    fn multiply(&self, product: &Raw) -> Result<(), Fault>;
+    fn multiply(&self, product: &Raw) -> Result<(), CardFault>;
 }
 
 /// The engines there are. An enum, because without features there must be none.
@@ -149,7 +149,7 @@ struct Store {
 
 impl Card {
     /// The GPU with this id.
-    pub fn open(id: u32, precision: Precision) -> Result<Card, Fault> {
+    pub fn open(id: u32, precision: Precision) -> Result<Card, CardFault> {
         #[cfg(feature = "emulator")]
         if let Some(emulator) = emulator::Emulator::open(id) {
             return Ok(Card::of(Engines::Emulator(emulator), precision));
@@ -159,7 +159,7 @@ impl Card {
         #[cfg(not(feature = "cuda"))]
         {
             let _ = precision;
-            Err(Fault::Other(format!("GPU {id} is of no use: {WITHOUT_CUDA}")))
+            Err(CardFault::Other(format!("GPU {id} is of no use: {WITHOUT_CUDA}")))
         }
     }
 
@@ -229,7 +229,11 @@ impl Card {
             self.engine().free(address);
         }
         let (held, asked, all) = (store.peak, bytes as u64, self.engine().memory());
-        must(self.engine().allocate(bytes).and_then(|found| found.ok_or(Fault::Memory { held, asked, all })))
+        must(
+            self.engine()
+                .allocate(bytes)
+                .and_then(|found| found.ok_or(CardFault::Memory { held, asked, all })),
+        )
     }
 
     /// Memory with zeros in it.
@@ -307,7 +311,7 @@ impl Card {
 }
 
 /// Ends the stage's work where a card refuses; `device::on` hears it.
-fn must<T>(result: Result<T, Fault>) -> T {
+fn must<T>(result: Result<T, CardFault>) -> T {
     result.unwrap_or_else(|fault| resume_unwind(Box::new(fault)))
 }
 

@@ -3,7 +3,7 @@
 use crate::support::{Outcome, fixture, run};
 use data::embeddings::{self, Embeddings};
 use data::formats::npy;
-use data::hdf5_draft::{Draft, Group};
+use data::hdf5_draft::{Group, Hdf5Draft};
 use data::scores::{self, Score};
 use learn::model::weights;
 use needs::Readers;
@@ -176,7 +176,7 @@ fn scanpy_computes_with_the_h5ad_of_many_cells() {
 fn both_hdf5s_read_chunks_of_every_shape() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("chunks.h5");
-    let mut draft = Draft::new(&[]);
+    let mut draft = Hdf5Draft::new(&[]);
     let mut group = Group::new("arrays", &[]);
     for (name, shape) in [("long", [70_000, 1]), ("wide", [2, 70_000]), ("square", [300, 300])] {
         let values: Vec<f32> = (0..shape.iter().product::<u64>()).map(|value| value as f32).collect();

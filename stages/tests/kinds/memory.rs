@@ -1,7 +1,7 @@
 //! Cells are streamed: what a reader holds does not grow with the file.
 
 use crate::support::run;
-use data::hdf5_draft::{Draft, Group};
+use data::hdf5_draft::{Group, Hdf5Draft};
 use serde_json::json;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn write(path: &Path) {
     let encoding = |name| [("encoding-type", name), ("encoding-version", "0.1.0")];
     let names =
         |prefix: &str, count| (0..count).map(|index| format!("{prefix}{index}")).collect::<Vec<String>>();
-    let mut draft = Draft::new(&encoding("anndata"));
+    let mut draft = Hdf5Draft::new(&encoding("anndata"));
     let mut matrix = Group::new("X", &encoding("csr_matrix"));
     let values = CELLS * PER_CELL;
     let place = |value: usize| (value % PER_CELL * (GENES / PER_CELL) + value / PER_CELL % 33) as i32;
