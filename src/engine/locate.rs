@@ -323,7 +323,8 @@ stages:
         let deep = ["[", "{a: ", "- ", "? "].map(|open| open.repeat(200_000));
         let odd = ["", "\0", "*a", "&a *a", "a: &a *a", "a: *b", "]", "--- !", "\u{feff}", "a: !!x"];
         for text in deep.iter().map(String::as_str).chain(odd) {
-            Places::of(text).find(&Place::of(&["a", "b"]));
+            let found = Places::of(text).find(&Place::of(&["a", "b"]));
+            assert_eq!(found, None, "{:?}", text.chars().take(20).collect::<String>());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Finds what decides the result of each kind in a crate: its source files, and the crates they compute with.
 //!
-//! Call [`write`] from `build.rs`; a kind then takes its code with the contract's macro `code!()`. Nobody raises a version
+//! Call [`write()`] from `build.rs`; a kind then takes its code with the contract's macro `code!()`. Nobody raises a version
 //! when code changes: the digest is taken over tokens, so a changed constant reruns what it touches, and a comment nothing.
 //!
 //! - Source files are followed through `mod` and through paths, into other crates too where their source is at hand (path
