@@ -1,6 +1,6 @@
 //! Remembers what was hashed, so that an unchanged file is not read again.
 //!
-//! One file per pipeline file, `memo/<digest of its path>`: [`Facts`] in the binary form of [`encoding`],
+//! One file per pipeline file, `memo/<digest of its path>`: `Facts` in the binary form of `encoding`,
 //! followed by its own blake3 hash. It is a shortcut and never a record: when it is missing or damaged, files are hashed again. A file
 //! changed within two seconds of being hashed is not remembered, because a second change in the same
 //! tick of the file system's clock would leave no trace. That clock is asked by touching a file beside
@@ -104,6 +104,10 @@ impl Memo {
 
     /// Keeps what was learnt for the next run.
     pub fn save(&mut self) -> disk::Result<()> {
+        // Closed here, where an error has somebody to hear it.
+        if let Some(entries) = self.entries.take() {
+            disk::close(entries.into(), &self.path)?;
+        }
         if !self.fresh {
             return Ok(());
         }
