@@ -1,10 +1,10 @@
-//! Remembers what was hashed, so that an unchanged file is not read again.
+//! Caches digests, so that unchanged files are not read again.
 //!
 //! One file per pipeline file, `memo/<digest of its path>`: [`Facts`] in the binary form of [`encoding`],
-//! followed by its own blake3 hash. It is a shortcut and never a record: when it is missing or damaged, files are hashed again. A file
-//! changed within two seconds of being hashed is not remembered, because a second change in the same
-//! tick of the file system's clock would leave no trace. That clock is asked by touching a file beside
-//! the memo, so that neither a jump of this machine's clock nor a file server's own time matters.
+//! followed by its own blake3 hash. It is only a shortcut: if it is missing or damaged, files are hashed
+//! again. A file changed within two seconds of being hashed is not remembered, because a second change in the
+//! same tick of the file system's clock would leave no trace. That clock is read by touching a file beside
+//! the memo, so neither a jump of this machine's clock nor a file server's own time matters.
 
 mod encoding;
 
@@ -19,15 +19,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How old a change must be before a stamp can be trusted to show the next one.
+/// How old a change must be before an equal stamp proves that no later change happened.
 const SETTLED_SECONDS: i64 = 2;
 const HASH_BYTES: usize = 32;
 
-/// What is remembered of one pipeline file's inputs and artifacts.
+/// The remembered digests of one pipeline file's inputs and artifacts.
 #[derive(Debug)]
 pub struct Memo {
     path: PathBuf,
-    /// The folder of all artifacts, if there is one: a name below it is found faster than a whole path.
+    /// The folder of all artifacts, if it exists: looking up a name relative to it is faster than a whole
+    /// path.
     entries: Option<OwnedFd>,
     now: i64,
     facts: Facts,
@@ -40,7 +41,7 @@ struct Facts {
     artifacts: HashMap<Key, Remembered>,
 }
 
-/// A digest, and the stamps under which it holds.
+/// A digest, valid as long as these stamps are.
 #[derive(Debug, Clone, PartialEq)]
 struct Remembered {
     digest: Digest,
@@ -48,13 +49,13 @@ struct Remembered {
 }
 
 impl Memo {
-    /// The memo of a pipeline file, empty where there is none.
+    /// Opens the memo of a pipeline file; empty if there is none.
     pub fn open(folder: &Path, pipeline: &Path) -> disk::Result<Memo> {
         disk::create_folder(folder)?;
         Ok(Memo { now: file_system_second(folder)?, ..Memo::open_to_look(folder, pipeline)? })
     }
 
-    /// The same for commands that only look: they write nothing, so that they work on a full disk.
+    /// The same for read-only commands: nothing is written, so they work on a full disk.
     pub fn open_to_look(folder: &Path, pipeline: &Path) -> disk::Result<Memo> {
         let path = path_of(folder, pipeline);
         let facts = disk::read_if_there(&path)?.and_then(|bytes| parse(&bytes)).unwrap_or_default();
@@ -63,7 +64,7 @@ impl Memo {
         Ok(Memo { path, entries, now: i64::MIN, facts, fresh: false })
     }
 
-    /// The input as it was hashed before, if nothing about it has changed since.
+    /// The remembered digest of an input, if no stamp has changed since.
     pub fn input(&self, path: &Path) -> Option<Seen> {
         let Remembered { digest, stamps } = self.facts.inputs.get(path)?;
         let seen = Seen { digest: *digest, stamps: stamps.clone() };
@@ -71,7 +72,7 @@ impl Memo {
     }
 
     /// The digest of an artifact that was verified before, if no file of it has changed since. `entry` is its
-    /// folder below that of all artifacts.
+    /// folder relative to that of all artifacts.
     pub fn artifact(&self, key: Key, entry: &str) -> Option<Digest> {
         let Remembered { digest, stamps } = self.facts.artifacts.get(&key)?;
         let entries = self.entries.as_ref()?;
@@ -94,7 +95,7 @@ impl Memo {
         }
     }
 
-    /// Remembers a verified artifact; the paths are relative to its folder.
+    /// Remembers a verified artifact. The paths are relative to its folder.
     pub fn learn_artifact(&mut self, key: Key, digest: Digest, stamps: Vec<(PathBuf, Stamp)>) {
         if self.settled(&stamps) {
             self.facts.artifacts.insert(key, Remembered { digest, stamps });
@@ -102,7 +103,7 @@ impl Memo {
         }
     }
 
-    /// Keeps what was learnt for the next run.
+    /// Saves the memo for the next run, if it changed.
     pub fn save(&mut self) -> disk::Result<()> {
         if !self.fresh {
             return Ok(());
@@ -112,7 +113,7 @@ impl Memo {
         Ok(())
     }
 
-    /// Whether these stamps are old enough to show every later change.
+    /// Whether these stamps are old enough that any later change would alter them.
     pub fn settled(&self, stamps: &[(PathBuf, Stamp)]) -> bool {
         stamps.iter().all(|(_, stamp)| stamp.newest_second() + SETTLED_SECONDS < self.now)
     }
@@ -122,34 +123,34 @@ fn path_of(folder: &Path, pipeline: &Path) -> PathBuf {
     folder.join(Digest::of(pipeline.as_os_str().as_encoded_bytes()).short())
 }
 
-/// Whether a memo file is whole; for `verify`.
+/// Whether a memo file matches its checksum; for `verify`.
 pub fn is_whole(bytes: &[u8]) -> bool {
     body(bytes).is_some()
 }
 
-/// Writes what is to be remembered, followed by its hash, in place of what was.
+/// Replaces the memo file with these bytes followed by their hash.
 pub fn write(path: &Path, mut bytes: Vec<u8>) -> disk::Result<()> {
     let hash = blake3::hash(&bytes);
     bytes.extend_from_slice(hash.as_bytes());
     let draft = path.with_extension(std::process::id().to_string());
     disk::remove_file(&draft)?;
-    // Synced, because a power cut between rename and write-back would leave a name without content.
+    // Synced, because a power cut between rename and write-back would leave an empty file.
     disk::write_durably(&draft, &bytes, 0o644)?;
     disk::rename(&draft, path)
 }
 
-/// What stands before the hash, if that is the hash of it.
+/// The bytes before the hash, if the hash matches.
 pub fn body(bytes: &[u8]) -> Option<&[u8]> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
     (blake3::hash(body).as_bytes() == hash).then_some(body)
 }
 
-/// Nothing where it is damaged, or of an older program.
+/// `None` if the bytes are damaged or written by an older version.
 fn parse(bytes: &[u8]) -> Option<Facts> {
     encoding::read(body(bytes)?)
 }
 
-/// The name of the file that is touched to read the file system's clock.
+/// The file that is touched to read the file system's clock.
 pub const CLOCK: &str = "clock";
 
 fn file_system_second(folder: &Path) -> disk::Result<i64> {
