@@ -168,8 +168,8 @@ pub struct Ended {
 }
 
 impl Event {
-    /// The step and its key, if the event names one. A run logs this event before it looks the key up;
-    /// garbage collection relies on that to spare the artifact.
+    /// The step and its key, if the event names one. A run holds the lock against garbage collection from a
+    /// lookup until the key is on record, so that a collection spares the artifact.
     pub fn key(&self) -> Option<(&str, Key)> {
         match self {
             Event::Cached { step, key }

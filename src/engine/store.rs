@@ -165,8 +165,9 @@ impl Store {
         Ok(Claim::Draft(Draft::create(self.clone(), key, lock, &self.folder("tmp").join(draft), anew)?))
     }
 
-    /// Blocks garbage collection until the lock is released. The holder records each key before looking it
-    /// up, so a collection either sees the record or has already removed the artifact.
+    /// Blocks garbage collection until the lock is released. The holder records the keys that it looked up
+    /// before releasing it, so a collection either sees the record or has removed the artifact before the
+    /// lookup.
     pub fn keep_collection_away(&self) -> Result<Lock> {
         Ok(Lock::shared(&self.folder("locks").join(COLLECTION_LOCK))?)
     }

@@ -1,13 +1,16 @@
-//! Finds what decides the result of each kind in a crate: its source files, and the crates they compute with.
+//! Finds the code that determines the result of each kind in a crate: its source files, and the crates it
+//! computes with.
 //!
-//! Call [`write`] from `build.rs`; a kind then takes its code with the contract's macro `code!()`. Nobody raises a version
-//! when code changes: the digest is taken over tokens, so a changed constant reruns what it touches, and a comment nothing.
+//! Call [`write`] from `build.rs`; a kind then takes its code with the contract's macro `code!()`. No version
+//! has to be raised by hand when code changes. The digest is taken over tokens, so a changed constant reruns
+//! the affected steps, and a changed comment reruns nothing.
 //!
-//! - Source files are followed through `mod` and through paths, into other crates too where their source is at hand (path
-//!   dependencies). Crates of a registry count with their locked version, and so do all that they depend on.
-//! - A crate that says `computes = false` below `[package.metadata.kinds]`, and all that it depends on, decides nothing:
-//!   the contract says so, which hands data around.
-//! - Files named `cuda.*`, and those in a folder `card`, decide results on a GPU only.
+//! - Source files are followed through `mod` and through paths, also into other crates whose source is at
+//!   hand (path dependencies). Registry crates enter with their locked version, and so do all their
+//!   dependencies.
+//! - A crate with `computes = false` below `[package.metadata.kinds]` does not affect results, nor do its
+//!   dependencies. The contract crate is marked so, because it only hands data around.
+//! - Files named `cuda.*`, and those in a folder `card`, affect results on a GPU only.
 
 mod crates;
 mod reach;
@@ -19,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes the code of every kind of this crate to where `code!()` looks for it. For build scripts.
+/// Writes the code of every kind in this crate to where `code!()` looks for it. For build scripts.
 pub fn write() {
     if let Err(message) = try_write() {
         println!("cargo::error={}", message.replace('\n', " | "));
@@ -56,7 +59,8 @@ fn try_write() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a file computes on a GPU alone: the launches and kernels of operations, and what drives a card.
+/// Whether a file is used on a GPU only: launches and kernels of operations, and the code that drives the
+/// GPU.
 fn is_of_gpu(file: &str) -> bool {
     let path = Path::new(file);
     let in_card = path.parent().is_some_and(|folder| folder.iter().any(|name| name == "card"));
