@@ -1,4 +1,4 @@
-//! The calendar, for people. Nothing is decided by it: clocks jump.
+//! The calendar, for display only. No decision depends on it, because clocks jump.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ pub fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// `20261121-154502` for people who sort by name.
+/// `20261121-154502`, which sorts by time.
 pub fn compact(seconds: u64) -> String {
     let (days, rest) = ((seconds / 86_400) as i64, seconds % 86_400);
     // Days to a civil date, counting years from March so that leap days come last

@@ -1,7 +1,7 @@
-//! What is wrong with a file of the user's, shown where it is wrong.
+//! Errors in a user's file, shown with the source line they refer to.
 //!
-//! The text comes from the user and goes to a terminal: control characters are made visible and long
-//! lines are cut, so that a complaint is always short and never an escape sequence.
+//! The text comes from the user and goes to a terminal: control characters are made visible and long lines
+//! are cut, so a complaint stays short and never contains an escape sequence.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// How many characters of a source line are shown.
 const LINE_CHARS: usize = 100;
-/// How many characters of a line stay visible before what is marked.
+/// How many characters of a line stay visible before the marked part.
 const LEAD_CHARS: usize = 40;
 /// How many characters of a message are shown.
 const MESSAGE_CHARS: usize = 600;
 
-/// A value of a YAML file, or the key before it, by the way that leads there from the top.
+/// A value in a YAML file, or the key in front of it, given by its path from the top.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
     /// Keys and indices, outermost first.
     pub segments: Vec<Segment>,
-    /// Whether the key is meant rather than the value.
+    /// Whether the key is meant instead of the value.
     pub at_key: bool,
 }
 
@@ -56,7 +56,7 @@ impl Place {
         self
     }
 
-    /// The same way, meaning the last key itself.
+    /// The same path, but meaning the last key itself.
     pub fn at_key(mut self) -> Place {
         self.at_key = true;
         self
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-/// What is wrong with a file, where, and what to do.
+/// An error in a file: what is wrong, where, and what to do.
 #[derive(Debug, Clone)]
 pub struct Complaint {
     file: PathBuf,
@@ -85,7 +85,7 @@ struct Spot {
     line: usize,
     /// Characters, counted from 1.
     column: usize,
-    /// The line as shown: harmless and short.
+    /// The line as shown: hidden characters replaced, cut if long.
     shown: String,
     /// The bytes of `shown` that are marked.
     marked: Range<usize>,
@@ -100,18 +100,18 @@ impl Complaint {
         Complaint { file: file.to_owned(), title: harmless(title.as_ref()), spots: Vec::new(), hint: None }
     }
 
-    /// Marks these bytes of the file's text; a label may stay empty.
+    /// Marks these bytes of the file's text. The label may be empty.
     pub fn at(mut self, text: &str, span: Range<usize>, label: impl AsRef<str>) -> Complaint {
         self.spots.push(Spot::new(text, span, harmless(label.as_ref())));
         self
     }
 
-    /// Says what to do.
+    /// Adds a hint about what to do.
     pub fn hint(self, hint: impl AsRef<str>) -> Complaint {
         Complaint { hint: Some(harmless(hint.as_ref())), ..self }
     }
 
-    /// Says what to do, where there is one thing to do.
+    /// Adds the hint, if there is one.
     pub fn hint_if(self, hint: Option<impl AsRef<str>>) -> Complaint {
         match hint {
             Some(hint) => self.hint(hint),
@@ -139,7 +139,7 @@ impl Complaint {
             let mut snippet =
                 Snippet::source(spot.shown.as_str()).line_start(spot.line).annotation(annotation);
             if spot.cut {
-                // The column of what is shown is not that of the file.
+                // The shown line may be cut, so its column differs from that in the file.
                 group = group.element(Origin::path(file.as_str()).line(spot.line).char_column(spot.column));
             } else {
                 snippet = snippet.path(file.as_str());
@@ -160,7 +160,7 @@ impl fmt::Display for Complaint {
 }
 
 impl Spot {
-    /// Takes the line in which the span begins, and of that a window around the span.
+    /// Takes the line on which the span begins, and cuts it to a window around the span.
     fn new(text: &str, span: Range<usize>, label: String) -> Spot {
         let boundary =
             |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -170,7 +170,7 @@ impl Spot {
         let line_start = text[..start].rfind(breaks).map_or(0, |at| at + 1);
         let line_end = text[start..].find(breaks).map_or(text.len(), |at| start + at);
         let before = &text.as_bytes()[..line_start];
-        // `\r\n` is one break, and so is a lone `\r`.
+        // `\r\n` is one line break, and so is a lone `\r`.
         let line_breaks = before
             .iter()
             .enumerate()
@@ -206,7 +206,7 @@ impl Spot {
             marked.start = shown.len();
         }
         if marked.end <= marked.start {
-            // Something must be marked, at the end of a line too.
+            // An empty span, for example at the end of a line, still has to mark something.
             shown.push(' ');
             marked.end = marked.start + shown[marked.start..].chars().next().map_or(1, char::len_utf8);
         }
@@ -214,14 +214,14 @@ impl Spot {
     }
 }
 
-/// Whether a character moves the cursor, turns the writing around, or is not seen at all.
+/// Whether a character moves the cursor, changes the writing direction, or is invisible.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A text of the user's as it may be shown: nothing hidden, not too long.
+/// Makes a user's text safe to display: hidden characters replaced, length limited.
 pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(MESSAGE_CHARS));
     for (i, c) in text.chars().enumerate() {
@@ -238,7 +238,7 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// A word of the user's within a message: harmless, and short enough to leave room for the rest.
+/// A user's word, quoted in a message and cut so that it leaves room for the rest.
 pub fn word(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("`{}…`", &text[..end]),
@@ -248,7 +248,7 @@ pub fn word(text: &str) -> String {
 
 /// The candidate that the user probably meant.
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Nobody mistypes a word of more characters, and distances take quadratic time.
+    // Nobody mistypes a longer word, and edit distances take quadratic time.
     if word.len() > 64 {
         return None;
     }
@@ -263,7 +263,7 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|(_, candidate)| candidate)
 }
 
-/// The hint for a word that is none of the candidates: the one that was meant, or all of them.
+/// The hint for an unknown word: the closest candidate, or else the list of all candidates.
 pub fn known<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     if let Some(meant) = did_you_mean(word, candidates.iter().copied()) {

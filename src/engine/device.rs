@@ -1,4 +1,4 @@
-//! Whether the kinds that can compute on a GPU do so, and why.
+//! Decides whether steps that can compute on a GPU do so, and explains why.
 
 use crate::graph::Graph;
 use crate::key::Hardware;
@@ -11,12 +11,12 @@ use std::str::FromStr;
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// A GPU where there is one that can be used, else the processor.
+    /// A GPU if a usable one is present, else the CPU.
     #[default]
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// A GPU: any, or the one with this id.
+    /// A GPU: any usable one, or the one with this id.
     Cuda(Option<u32>),
 }
 
@@ -34,10 +34,11 @@ impl FromStr for Wanted {
     }
 }
 
-/// Settles where the steps of a graph compute, which is part of their keys; says it in one sentence where any of them
-/// has a choice, or a GPU was asked for.
+/// Sets the device of every step, which enters its key. Returns one sentence about the choice if some step
+/// has a choice or a GPU was asked for.
 ///
-/// Under `auto` a step that asks for GPUs in the pipeline file keeps them, so that a file may insist.
+/// Under `auto` with no usable GPU, a step whose `resources` ask for GPUs still stays on the GPU: the file's
+/// request is kept.
 pub fn settle(graph: &mut Graph, wanted: Wanted) -> Option<String> {
     let said = settle_steps(graph, wanted);
     let Wanted::Cuda(_) = wanted else { return said };
@@ -77,14 +78,14 @@ fn settle_steps(graph: &mut Graph, wanted: Wanted) -> Option<String> {
     })
 }
 
-/// A GPU for people.
+/// A GPU's description for messages.
 pub fn shown(gpu: &Gpu) -> String {
     let Gpu { id, name, memory, capability, identity: _ } = gpu;
     let memory = crate::text::bytes(*memory);
     format!("{id} ({name}, {memory}, compute capability {}.{})", capability.0, capability.1)
 }
 
-/// Why a GPU that `--device` asks for cannot be used, if so and any step would use it.
+/// Why `--device cuda` cannot be honoured; `None` if it can, or if no step could use a GPU.
 pub fn refusal(graph: &Graph, wanted: Wanted) -> Option<String> {
     let Wanted::Cuda(id) = wanted else { return None };
     if graph.steps.node_weights().all(|step| step.kind.on_device.is_none()) {
@@ -100,14 +101,14 @@ pub fn refusal(graph: &Graph, wanted: Wanted) -> Option<String> {
     }
 }
 
-/// The GPUs that some of these kinds can compute on, or why there are none.
+/// The GPUs that the first of these kinds with GPU support can use, or why there are none.
 pub fn usable(kinds: impl IntoIterator<Item: Borrow<Kind>>) -> &'static Result<Vec<Gpu>, String> {
     static NOBODY: Result<Vec<Gpu>, String> = Err(String::new());
     let able = kinds.into_iter().find_map(|kind| kind.borrow().on_device);
     able.map_or(&NOBODY, |able| (able.gpus)())
 }
 
-/// What each GPU is called in every process of the machine, by its id: its UUID, where that is known.
+/// The name of each GPU, by id, that all processes on the machine agree on: its UUID, if known.
 pub fn identities(gpus: &Result<Vec<Gpu>, String>) -> BTreeMap<u32, String> {
     gpus.iter().flatten().map(|gpu| (gpu.id, gpu.identity.clone())).collect()
 }

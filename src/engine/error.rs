@@ -1,25 +1,25 @@
-//! Whose fault it is, where, and what to do.
+//! The engine's errors: who is at fault, where, and what to do.
 
 use crate::complaint::Complaint;
 use crate::text;
 use std::path::PathBuf;
 
-/// Everything that ends a command early.
+/// Every error that can end a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The pipeline file cannot be used.
     #[error("{0}")]
     Pipeline(Box<Complaint>),
-    /// The command line, or something else that the user gave, cannot be used.
+    /// The command line, or some other input from the user, cannot be used.
     #[error("{0}")]
     Usage(String),
-    /// A stage failed; the console has said which and why.
+    /// Steps failed; the console has already reported which and why.
     #[error("{} failed", text::count(*.failed, "step"))]
     Stage {
-        /// How many.
+        /// The number of failed steps.
         failed: usize,
     },
-    /// The machine refused something.
+    /// A file operation failed.
     #[error("{0}")]
     Machine(#[from] contract::disk::Fault),
     /// The cache was written by a newer version.
@@ -27,17 +27,17 @@ pub enum Error {
         "{path}: the cache has format {found}, this program reads format {expected}; use the newer program, or another --cache"
     )]
     Newer {
-        /// The file that says so.
+        /// The file with the newer format.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// Ours.
+        /// The newest format this program reads.
         expected: u32,
     },
     /// The machine lacks something, or failed in a way that names no file.
     #[error("{0}")]
     Device(String),
-    /// Whoever read standard output has gone; not an error of anybody's.
+    /// The reader of standard output has closed it (broken pipe). Not treated as a failure of anyone.
     #[error("nobody reads standard output")]
     NobodyReads,
     /// A signal ended the run.
@@ -49,7 +49,7 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 0 nothing to complain of, 1 a stage, 2 the user's input, 3 the machine, 128 + n a signal.
+    /// 0: no fault; 1: a stage; 2: the user's input; 3: the machine; 128 + n: signal n.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Stage { .. } => 1,

@@ -1,37 +1,37 @@
-//! What happens in a run, as one stream that the console, the run log and `--json` all hear.
+//! Events of a run: one stream that feeds the console, the run log and `--json`.
 
 use crate::error::Result;
 use crate::key::{Key, Reason};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One thing that happened. The serialised form is that of `run --json` and of the run log.
+/// One event. Its serialised form is the format of `run --json` and of the run log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run began.
     Begun(Begun),
-    /// The artifact is there.
+    /// Cache hit: the artifact exists.
     Cached {
         /// The step's name.
         step: String,
         /// Its key.
         key: Key,
     },
-    /// The artifact is not there, and will be made if its turn comes.
+    /// Cache miss: the step is due to be computed.
     Due {
         /// The step's name.
         step: String,
         /// Its key.
         key: Key,
-        /// Why it is not there.
+        /// Why the artifact is missing.
         reason: Reason,
     },
-    /// The step runs.
+    /// The step started.
     Started {
         /// The step's name.
         step: String,
-        /// 1, and more after a retry.
+        /// 1 for the first attempt; higher after retries.
         attempt: u32,
         /// The GPUs leased to it.
         gpus: Vec<u32>,
@@ -40,24 +40,24 @@ pub enum Event {
     Waiting {
         /// The step's name.
         step: String,
-        /// The process that has it, where this machine can tell.
+        /// The process that holds the lock, where this machine can tell.
         process: Option<u32>,
     },
-    /// Another run on this machine has the GPU that the step needs; it waits for it.
+    /// Another run on this machine holds the GPU that the step needs; the step waits.
     WaitingForGpu {
         /// The step's name.
         step: String,
-        /// The process that has it, where this machine can tell.
+        /// The process that holds the GPU, if it can be determined.
         process: Option<u32>,
     },
-    /// What the step is doing.
+    /// What the step is doing now.
     Note {
         /// The step's name.
         step: String,
-        /// In a few words.
+        /// A short description.
         text: String,
     },
-    /// How far the step is.
+    /// The step's progress.
     Progress {
         /// The step's name.
         step: String,
@@ -66,14 +66,14 @@ pub enum Event {
         /// Units in all.
         total: u64,
     },
-    /// Something that stops nothing and that a person should know.
+    /// A warning; nothing is stopped.
     Warning {
-        /// The step that it is about, if it is about one.
+        /// The step concerned; `None` if the warning is about the whole run.
         step: Option<String>,
-        /// What.
+        /// The warning.
         text: String,
     },
-    /// The step was really computed, and its artifact is durable.
+    /// This run computed the step, and its artifact is durable.
     Computed {
         /// The step's name.
         step: String,
@@ -84,25 +84,25 @@ pub enum Event {
         /// The size of the artifact.
         bytes: u64,
     },
-    /// The step could not be computed.
+    /// The step failed.
     Failed(Failed),
-    /// The step was not computed.
+    /// The step was not run.
     Skipped {
         /// The step's name.
         step: String,
-        /// Why not.
+        /// The reason.
         why: String,
     },
-    /// An optional input of the step, or of a step before it, is not there.
+    /// An optional input of the step, or of one of its producers, is missing.
     Absent {
         /// The step's name.
         step: String,
-        /// What the pipeline file says to do about it.
+        /// The pipeline file's hint for obtaining the input.
         hint: String,
     },
-    /// A signal came; no new step is started.
+    /// A signal arrived; no further steps are started.
     Stopping {
-        /// Its number.
+        /// The signal's number.
         signal: i32,
     },
     /// The run ended.
@@ -124,7 +124,7 @@ pub struct Begun {
     pub version: String,
     /// The command line.
     pub arguments: Vec<String>,
-    /// Where steps compute that have a choice, and why.
+    /// Which device the steps with a choice compute on, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
     /// The machine.
@@ -133,7 +133,7 @@ pub struct Begun {
     pub at: u64,
 }
 
-/// A step that could not be computed.
+/// A failed attempt of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failed {
     /// The step's name.
@@ -142,11 +142,11 @@ pub struct Failed {
     pub why: String,
     /// The last lines of its output.
     pub tail: Vec<String>,
-    /// Where all of its output is.
+    /// The file with all of its output.
     pub log: Option<PathBuf>,
-    /// Which attempt it was.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// After how many seconds it is tried again, if it is.
+    /// Seconds until the next attempt; `None` if there will be no retry.
     pub retry_in: Option<f64>,
 }
 
@@ -157,9 +157,9 @@ pub struct Ended {
     pub run: String,
     /// Steps computed by this run.
     pub computed: usize,
-    /// Steps whose artifact was there, or was made by another run meanwhile.
+    /// Steps whose artifact existed, or was made by another run in the meantime.
     pub cached: usize,
-    /// Steps that were not computed: absent inputs, failures before them, a signal.
+    /// Steps that were not run: an input was absent, a producer failed, or a signal came.
     pub skipped: usize,
     /// Steps that failed.
     pub failed: usize,
@@ -168,8 +168,8 @@ pub struct Ended {
 }
 
 impl Event {
-    /// The key that a step needs, where the event names one. A run that needs a key says so before it
-    /// looks the key up, which is what keeps garbage collection off it.
+    /// The step and its key, if the event names one. A run holds the lock against garbage collection from a
+    /// lookup until the key is on record, so that a collection spares the artifact.
     pub fn key(&self) -> Option<(&str, Key)> {
         match self {
             Event::Cached { step, key }
@@ -180,12 +180,12 @@ impl Event {
     }
 }
 
-/// Something that hears every event of a run.
+/// A listener that receives every event of a run.
 pub trait Sink {
-    /// Hears one event; an error ends the run.
+    /// Receives one event; an error ends the run.
     fn hear(&mut self, event: &Event) -> Result<()>;
 
-    /// Makes what was heard visible to others; called when a batch of events is complete.
+    /// Flushes what was received; called after each batch of events.
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Finds out for a plan how its steps stand: makes the recipes of those whose inputs are known, and asks the
-//! store for their artifacts.
+//! Examines steps for a plan: builds the recipe of every step whose inputs are known, and looks up its
+//! artifact in the store.
 
 use crate::complaint::Place;
 use crate::error::Result;
@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Looks at files and artifacts for a plan.
+/// Looks up files and artifacts on behalf of a plan.
 pub struct Examiner<'a> {
     graph: &'a Graph,
     store: &'a Store,
@@ -30,23 +30,23 @@ pub struct Examiner<'a> {
 }
 
 impl<'a> Examiner<'a> {
-    /// An examiner that has looked at nothing.
+    /// An examiner with nothing hashed yet.
     pub fn new(graph: &'a Graph, store: &'a Store, memo: Memo, stop: StopFlag) -> Examiner<'a> {
         Examiner { graph, store, memo, seen: HashMap::new(), stop }
     }
 
-    /// What was hashed so far.
+    /// The memo, with everything hashed so far.
     pub fn memo(&self) -> &Memo {
         &self.memo
     }
 
-    /// Keeps what was learnt for the next run.
+    /// Saves the memo for the next run.
     pub fn save(&mut self) -> Result<()> {
         Ok(self.memo.save()?)
     }
 
-    /// Looks up every step that is ready and tells the plan, which may make others ready. Returns the steps
-    /// that are settled or due now; none if no step was ready.
+    /// Looks up every ready step and tells the plan, which may make further steps ready. Returns the steps
+    /// that became settled or due; empty if no step was ready.
     pub fn advance(&mut self, plan: &mut Plan<'_>) -> Result<Vec<NodeIndex>> {
         let (mut changed, mut known) = (Vec::new(), Vec::new());
         for node in plan.ready().iter().copied().collect::<Vec<_>>() {
@@ -105,7 +105,7 @@ impl<'a> Examiner<'a> {
         Ok((key, lookup, verdict))
     }
 
-    /// The recipe of a step, and what its slots are filled with; nothing while an input is not known.
+    /// The recipe of a step and the contents of its slots; `None` while some input is unknown.
     pub fn resolve(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<(Recipe, BTreeMap<String, Filling>)> {
         let step = &self.graph.steps[node];
         let (mut inputs, mut fillings) = (BTreeMap::new(), BTreeMap::new());
@@ -155,14 +155,14 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// The external files of a step, as they were hashed.
+    /// The external files of a step, with the stamps they had when they were hashed.
     pub fn watched(&self, node: NodeIndex) -> Vec<Watched> {
         let paths = external_paths(self.graph, &self.graph.steps[node]);
         let seen = paths.filter_map(|path| self.seen.get(&path).cloned());
         seen.map(|seen| Watched { settled: self.memo.settled(&seen.stamps), seen }).collect()
     }
 
-    /// Why the artifact of a step that is due is not there.
+    /// Why a due step has no artifact.
     pub fn reason(&self, plan: &Plan<'_>, node: NodeIndex, history: &History) -> Result<Reason> {
         let work = plan.state(node).work().expect("only what is due has a reason");
         let damage = work.damage.clone();
@@ -178,7 +178,7 @@ impl<'a> Examiner<'a> {
     }
 }
 
-/// The files outside the cache that decide a step's key.
+/// The external files whose content enters a step's key.
 fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = PathBuf> + 's {
     let inputs = step.inputs.iter().filter_map(|input| match &input.source {
         Source::File { path, .. } => Some(path.clone()),
@@ -191,7 +191,7 @@ fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = 
     inputs.chain(scripts)
 }
 
-/// The hint of the first optional input of a step that is not there.
+/// The hint of the step's first optional input that is missing.
 fn absent_hint(step: &Step) -> Option<String> {
     step.inputs.iter().find_map(|input| match &input.source {
         Source::File { path, optional: Some(hint), .. } if !path.exists() => Some(hint.clone()),
@@ -200,7 +200,7 @@ fn absent_hint(step: &Step) -> Option<String> {
     })
 }
 
-/// Complains of the first file that a step needs and that is not there, before anything is computed.
+/// Checks that every external file a step needs exists, before anything is computed.
 pub fn check_files(plan: &Plan<'_>) -> Result<()> {
     let graph = plan.graph();
     let mut present: HashSet<PathBuf> = HashSet::new();

@@ -1,4 +1,4 @@
-//! Where a task is done. One place so far: this process.
+//! Executors, which run tasks. The only one so far runs them in this process.
 
 pub mod local;
 
@@ -6,12 +6,12 @@ use crate::pools::Lease;
 use crate::task::{Outcome, Told};
 use petgraph::graph::NodeIndex;
 
-/// What the run loop hears.
+/// What the run loop receives.
 pub enum Message {
-    /// Something about a task while it runs.
+    /// A report about a running task.
     Told(NodeIndex, Told),
-    /// A task is over, and what it had taken is free.
+    /// A task has ended; its lease can be given back.
     Finished(NodeIndex, Outcome, Lease),
-    /// The process was sent a signal.
+    /// The process received a signal.
     Signal(i32),
 }

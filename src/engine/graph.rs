@@ -1,10 +1,10 @@
 //! A pipeline file as a checked graph of steps.
 //!
-//! A step is a stage at one combination of the axes that it depends on, and is called
-//! `stage[axis=value,…]`. Steps of one stage that come out equal (params, inputs, resources) are one
-//! step, under the name of the first. With `variants`, each variant is the file with its overrides, and
-//! the graph holds the steps that some variant uses; a step that the file itself would not give is called
-//! `stage[…,variant=name]` after the first variant that gives it.
+//! A step is a stage at one combination of the axes that it depends on, and is called `stage[axis=value,…]`.
+//! Steps of one stage with equal params, inputs and resources are merged into one step, under the name of the
+//! first. With `variants`, each variant is the file with its overrides applied, and the graph holds every
+//! step that some variant uses; a step that the plain file does not produce is called `stage[…,variant=name]`
+//! after the first variant that does.
 
 mod assemble;
 mod blame;
@@ -40,53 +40,53 @@ pub use crate::spec::{Compare, Resources};
 
 /// A checked pipeline.
 pub struct Graph {
-    /// What the pipeline is called.
+    /// The pipeline's name.
     pub name: String,
     /// The pipeline file, absolute.
     pub file: PathBuf,
     /// Its folder.
     pub root: PathBuf,
-    /// From producer to consumer.
+    /// Edges go from producer to consumer.
     pub steps: DiGraph<Step, ()>,
-    /// Every step after its inputs, in the order of the file where there is a choice.
+    /// Topological order, in the file's order where there is a choice.
     pub order: Vec<NodeIndex>,
-    /// Every stage, in the order of the file, those without steps too.
+    /// Every stage in the file's order, including those without steps.
     pub stages: Vec<String>,
     /// The variants, in the order of the file.
     pub variants: Vec<String>,
-    /// What the file wants compared.
+    /// The file's `compare` section.
     pub compare: Option<Compare>,
-    /// What a person should know although nothing is wrong.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Where steps compute that have a choice, and why; none where no step has one.
+    /// Which device the steps with a choice compute on, and why; `None` if no step has a choice.
     pub device: Option<String>,
 }
 
-/// One thing to compute.
+/// One node of the graph: the unit of computation.
 pub struct Step {
     /// Unique in the pipeline.
     pub name: String,
     /// The stage that it belongs to.
     pub stage: String,
-    /// The axes that it depends on, each with the label of its value.
+    /// The axes that it depends on, each with the label of its value here.
     pub axes: Vec<(String, String)>,
-    /// Every variant that uses it; steps share these lists.
+    /// Every variant that uses it. Steps share these lists.
     pub variants: Arc<[String]>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its params, as the file writes them.
     pub with: Value,
-    /// The same, checked and with defaults.
+    /// The params, checked and with defaults filled in.
     pub prepared: Prepared,
     /// What it reads.
     pub inputs: Vec<Input>,
-    /// Where it computes, if its kind has a choice; it is in its key.
+    /// The device, if its kind has a choice; it enters the key.
     pub device: Option<Hardware>,
-    /// What it takes of the machine, as the file says.
+    /// The resources that the file requests for it.
     pub resources: Resources,
-    /// How often it is tried again when it fails.
+    /// How many times a failed attempt is retried.
     pub retries: u32,
-    /// How long it may take.
+    /// The time limit of one attempt.
     pub timeout: Option<Duration>,
 }
 
@@ -104,16 +104,16 @@ pub struct Input {
 pub enum Source {
     /// The artifact of another step.
     Step(NodeIndex),
-    /// A file or folder that no step makes.
+    /// A file or folder that no step produces.
     File {
-        /// Absolute, not resolved any further.
+        /// Absolute; links are not resolved.
         path: PathBuf,
-        /// As the file writes it, templates filled in.
+        /// As written in the file, with templates rendered.
         shown: String,
-        /// How to get it, if it may be absent.
+        /// How to get it, if it is optional.
         optional: Option<String>,
     },
-    /// An optional file whose path needs a param that is null.
+    /// An optional file whose path depends on a param that is null.
     Unset {
         /// How to get it.
         hint: String,
@@ -121,7 +121,7 @@ pub enum Source {
 }
 
 impl Step {
-    /// What it takes of the machine where it computes: on the processor no GPU, on a GPU at least one.
+    /// The resources that it takes: no GPU on the CPU, at least one on a GPU.
     pub fn takes(&self) -> Resources {
         let gpus = match self.device {
             None => self.resources.gpus,
@@ -140,8 +140,8 @@ impl Graph {
         Graph::of(&source, &value, kinds, sets, current_folder)
     }
 
-    /// Checks a pipeline file whose value is known. `sets` are the `NAME=VALUE` of `--set`; what they name is
-    /// relative to `current_folder`.
+    /// Checks a parsed pipeline file. `sets` are the `NAME=VALUE` arguments of `--set`; file paths given
+    /// there are relative to `current_folder`.
     pub fn of(
         source: &yaml::PipelineText,
         value: &Value,
@@ -205,7 +205,8 @@ impl Graph {
         })
     }
 
-    /// The one step that a command line names: by its name, or by a stage that has no other.
+    /// The one step that the command line names, by the step's name or by the name of a stage that has only
+    /// one.
     pub fn find(&self, name: &str) -> Result<NodeIndex> {
         let steps = self.steps_of(name)?;
         match steps.as_slice() {
@@ -224,7 +225,7 @@ impl Graph {
         }
     }
 
-    /// The step of this name, or every step of the stage of this name.
+    /// The step with this name, or all steps of the stage with this name.
     pub fn steps_of(&self, name: &str) -> Result<Vec<NodeIndex>> {
         if let Some(step) = self.order.iter().find(|step| self.steps[**step].name == name) {
             return Ok(vec![*step]);
@@ -233,7 +234,7 @@ impl Graph {
             return Ok(self.order.iter().copied().filter(|step| self.steps[*step].stage == name).collect());
         }
         let stages = self.stages.iter().map(String::as_str);
-        // A step is looked for among the steps of its own stage, which it often gets right.
+        // The user usually gets the stage's name right, so suggest steps of that stage.
         let stage = name.split('[').next().unwrap_or(name);
         let hint = if name.contains('[') && self.stages.iter().any(|known| known == stage) {
             let steps = self.order.iter().map(|step| &self.steps[*step]).filter(|step| step.stage == stage);

@@ -1,8 +1,8 @@
-//! Digests of files and folders, at the speed of the machine.
+//! Digests of files and folders, computed on several threads.
 //!
-//! A large file is hashed as blake3's own tree, each thread reading the leaves it hashes. That is as fast
-//! as a memory map and, unlike one, survives a file that is cut short meanwhile: a map would kill the
-//! process with SIGBUS.
+//! A large file is hashed as blake3's own tree; each thread reads the leaves that it hashes. This is as fast
+//! as a memory map, and it survives a file being truncated meanwhile: a map would kill the process with
+//! SIGBUS.
 
 use crate::key::Digest;
 use blake3::hazmat::{self, ChainingValue, HasherExt, Mode};
@@ -18,17 +18,17 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What one thread reads and hashes at a time; it stays in the cache of a core.
+/// How much one thread reads and hashes at a time; it fits in a core's cache.
 const LEAF_BYTES: u64 = 1 << 20;
-/// Folders within folders beyond this are a loop of links.
+/// Deeper nesting of folders is taken for a loop of links.
 const MAX_DEPTH: usize = 64;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What the file system says of a file without its content being read. Equal stamps mean an unchanged
-/// file, unless it was changed at the very moment of the stamp (see memo.rs).
+/// The metadata that shows whether a file changed without reading its content. Equal stamps mean an unchanged
+/// file, unless the file was changed at the very moment the stamp was taken (see memo.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,
@@ -56,7 +56,7 @@ impl Stamp {
         Ok(Stamp::of(&metadata))
     }
 
-    /// The stamp of a path below an open folder, links followed; nothing where there is none.
+    /// The stamp of a path below an open folder, links followed; `None` if it cannot be read.
     pub fn read_below(folder: &impl AsFd, path: &[u8]) -> Option<Stamp> {
         let stat = rustix::fs::statat(folder, path, AtFlags::empty()).ok()?;
         Some(Stamp {
@@ -68,29 +68,29 @@ impl Stamp {
         })
     }
 
-    /// How many numbers make a stamp.
+    /// The number of integers in a stamp.
     pub const NUMBERS: usize = 7;
 
-    /// The stamp as numbers, for a memo.
+    /// The stamp as integers, for the memo.
     pub fn to_numbers(self) -> [i64; Stamp::NUMBERS] {
         let Stamp { device, inode, size, modified, changed } = self;
         let [device, inode, size] = [device, inode, size].map(u64::cast_signed);
         [device, inode, size, modified.0, modified.1, changed.0, changed.1]
     }
 
-    /// The stamp that gave these numbers.
+    /// The inverse of `to_numbers`.
     pub fn from_numbers(numbers: [i64; Stamp::NUMBERS]) -> Stamp {
         let [device, inode, size, modified, modified_nanos, changed, changed_nanos] = numbers;
         let [device, inode, size] = [device, inode, size].map(i64::cast_unsigned);
         Stamp { device, inode, size, modified: (modified, modified_nanos), changed: (changed, changed_nanos) }
     }
 
-    /// Whether nothing was written since the other stamp of the same file: links and rights may differ.
+    /// Whether the file was not written to since the other stamp; its links and permissions may differ.
     fn written_as(&self, other: &Stamp) -> bool {
         Stamp { changed: other.changed, ..*self } == *other
     }
 
-    /// The later of its two times, in seconds.
+    /// The later of its modification and change times, in seconds.
     pub fn newest_second(&self) -> i64 {
         self.modified.0.max(self.changed.0)
     }
@@ -106,17 +106,17 @@ impl Stamp {
 pub struct Seen {
     /// The digest of the content.
     pub digest: Digest,
-    /// Every file and folder that was read, with its stamp; a single file is the only one.
+    /// The stamp of every file and folder that was read. For a single file, just that one.
     pub stamps: Vec<(PathBuf, Stamp)>,
 }
 
 impl Seen {
-    /// Whether everything still has the stamp that it had.
+    /// Whether every stamp is still the same.
     pub fn unchanged(&self) -> bool {
         self.stamps.iter().all(|(path, stamp)| Stamp::read(path).is_ok_and(|now| now == *stamp))
     }
 
-    /// Whether nothing was written since, as far as sizes and times of writing tell.
+    /// Whether nothing was written since, judging by size and modification time.
     pub fn unwritten(&self) -> bool {
         self.stamps.iter().all(|(path, stamp)| Stamp::read(path).is_ok_and(|now| now.written_as(stamp)))
     }
@@ -177,7 +177,7 @@ fn walk(top: &Path, stamps: &mut Vec<(PathBuf, Stamp)>) -> disk::Result<Vec<Stri
     Ok(files)
 }
 
-/// The digest of a file's content, and its stamp, which did not change while it was read.
+/// The digest of a file's content and its stamp. Fails if the stamp changed while the file was read.
 fn path_digest(path: &Path, stop: &StopFlag) -> disk::Result<(Digest, Stamp)> {
     let file = open_to_read(path)?;
     let seen = open_file_digest(&file, path, stop)?;
@@ -185,7 +185,7 @@ fn path_digest(path: &Path, stop: &StopFlag) -> disk::Result<(Digest, Stamp)> {
     Ok(seen)
 }
 
-/// A pipe or device would never end or never begin.
+/// Refuses pipes and devices, whose reading might never begin or never end.
 fn open_to_read(path: &Path) -> disk::Result<File> {
     let metadata = std::fs::metadata(path).map_err(|error| fault("looking at", path, error))?;
     if !metadata.is_file() {
@@ -194,7 +194,7 @@ fn open_to_read(path: &Path) -> disk::Result<File> {
     File::open(path).map_err(|error| fault("opening", path, error))
 }
 
-/// The same for a file that is open.
+/// The same for an open file.
 pub fn open_file_digest(file: &File, path: &Path, stop: &StopFlag) -> disk::Result<(Digest, Stamp)> {
     let look = || file.metadata().map_err(|error| fault("looking at", path, error));
     let before = Stamp::of(&look()?);

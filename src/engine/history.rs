@@ -1,4 +1,4 @@
-//! What earlier runs made of the same steps: the "old" side of every explanation.
+//! What earlier runs recorded for the same steps. Explanations compare against it.
 
 use crate::error::Result;
 use crate::key::{Key, Reason, Recipe};
@@ -14,8 +14,8 @@ pub struct History {
 }
 
 impl History {
-    /// Reads the newest runs of `file` until every one of `steps` was met. `before` leaves out a run and
-    /// all that came after it.
+    /// Reads the newest runs of `file` until each of `steps` has been found. With `before`, only runs older
+    /// than that run are read.
     pub fn read(
         store: &Store,
         file: &Path,
@@ -46,7 +46,7 @@ impl History {
         self.last.get(step).map(|(key, run)| (*key, run.as_str()))
     }
 
-    /// Why the artifact of `recipe` is not there.
+    /// Why the artifact of `recipe` is missing.
     pub fn reason(&self, store: &Store, step: &str, key: Key, recipe: &Recipe) -> Result<Reason> {
         let Some((last, run)) = self.last(step) else { return Ok(Reason::New) };
         let run = run.to_owned();

@@ -1,7 +1,7 @@
-//! What a step's output may depend on, and the hash of it.
+//! The recipe: everything that a step's output may depend on; its hash is the key.
 //!
-//! `recipe.json` holds a recipe in canonical form: compact JSON with sorted keys. Its blake3 hash is the
-//! key. Two recipes side by side *are* the explanation of a miss.
+//! `recipe.json` holds a recipe in canonical form: compact JSON with sorted keys. Its blake3 hash is the key.
+//! A cache miss is explained by comparing two recipes.
 
 use crate::text;
 use serde::{Deserialize, Serialize};
@@ -9,15 +9,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The layout of `Recipe` and of the cache. A change of either raises it, and old artifacts are then
-/// refused by name instead of misread.
+/// The format version of `Recipe` and of the cache. Any change of either raises it, so that a program refuses
+/// a newer artifact by name instead of misreading it.
 pub const FORMAT: u32 = 1;
 
-/// The hash of bytes: of a file, or of a folder's names and files.
+/// The hash of bytes: a file's content, or a folder's paths and contents.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
-/// The hash of a recipe: the name of an artifact.
+/// The hash of a recipe, which names the artifact.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(Digest);
@@ -28,7 +28,7 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The first characters, enough for people.
+    /// The first characters, for display.
     pub fn short(&self) -> String {
         self.to_string()[..10].to_owned()
     }
@@ -38,12 +38,12 @@ impl Digest {
         &self.0
     }
 
-    /// The digest that is these bytes.
+    /// The digest with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Digest {
         Digest(bytes)
     }
 
-    /// Reads 64 lower-case hexadecimal digits, and nothing else.
+    /// Parses exactly 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Digest> {
         let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let hash = blake3::Hash::from_hex(text).ok().filter(|_| lower)?;
@@ -88,17 +88,17 @@ impl Key {
         self.0.as_bytes()
     }
 
-    /// The key that is these bytes.
+    /// The key with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Key {
         Key(Digest(bytes))
     }
 
-    /// The key with this name.
+    /// Parses exactly 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Key> {
         Digest::parse(text).map(Key)
     }
 
-    /// The first characters, enough for people.
+    /// The first characters, for display.
     pub fn short(&self) -> String {
         self.0.short()
     }
@@ -116,11 +116,11 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A sort of device.
+/// A device type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hardware {
-    /// The processor.
+    /// The CPU.
     Cpu,
     /// A GPU.
     Cuda,
@@ -139,7 +139,7 @@ impl fmt::Display for Hardware {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// [`FORMAT`] when it was made.
+    /// The value of [`FORMAT`] when it was made.
     pub format: u32,
     /// The kind's name.
     pub kind: String,
@@ -147,18 +147,18 @@ pub struct Recipe {
     pub code: BTreeMap<String, String>,
     /// Every param, defaults filled in.
     pub params: Value,
-    /// For kinds that compute on a device: on which sort.
+    /// The device type, for kinds that can compute on several.
     pub device: Option<Hardware>,
-    /// What each slot held: content, not history.
+    /// The content of each slot; how it was produced does not matter.
     pub inputs: BTreeMap<String, Digest>,
-    /// What else of the machine decides the result, such as its instruction set, by name. Where it is empty it
-    /// is not written at all, so that recipes made before it was thought of keep their keys.
+    /// Other properties of the machine that affect the result, such as its instruction set, by name. Left out
+    /// of the JSON if empty, so that recipes made before this field existed keep their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub platform: BTreeMap<String, String>,
 }
 
 impl Recipe {
-    /// The bytes that are hashed and stored.
+    /// The canonical JSON, which is hashed and stored.
     pub fn canonical(&self) -> String {
         // Destructured so that a new field cannot be left out.
         let Recipe { format, kind, code, params, device, inputs, platform } = self;
@@ -184,12 +184,12 @@ impl Recipe {
         text
     }
 
-    /// The key of the canonical bytes.
+    /// Hashes the canonical JSON.
     pub fn key(canonical: &str) -> Key {
         Key(Digest::of(canonical.as_bytes()))
     }
 
-    /// What differs, seen from an older recipe.
+    /// The differences from an older recipe.
     pub fn changes_since(&self, older: &Recipe) -> Vec<Change> {
         let Recipe { format, kind, code, params, device, inputs, platform } = self;
         let mut changes = Vec::new();
@@ -207,7 +207,7 @@ impl Recipe {
         compare_maps("platform", &older.platform, platform, &mut changes);
         compare_maps("code", &older.code, code, &mut changes);
         if *device != older.device {
-            // What one device alone runs says no more than that the device is another.
+            // Code that only one of the two devices runs is already explained by the change of device.
             changes
                 .retain(|change| change.component != "code" || change.old.is_some() && change.new.is_some());
         }
@@ -219,16 +219,16 @@ impl Recipe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Reason {
-    /// No run on this cache has met this step.
+    /// No earlier run on this cache contains this step.
     New,
-    /// It was made from another recipe before.
+    /// An earlier run used a different recipe.
     Changed {
         /// The run that used the older artifact.
         run: String,
         /// What differs.
         changes: Vec<Change>,
     },
-    /// The same recipe was computed before, and its artifact is no longer there.
+    /// The same recipe was computed before, but its artifact was removed.
     Gone {
         /// The run that had it.
         run: String,
@@ -243,7 +243,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether there was an earlier recipe that differs in some of these components and in nothing else.
+    /// Whether an earlier recipe exists and differs only in these components.
     pub fn only_differs_in(&self, components: &[&str]) -> bool {
         match self {
             Reason::Changed { changes, .. } => {
@@ -276,11 +276,11 @@ impl fmt::Display for Reason {
 pub struct Change {
     /// `param`, `input`, `code`, `device`, `platform`, `kind` or `format`.
     pub component: String,
-    /// Which one of them, where there are several.
+    /// The name within the component, if it has several entries.
     pub name: String,
-    /// What it was; none if it was not there.
+    /// The old value; `None` if the entry is new.
     pub old: Option<String>,
-    /// What it is; none if it is gone.
+    /// The new value; `None` if the entry was removed.
     pub new: Option<String>,
 }
 
@@ -296,9 +296,10 @@ impl Change {
 }
 
 impl Change {
-    /// Both values as people read them: digests short, long texts cut to where they differ, `-` for none.
+    /// Both values for display: digests shortened, long texts cut to where they differ, `-` for a missing
+    /// value.
     pub fn shown(&self) -> (String, String) {
-        // A digest tells a person only that it differs.
+        // To a person a digest only says that something differs, so a few characters are enough.
         let short = |value: &Option<String>| match value {
             Some(text) => Digest::parse(text).map_or_else(|| text.clone(), |digest| digest.short()),
             None => "-".to_owned(),
@@ -344,7 +345,7 @@ fn compare_maps<T: ToString + PartialEq>(
     }
 }
 
-/// Descends into maps, so that the one param that differs is named.
+/// Descends into maps, to name the exact param that differs.
 fn compare_params(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
     if let (Value::Object(before), Value::Object(after)) = (old, new) {
         let added = after.keys().filter(|name| !before.contains_key(*name));
@@ -360,7 +361,7 @@ fn compare_params(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change
     }
 }
 
-/// Compact JSON with sorted keys: one text for one value.
+/// Compact JSON with sorted keys: equal values give equal texts.
 pub fn write_canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(map) => {
@@ -383,7 +384,7 @@ pub fn write_canonical(value: &Value, text: &mut String) {
     }
 }
 
-/// A map whose entries come sorted.
+/// Writes a map whose entries are already sorted.
 fn write_map<'m, T: 'm>(
     entries: impl Iterator<Item = (&'m String, &'m T)>,
     text: &mut String,
@@ -453,7 +454,7 @@ mod tests {
         assert_eq!(change, "code kit.rs: new (1.2.3)");
         let change = other(|r| r.platform.insert("instructions".into(), "avx2".into()).map_or((), drop));
         assert_eq!(change, "platform instructions: new (avx2)");
-        // What comes with another device is not told beside it.
+        // Code that comes with a device change is not reported separately.
         let change = other(|r| {
             r.device = Some(Hardware::Cuda);
             r.code.insert("kit.cu".into(), "1".into());
@@ -498,7 +499,7 @@ mod tests {
         let canonical = recipe().canonical();
         let read: Recipe = serde_json::from_str(&canonical).unwrap();
         assert_eq!(read.canonical(), canonical);
-        // The stored form is a promise to caches that exist.
+        // Existing caches depend on the stored form.
         assert!(canonical.starts_with(r#"{"code":{"train.rs":""#), "{canonical}");
         assert!(
             canonical.ends_with(r#""kind":"train","params":{"layers":{"depth":6,"width":200},"rate":0.1}}"#)

@@ -1,7 +1,7 @@
-//! Where a value stands in the text of a YAML file.
+//! Finds the place of a value in the text of a YAML file.
 //!
-//! Only read when there is something to complain about: `yaml` decides what the values are. Neither
-//! function recurses, and a text that this parser does not understand simply has no places.
+//! Used only for error messages: `yaml` decides what the values are. No function here recurses, and a text
+//! that this parser cannot read simply has no places.
 
 use crate::complaint::{Place, Segment};
 use saphyr_parser::{Event, Parser, Span};
@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// The most values that are looked at; a file of the allowed size has fewer.
+/// The most nodes that are read; a file of the allowed size has fewer.
 const MAX_NODES: usize = 1 << 20;
 
-/// The places of one text.
+/// The places of all values in one text.
 pub struct Places<'a> {
     text: &'a str,
     nodes: Vec<Node<'a>>,
@@ -28,13 +28,13 @@ struct Node<'a> {
 enum Content<'a> {
     Scalar(Cow<'a, str>),
     List(Vec<usize>),
-    /// Keys and values in turn.
+    /// Keys and values alternate.
     Map(Vec<usize>),
     Alias(usize),
 }
 
 impl<'a> Places<'a> {
-    /// Reads as far as the text can be read.
+    /// Reads the text up to the first syntax error.
     pub fn of(text: &'a str) -> Places<'a> {
         let mut places = Places { text, nodes: Vec::new(), first_tag: None };
         let mut open: Vec<usize> = Vec::new();
@@ -82,7 +82,8 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// The bytes of the value, or of the key, at a place; else of the nearest thing above it that is there.
+    /// The byte range of the value or key at a place. If the place does not exist, its nearest existing
+    /// ancestor.
     pub fn find(&self, place: &Place) -> Option<Range<usize>> {
         let mut node = 0;
         let mut key = None;
@@ -90,7 +91,7 @@ impl<'a> Places<'a> {
         for (depth, segment) in place.segments.iter().enumerate() {
             match self.step(node, segment) {
                 Some((found_key, value)) => (key, node) = (found_key.or(key), value),
-                // Nothing is lost if the last key is what is missing: its map is named.
+                // If the last key is missing, mark the map that should hold it.
                 None if depth > 0 => return self.key_or_value(key, node),
                 None => return None,
             }
@@ -98,7 +99,7 @@ impl<'a> Places<'a> {
         if place.at_key { self.key_or_value(key, node) } else { self.value_or_key(key, node) }
     }
 
-    /// The bytes of every key of this name in the map that holds the place's last key.
+    /// The byte range of every occurrence of the place's last key in its map.
     pub fn find_all(&self, place: &Place) -> Vec<Range<usize>> {
         let Some((Segment::Key(name), above)) = place.segments.split_last() else { return Vec::new() };
         let mut node = 0;
@@ -115,9 +116,10 @@ impl<'a> Places<'a> {
         keys.map(|key| self.bytes(self.nodes[*key].span)).collect()
     }
 
-    /// Where a text nests deeper than so many levels, in characters; an error where it cannot be told.
+    /// Where a text nests deeper than `levels`, as a character index. An error means the text cannot be
+    /// parsed.
     ///
-    /// Takes linear time, which `serde_yaml` does not: it takes minutes for 200,000 brackets.
+    /// Takes linear time; `serde_yaml` takes minutes for 200,000 brackets.
     pub fn too_deep(text: &str, levels: usize) -> Result<Option<usize>, (usize, String)> {
         let mut open = 0;
         for event in Parser::new_from_str(text) {
@@ -136,10 +138,10 @@ impl<'a> Places<'a> {
         Ok(None)
     }
 
-    /// Where values and text pass these limits once aliases are expanded, in characters; else the alias that stands for
-    /// most. Nothing where there is neither.
+    /// The character index at which values or text exceed these limits once aliases are expanded; else that
+    /// of the alias that expands to the most. `None` if the text has no alias and stays within the limits.
     pub fn too_much(text: &str, most_values: u64, most_bytes: u64) -> Option<usize> {
-        // Values and bytes of what is open, innermost last, with its anchor; and of each anchor that is closed.
+        // Values and bytes of each open node, innermost last, with its anchor; and of each closed anchor.
         let mut open: Vec<(usize, [u64; 2])> = Vec::new();
         let mut closed: HashMap<usize, [u64; 2]> = HashMap::new();
         let mut all = [0u64; 2];
@@ -169,7 +171,7 @@ impl<'a> Places<'a> {
                     continue;
                 }
                 Event::Alias(anchor) => {
-                    // An alias within what it stands for never ends.
+                    // An alias inside its own anchor would expand for ever.
                     let Some(size) = closed.get(&anchor).copied() else { return Some(at) };
                     if largest.is_none_or(|(other, _)| size > other) {
                         largest = Some((size, at));
@@ -189,12 +191,12 @@ impl<'a> Places<'a> {
         largest.map(|(_, at)| at)
     }
 
-    /// The byte at which the character with this index begins.
+    /// The byte offset of the character with this index.
     pub fn byte(text: &str, index: usize) -> usize {
         text.char_indices().nth(index).map_or(text.len(), |(byte, _)| byte)
     }
 
-    /// What an alias stands for; the node itself if it is none. An anchor is never an alias.
+    /// The node that an alias refers to, or the node itself if it is no alias. Anchors never name aliases.
     fn target(&self, node: usize) -> usize {
         match self.nodes[node].content {
             Content::Alias(target) => target,
@@ -205,7 +207,7 @@ impl<'a> Places<'a> {
     fn step(&self, node: usize, segment: &Segment) -> Option<(Option<usize>, usize)> {
         match (&self.nodes[self.target(node)].content, segment) {
             (Content::List(items), Segment::Index(index)) => Some((None, *items.get(*index)?)),
-            // What parses params below `with:` counts in text.
+            // The parser of params below `with:` reports list indices as text.
             (Content::List(items), Segment::Key(key)) => {
                 Some((None, *items.get(key.parse::<usize>().ok()?)?))
             }
@@ -222,7 +224,7 @@ impl<'a> Places<'a> {
         pairs.rev().find(|(key, _)| self.is_scalar(*key, name))
     }
 
-    /// Looks into what `<<` brings, one level of it.
+    /// Looks the name up in the maps merged by `<<`, one level deep.
     fn merged(&self, items: &[usize], name: &str) -> Option<(Option<usize>, usize)> {
         let (_, merge) = self.entry(items, "<<")?;
         let sources = match &self.nodes[self.target(merge)].content {
@@ -243,7 +245,7 @@ impl<'a> Places<'a> {
         Some(self.bytes(self.nodes[key.unwrap_or(value)].span))
     }
 
-    /// An empty value cannot be marked, so its key is.
+    /// An empty value has no text to mark, so its key is marked.
     fn value_or_key(&self, key: Option<usize>, value: usize) -> Option<Range<usize>> {
         let span = self.bytes(self.nodes[value].span);
         if span.is_empty() { self.key_or_value(key, value) } else { Some(span) }

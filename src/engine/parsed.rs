@@ -1,7 +1,9 @@
-//! Remembers the value of a large pipeline file's text: parsing YAML would be half of a run in which nothing is due.
+//! Caches the parsed value of a large pipeline file: otherwise parsing YAML takes half the time of a run in
+//! which nothing is due.
 //!
-//! One file per pipeline file beside its memo: the digest of the text, the value as JSON, and the blake3 hash of
-//! both. Like a memo it is a shortcut: where it is missing, damaged or of another text, the text is parsed.
+//! One file per pipeline file beside its memo: the digest of the text, the value as JSON, and the blake3 hash
+//! of both. Like the memo it is only a shortcut: if it is missing, damaged or made from another text, the
+//! text is parsed.
 
 use crate::complaint::Complaint;
 use crate::key::Digest;
@@ -11,16 +13,16 @@ use contract::disk;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A shorter text is parsed in less time than a file takes.
+/// Below this size, parsing takes less time than reading the cached value.
 const WORTH_BYTES: usize = 16 << 10;
 const DIGEST_BYTES: usize = 32;
 
-/// The value of a pipeline file, as remembered in a folder or as parsed.
+/// The value of a pipeline file, from the cache in `folder` or parsed.
 pub fn value(folder: &Path, source: &PipelineText) -> Result<Value, Complaint> {
     remembered(folder, source).map_or_else(|| source.parse(), Ok)
 }
 
-/// Remembers the value of a file's text for the next command, unless it is remembered already.
+/// Caches the value of a file's text for the next command, unless it is cached already.
 pub fn remember(folder: &Path, source: &PipelineText) -> disk::Result<()> {
     if source.text.len() < WORTH_BYTES || json(folder, source).is_some() {
         return Ok(());
@@ -34,7 +36,7 @@ fn remembered(folder: &Path, source: &PipelineText) -> Option<Value> {
     serde_json::from_slice(&json(folder, source)?).ok()
 }
 
-/// What is remembered of exactly this text.
+/// The cached JSON, if it was made from exactly this text.
 fn json(folder: &Path, source: &PipelineText) -> Option<Vec<u8>> {
     if source.text.len() < WORTH_BYTES {
         return None;
@@ -49,7 +51,7 @@ fn path_of(folder: &Path, source: &PipelineText) -> PathBuf {
     folder.join(Digest::of(&[b"parsed ", path.as_os_str().as_encoded_bytes()].concat()).short())
 }
 
-/// Another version may read the same text otherwise.
+/// Includes the program's version, because another version may parse the same text differently.
 fn digest_of(text: &str) -> Digest {
     Digest::of([env!("CARGO_PKG_VERSION"), text].join("\0").as_bytes())
 }

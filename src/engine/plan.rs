@@ -1,6 +1,6 @@
-//! The state of every step, and what one step's state means for the others.
+//! The state of every step, and how a change of one step affects the others.
 //!
-//! Pure: it reads no disk and no clock. `run`, `plan` and `status` tell it the same [`News`].
+//! Pure: it touches neither disk nor clock. `run`, `plan` and `status` feed it the same [`News`].
 
 use crate::graph::Graph;
 use crate::key::Key;
@@ -11,73 +11,73 @@ use petgraph::graph::NodeIndex;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// How far a step is.
+/// The state of a step.
 #[derive(Debug, Clone)]
 pub enum State {
-    /// Not asked for.
+    /// Not selected.
     Out,
-    /// Some inputs are not known yet: how many.
+    /// This many inputs are not known yet.
     Waiting(usize),
-    /// Every input is known; the store has not been asked.
+    /// Every input is known; the artifact has not been looked up.
     Ready,
-    /// Its artifact is not there; it may start as soon as there is room.
+    /// Cache miss; it may start as soon as resources are free.
     Due(Work),
-    /// Its artifact is not there; it may start at this time, and not before.
+    /// Cache miss; it may start at this time, not earlier.
     Later(Work, Instant),
-    /// An executor has it. The checkpoints are known once it holds the key's lock and really runs.
+    /// Handed to an executor. The checkpoints are set once it holds the key's lock and runs.
     Running(Work, Option<Checkpoints>),
-    /// Its artifact was there.
+    /// Cache hit.
     Cached(Artifact),
-    /// Its artifact was made by this run.
+    /// Computed by this run.
     Computed(Artifact),
-    /// It could not be computed.
+    /// It failed.
     Failed,
-    /// It is not computed, and why.
+    /// It will not be computed, for this reason.
     Skipped(String),
-    /// An optional input is not there: what the pipeline file says to do about it.
+    /// An optional input is missing; the text is the pipeline file's hint.
     Absent(String),
 }
 
-/// What is known of a step whose artifact is not there.
+/// What is known about a step whose artifact is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {
     /// The key that its artifact will have.
     pub key: Key,
-    /// What is wrong with the artifact that was there.
+    /// What is wrong with the existing artifact, if it is damaged.
     pub damage: Option<String>,
-    /// Attempts begun.
+    /// Attempts started.
     pub attempts: u32,
-    /// How often somebody else was found making it.
+    /// How often another run was found computing it.
     pub waits: u32,
 }
 
-/// What became known of a step.
+/// An event that changes a step's state.
 #[derive(Debug, Clone)]
 pub enum News {
-    /// An optional input is not there: what the pipeline file says to do about it.
+    /// An optional input is missing; the text is the pipeline file's hint.
     Absent(String),
-    /// Its artifact is whole.
+    /// Its artifact was found whole.
     Found(Artifact),
-    /// Its artifact is not there, or is damaged: what was found.
+    /// Its artifact is missing, or damaged as described.
     Missing(Key, Option<String>),
-    /// An executor has been given it.
+    /// It was handed to an executor.
     Handed,
     /// It holds the key's lock and runs.
     Begun(Checkpoints),
-    /// Somebody else is making it; it is looked at again at this time.
+    /// Another run is computing it; look again at this time.
     Busy(Instant),
-    /// Its artifact was made.
+    /// Its artifact was computed.
     Computed(Artifact),
-    /// It failed; it is tried again at this time, if at all.
+    /// It failed; retry at this time, if at all.
     Failed(Option<Instant>),
-    /// Its time has come.
+    /// The time it waited for has come.
     Awaited,
-    /// It will not be computed: why.
+    /// It will not be computed, for this reason.
     GivenUp(String),
 }
 
 impl State {
-    /// Whether nothing more will happen to the step.
+    /// Whether the state is final.
     pub fn settled(&self) -> bool {
         use State::{Absent, Cached, Computed, Due, Failed, Later, Out, Ready, Running, Skipped, Waiting};
         match self {
@@ -94,7 +94,7 @@ impl State {
         }
     }
 
-    /// What is known of it, if its artifact is not there and may be made.
+    /// What is known of it, if its artifact is missing and may be computed.
     pub fn work(&self) -> Option<&Work> {
         match self {
             State::Due(work) | State::Later(work, _) | State::Running(work, _) => Some(work),
@@ -107,7 +107,7 @@ impl State {
         self.artifact().map(Artifact::key).or_else(|| self.work().map(|work| work.key))
     }
 
-    /// One word for it.
+    /// The state in one word.
     pub fn word(&self) -> &'static str {
         match self {
             State::Out => "out",
@@ -123,23 +123,23 @@ impl State {
     }
 }
 
-/// Which steps are asked for.
+/// Which steps are selected.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// These alone; what they need must be there.
+    /// Only these; the artifacts of their producers must exist.
     pub only: Vec<NodeIndex>,
-    /// These and all that they need.
+    /// These and everything they depend on.
     pub until: Vec<NodeIndex>,
-    /// These are computed although they are there.
+    /// These are computed even if their artifacts exist.
     pub force: Vec<NodeIndex>,
 }
 
-/// What may be done about a step.
+/// What the selection permits for a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Right {
     /// Nothing.
     Nothing,
-    /// It may be looked up, for those who need it.
+    /// It may be looked up, because a selected step needs it.
     LookUp,
     /// It may be computed.
     Compute,
@@ -151,8 +151,8 @@ pub struct Plan<'g> {
     states: Vec<State>,
     rights: Vec<Right>,
     forced: Vec<bool>,
-    /// The steps in the state of the same name. Nodes are numbered in the graph's order, so that the first
-    /// of a set is the first in order.
+    /// The steps in each state. Nodes are numbered in the graph's order, so the first of a set comes first in
+    /// that order.
     ready: BTreeSet<NodeIndex>,
     due: BTreeSet<NodeIndex>,
     later: BTreeSet<NodeIndex>,
@@ -161,7 +161,7 @@ pub struct Plan<'g> {
 }
 
 impl<'g> Plan<'g> {
-    /// A plan in which nothing has happened.
+    /// A plan in its initial state.
     pub fn new(graph: &'g Graph, selection: &Selection) -> Plan<'g> {
         let count = graph.steps.node_count();
         let mut rights = vec![Right::Nothing; count];
@@ -196,22 +196,22 @@ impl<'g> Plan<'g> {
         &self.states[node.index()]
     }
 
-    /// Whether a step is to be computed even if it is there.
+    /// Whether a step is computed even if its artifact exists.
     pub fn forced(&self, node: NodeIndex) -> bool {
         self.forced[node.index()]
     }
 
-    /// Whether a step may be computed, and not just looked up.
+    /// Whether a step may be computed, rather than only looked up.
     pub fn may_compute(&self, node: NodeIndex) -> bool {
         self.rights[node.index()] == Right::Compute
     }
 
-    /// Every step that is asked for, in order.
+    /// Every selected step, in order.
     pub fn steps(&self) -> impl Iterator<Item = NodeIndex> {
         self.graph.order.iter().copied().filter(|node| self.rights[node.index()] != Right::Nothing)
     }
 
-    /// The steps whose artifacts are to be looked up, in order.
+    /// The steps whose artifacts should be looked up, in order.
     pub fn ready(&self) -> &BTreeSet<NodeIndex> {
         &self.ready
     }
@@ -221,22 +221,22 @@ impl<'g> Plan<'g> {
         &self.due
     }
 
-    /// The steps that executors have.
+    /// The steps handed to executors.
     pub fn running(&self) -> &BTreeSet<NodeIndex> {
         &self.running
     }
 
-    /// How many steps could not be computed.
+    /// How many steps failed.
     pub fn failed(&self) -> usize {
         self.failed
     }
 
-    /// When the first of the steps that wait for a time may start.
+    /// The earliest time at which a step in `Later` may start.
     pub fn next_time(&self) -> Option<Instant> {
         self.later.iter().filter_map(|node| self.time_of(*node)).min()
     }
 
-    /// The steps whose time has come by `now`.
+    /// The steps in `Later` whose time has come.
     pub fn awaited(&self, now: Instant) -> Vec<NodeIndex> {
         let over = |node: &NodeIndex| self.time_of(*node).is_some_and(|at| at <= now);
         self.later.iter().copied().filter(over).collect()
@@ -249,11 +249,11 @@ impl<'g> Plan<'g> {
         }
     }
 
-    /// The one function that makes transitions: what the news means for the step, and for the steps after
-    /// it. Returns every step that was settled, the first one first.
+    /// The only function that makes transitions: applies the news to the step and to the steps that depend on
+    /// it. Returns every step that became settled, starting with this one.
     ///
     /// # Panics
-    /// On news that the step's state rules out, such as the end of a step that was never begun.
+    /// If the news is impossible in the step's state, such as the end of a step that never started.
     pub fn advance(&mut self, node: NodeIndex, news: News) -> Vec<NodeIndex> {
         let next = match (self.leave(node), news) {
             (State::Ready, News::Found(artifact)) if self.forced(node) => {
@@ -310,7 +310,7 @@ impl<'g> Plan<'g> {
         settled
     }
 
-    /// Takes a step out of its state and out of the set of that state.
+    /// Takes a step out of its state and out of that state's set.
     fn leave(&mut self, node: NodeIndex) -> State {
         let state = std::mem::replace(&mut self.states[node.index()], State::Out);
         if let Some(set) = self.set_of(&state) {
@@ -319,7 +319,7 @@ impl<'g> Plan<'g> {
         state
     }
 
-    /// Puts a step that is in no set into a state and into the set of that state.
+    /// Puts a step into a state and into that state's set. Prereq: the step is in no set.
     fn enter(&mut self, node: NodeIndex, state: State) {
         if let Some(set) = self.set_of(&state) {
             set.insert(node);
@@ -340,7 +340,7 @@ impl<'g> Plan<'g> {
     }
 }
 
-/// Gives a right to some steps, and another one to all that they need.
+/// Grants `right` to some steps, and `above` to everything they depend on.
 fn give(graph: &Graph, rights: &mut [Right], to: &[NodeIndex], right: Right, above: Right) {
     let mut found: Vec<NodeIndex> = to.to_vec();
     for node in to {
@@ -365,7 +365,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    /// A graph of steps of these names, each with the names of the steps that it needs.
+    /// A graph of steps with these names, each with the names of its inputs.
     fn graph(steps: &[(&str, &[&str])]) -> Graph {
         let folder = tempfile::tempdir().unwrap();
         let mut text = "stages:\n".to_owned();

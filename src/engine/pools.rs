@@ -1,4 +1,4 @@
-//! What the machine has, and what running steps have taken of it.
+//! The machine's resources, and how much of them running steps have leased.
 
 use crate::error::Result;
 use crate::graph::Resources;
@@ -7,7 +7,7 @@ use contract::disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// What is free.
+/// The resources of the machine and how much is free.
 #[derive(Debug)]
 pub struct Pools {
     all_cpus: usize,
@@ -15,38 +15,38 @@ pub struct Pools {
     cpus: usize,
     memory: u64,
     gpus: BTreeSet<u32>,
-    /// Where other runs of the machine see which GPUs are leased.
+    /// The folder where runs on this machine lock the GPUs that they lease.
     shared_in: Option<PathBuf>,
-    /// What each GPU is called there, where it has a name besides its id.
+    /// The name of each GPU's lock file, if it has a name besides its id.
     identities: BTreeMap<u32, String>,
 }
 
-/// What one step has taken; given back with [`Pools::give_back`].
+/// The resources leased to one step; returned with [`Pools::give_back`].
 #[derive(Debug)]
 pub struct Lease {
-    /// Processors, which is also how many threads it may use.
+    /// CPUs, which is also the number of threads it may use.
     pub cpus: usize,
     /// Bytes of memory.
     pub memory: u64,
     /// GPUs, by id.
     pub gpus: Vec<u32>,
-    /// A kernel lock for each: whoever has it has the card, and however a run ends it is free again.
+    /// One kernel lock per GPU: its holder owns the GPU, and the kernel frees it however the run ends.
     locks: Vec<Lock>,
 }
 
-/// What came of asking.
+/// The result of asking for resources.
 #[derive(Debug)]
 pub enum Taken {
     /// It is leased.
     Lease(Lease),
-    /// Steps of this run have what is missing.
+    /// Other steps of this run hold what is missing.
     Later,
-    /// Another run has a GPU that is missing; this process, where that is known.
+    /// Another run holds a GPU that is missing; the process, if known.
     Elsewhere(Option<u32>),
 }
 
 impl Pools {
-    /// All is free.
+    /// Pools with everything free.
     pub fn new(cpus: usize, memory: u64, gpus: impl IntoIterator<Item = u32>) -> Pools {
         let gpus = gpus.into_iter().collect();
         Pools {
@@ -60,7 +60,7 @@ impl Pools {
         }
     }
 
-    /// Leases GPUs to one run of the machine at a time, by locks in this folder.
+    /// Leases each GPU to one run on the machine at a time, by locks in this folder.
     pub fn shared_in(self, folder: PathBuf, identities: BTreeMap<u32, String>) -> Pools {
         Pools { shared_in: Some(folder), identities, ..self }
     }
@@ -70,13 +70,13 @@ impl Pools {
         self.gpus.len()
     }
 
-    /// Whether no step at all can start now.
+    /// Whether no further step can start now.
     pub fn exhausted(&self) -> bool {
         self.cpus == 0
     }
 
-    /// Takes what a step asks for, if it is free. A step that asks for more processors or memory than
-    /// there are gets all of them: it runs alone.
+    /// Leases what a step asks for, if it is free. A step that asks for more CPUs or memory than the machine
+    /// has gets all of it and runs alone.
     pub fn take(&mut self, wanted: &Resources) -> Result<Taken> {
         let cpus = wanted.cpus.clamp(1, self.all_cpus);
         let memory = wanted.memory.unwrap_or(0).min(self.all_memory);
@@ -108,7 +108,7 @@ impl Pools {
         Ok(Taken::Lease(Lease { cpus, memory, gpus, locks }))
     }
 
-    /// The lock of a GPU that is shared with other runs.
+    /// Tries to lock a GPU; `None` if GPUs are not shared with other runs.
     fn lock(&self, id: u32) -> Result<Option<Attempt>> {
         let Some(folder) = &self.shared_in else { return Ok(None) };
         disk::create_folders(folder)?;
@@ -116,7 +116,7 @@ impl Pools {
         Ok(Some(Lock::try_alone(&folder.join(identity))?))
     }
 
-    /// Makes a lease free again.
+    /// Returns a lease to the pools.
     pub fn give_back(&mut self, lease: Lease) {
         let Lease { cpus, memory, gpus, locks } = lease;
         drop(locks);
@@ -134,7 +134,8 @@ pub fn machine_memory() -> u64 {
     kibibytes.map_or(u64::MAX, |kibibytes| kibibytes * 1024)
 }
 
-/// Where runs of this user on this machine meet: gone after a restart, as the processes are.
+/// The folder for locks between this user's runs on this machine: it is emptied by a reboot, which also ends
+/// the processes.
 pub fn runtime_folder() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| Path::new(folder).is_dir());
     let root = own.map_or_else(std::env::temp_dir, PathBuf::from);

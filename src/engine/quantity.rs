@@ -15,7 +15,7 @@ const SIZES: [(&str, u64); 9] = [
 ];
 const SPANS: [(&str, f64); 5] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
 
-/// A number of bytes; the unit must be given.
+/// Parses a number of bytes; the unit is required.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let expected = || format!("expected a size such as `1GiB` or `500MB`, found `{text}`");
     let (number, unit) = split(text.trim()).ok_or_else(expected)?;
@@ -24,7 +24,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(expected()) }
 }
 
-/// A length of time; several units may follow one another, largest first or not.
+/// Parses a duration. Several units may follow one another, in any order.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected a time such as `90s`, `10m` or `1h30m`, found `{text}`");
     let mut rest = text.trim();
@@ -41,7 +41,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if positive { Ok(Duration::from_secs_f64(seconds)) } else { Err(expected()) }
 }
 
-/// The number that a text begins with, and what follows it.
+/// Splits off the leading number.
 fn split(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;

@@ -1,6 +1,6 @@
-//! Reads the records of runs: the one place that knows what their lines say about a run.
+//! Reads the records of runs: the only code that interprets their lines.
 //!
-//! A record is history, not state; a damaged line is passed over.
+//! A record is history, not state, so damaged lines are skipped.
 
 use crate::error::{Error, Result};
 use crate::event::{Begun, Ended, Event};
@@ -19,29 +19,29 @@ const SEARCHED: usize = 100;
 pub struct Record {
     /// The run's name.
     pub run: String,
-    /// What happened, each with the seconds since the run began.
+    /// The events, each with the seconds since the run began.
     pub events: Vec<(f64, Event)>,
 }
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Debug)]
 pub enum Standing {
     /// It ended.
     Ended(Ended),
     /// It is going on.
     InProgress,
-    /// It died.
+    /// It died without ending its record.
     Killed,
 }
 
 impl Record {
-    /// The record of a run; it is empty where the run was forgotten meanwhile.
+    /// The record of a run; empty if the run's record was removed meanwhile.
     pub fn read(store: &Store, run: &str) -> Result<Record> {
         let bytes = disk::read_if_there(&runlog::path_of(store, run))?.unwrap_or_default();
         Ok(Record { run: run.to_owned(), events: parse(&bytes) })
     }
 
-    /// The record of the run that a person names; `last` is the newest.
+    /// The record of the run with this name; `last` means the newest.
     pub fn find(store: &Store, name: &str) -> Result<Record> {
         let runs = runlog::runs(store)?;
         let found = match name {
@@ -58,7 +58,7 @@ impl Record {
         }
     }
 
-    /// The newest runs of a pipeline file, the newest first; with `before`, of those older than that run.
+    /// The newest runs of a pipeline file, newest first. With `before`, only runs older than that one.
     pub fn of_file<'s>(
         store: &'s Store,
         file: &'s Path,
@@ -66,7 +66,7 @@ impl Record {
     ) -> Result<impl Iterator<Item = Result<Record>> + 's> {
         let read = move |run: String| -> Result<Option<Record>> {
             let bytes = disk::read_if_there(&runlog::path_of(store, &run))?.unwrap_or_default();
-            // The first line says whether the others are worth reading.
+            // The first line names the pipeline file; parse the rest only if it matches.
             let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
             let ours = matches!(&parse(first)[..], [(_, Event::Begun(begun))] if begun.file == file);
             Ok(ours.then(|| Record { run, events: parse(&bytes) }))
@@ -76,7 +76,7 @@ impl Record {
         Ok(runs.filter_map(move |run| read(run).transpose()).take(SEARCHED))
     }
 
-    /// How the run began.
+    /// The run's first event.
     pub fn begun(&self) -> Option<&Begun> {
         match self.events.first() {
             Some((_, Event::Begun(begun))) => Some(begun),
@@ -84,7 +84,7 @@ impl Record {
         }
     }
 
-    /// How the run stands.
+    /// The run's status.
     pub fn standing(&self, store: &Store) -> Result<Standing> {
         Ok(match self.events.last() {
             Some((_, Event::Ended(ended))) => Standing::Ended(ended.clone()),
@@ -93,7 +93,7 @@ impl Record {
         })
     }
 
-    /// Every artifact that the run made or found, by step. A key that was merely due made nothing.
+    /// Every artifact that the run made or found, by step. Keys that were merely due are left out.
     pub fn artifacts(&self) -> impl Iterator<Item = (&str, Key)> {
         let made = self.events.iter().filter(|(_, event)| !matches!(event, Event::Due { .. }));
         made.filter_map(|(_, event)| event.key())
@@ -113,7 +113,7 @@ fn parse(bytes: &[u8]) -> Vec<(f64, Event)> {
     lines.map(|Line { t, event }| (t, event)).collect()
 }
 
-/// Every key that a run in progress, or a pinned one, has named, those that were merely due as well.
+/// Every key named by a run that is pinned or in progress, including keys that were merely due.
 pub fn needed(store: &Store) -> Result<HashSet<Key>> {
     let mut keys = HashSet::new();
     for run in runlog::runs(store)? {

@@ -1,5 +1,5 @@
-//! The loop that brings every step of a plan to its end. The plan owns the steps' states; this tells it what
-//! happens, and everybody else what became of it.
+//! The loop that runs a plan. The plan owns the steps' states; the loop feeds it news and reports the outcome
+//! to the log and the sink.
 
 mod hearing;
 mod starting;
@@ -26,24 +26,24 @@ use std::time::{Duration, Instant};
 
 /// How long steps without checkpoints may take to end after a signal.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long steps that keep checkpoints may take; SLURM kills 30 seconds after its first signal.
+/// How long steps with checkpoints may take; SLURM kills 30 seconds after its first signal.
 const PATIENCE_FOR_CHECKPOINTS: Duration = Duration::from_secs(22);
 
-/// How a run is to be done.
+/// How to run a plan.
 #[derive(Debug)]
 pub struct Options {
     /// Which steps.
     pub selection: Selection,
-    /// Go on with other steps after one failed.
+    /// Continue with other steps after one failed.
     pub keep_going: bool,
-    /// What steps may take of the machine.
+    /// The resources that steps may lease.
     pub pools: Pools,
-    /// The command line, for the record.
+    /// The command line, for the run's record.
     pub arguments: Vec<String>,
 }
 
-/// Runs a graph. Every event goes to the run's record and to `sink`. Once the run has begun there is always
-/// an account of it, beside how it ended.
+/// Runs a graph. Every event goes to the run's record and to `sink`. Once the run has begun, its summary is
+/// returned even if it failed; the second value says how it ended.
 pub fn run(
     graph: &Graph,
     kinds: &[Kind],
@@ -85,7 +85,7 @@ pub fn run(
     }
     runner.executor.close();
     let ended = runner.end()?;
-    // Runs beside this one may have died since it began, and nobody else may come for what they left.
+    // Runs that died during this one may have left drafts, and there may be no later run to sweep them.
     store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
     runner.log.close()?;
     Ok((ended, result))
@@ -126,7 +126,7 @@ struct Runner<'a> {
     store: &'a Store,
     plan: Plan<'a>,
     examiner: Examiner<'a>,
-    /// Read when the first step turns out to be due.
+    /// Read once the first step turns out to be due.
     history: Option<History>,
     executor: Local,
     inbox: Receiver<Message>,
@@ -135,7 +135,7 @@ struct Runner<'a> {
     stop: StopFlag,
     /// The first signal, and when it came.
     signal: Option<(i32, Instant)>,
-    /// Steps of which it was told that they wait for a GPU.
+    /// Steps for which `WaitingForGpu` was already reported.
     told_of_gpu: HashSet<NodeIndex>,
     log: RunLog,
     sink: &'a mut dyn Sink,
@@ -164,7 +164,7 @@ impl Runner<'_> {
     fn end(&mut self) -> Result<Ended> {
         let why = if self.signal.is_some() { "stopped by a signal" } else { "the run ended before its turn" };
         for node in self.plan.steps().collect::<Vec<_>>() {
-            // Settling one settles those after it.
+            // Giving up one step also settles the steps that depend on it.
             if !self.plan.state(node).settled() {
                 self.advance(node, News::GivenUp(why.to_owned()))?;
             }
@@ -214,7 +214,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Lets running steps end before the process does, so that they take their drafts with them.
+    /// Waits for running steps to end before the process does, so that they remove their drafts.
     fn abandon(&mut self) {
         self.stop.raise();
         let since = Instant::now();
@@ -230,7 +230,8 @@ impl Runner<'_> {
         self.signal.is_none() && (self.keep_going || self.plan.failed() == 0)
     }
 
-    /// A stage that does not listen must not keep the process from ending.
+    /// Whether to stop waiting for running steps: a stage that ignores signals must not keep the process
+    /// alive.
     fn patience_is_over(&self) -> bool {
         let Some((_, since)) = self.signal else { return false };
         let saves = |node: &NodeIndex| match self.plan.state(*node) {
@@ -242,7 +243,7 @@ impl Runner<'_> {
             || self.stop.reason() == Some(StopReason::Now)
     }
 
-    /// Waits for the next message, or until some step may be looked at again.
+    /// Waits for the next message, or until a waiting step may be looked at again.
     fn listen(&mut self) -> Result<()> {
         let next = self.plan.next_time().map(|at| at.saturating_duration_since(Instant::now()));
         let tick = if self.signal.is_some() { Duration::from_millis(20) } else { Duration::from_millis(200) };
@@ -257,7 +258,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Tells the plan what became known of a step, and the others what became of it.
+    /// Tells the plan the news of a step, and reports every step that this settles.
     fn advance(&mut self, node: NodeIndex, news: News) -> Result<()> {
         for node in self.plan.advance(node, news) {
             self.tell_end(node)?;
@@ -265,14 +266,14 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Tells how a step was settled.
+    /// Reports how a step was settled.
     fn tell_end(&mut self, node: NodeIndex) -> Result<()> {
         let step = self.name(node);
         match self.plan.state(node).clone() {
             State::Cached(artifact) => self.tell(Event::Cached { step, key: artifact.key() }),
             State::Skipped(why) => self.tell(Event::Skipped { step, why }),
             State::Absent(hint) => self.tell(Event::Absent { step, hint }),
-            // Told with what only its outcome knows.
+            // Reported elsewhere, together with details of the outcome.
             State::Computed(_) | State::Failed => Ok(()),
             state => unreachable!("a step that is {} is not settled", state.word()),
         }

@@ -1,8 +1,9 @@
-//! Writes the record of a run: one JSON Lines file per run, locked while the run lives. `record.rs` reads it.
+//! Writes the record of a run: one JSON Lines file per run, locked while the run is alive. `record.rs` reads
+//! it.
 //!
-//! `runs/<run>.jsonl` holds the events of [`crate::event`], each with `t`, the seconds since the run
-//! began. The lock says that the run is alive: its drafts and every key that it has named are left in
-//! peace. A record is history, not state; a damaged line is passed over.
+//! `runs/<run>.jsonl` holds the events of [`crate::event`], each with `t`, the seconds since the run began.
+//! The lock shows that the run is alive: its drafts are not swept, and no key that it has named is collected.
+//! A record is history, not state, so damaged lines are skipped.
 
 use crate::clock;
 use crate::error::Result;
@@ -15,14 +16,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The record being written. Its lock goes with it.
+/// The record being written; holds the run's lock.
 #[derive(Debug)]
 pub struct RunLog {
     run: String,
     path: PathBuf,
     file: File,
     began: Instant,
-    /// Lines not yet handed to the system.
+    /// Lines not yet written to the file.
     pending: Vec<u8>,
 }
 
@@ -37,7 +38,7 @@ pub struct Line<E> {
 }
 
 impl RunLog {
-    /// Begins the record of a new run.
+    /// Creates the record of a new run.
     pub fn create(store: &Store) -> Result<RunLog> {
         let stamp = clock::compact(clock::unix_seconds());
         for attempt in 0.. {
@@ -49,8 +50,8 @@ impl RunLog {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(fault("creating", &path, error).into()),
                 Ok(file) => {
-                    // Waits for nobody but one who is just asking whether this run lives. Where there are
-                    // no locks every run seems alive, and nothing of it is ever swept.
+                    // Blocks only while another process tests this lock. Without working locks every run
+                    // seems alive, and its drafts are never swept.
                     let _ = file.lock();
                     return Ok(RunLog { run, path, file, began: Instant::now(), pending: Vec::new() });
                 }
@@ -64,7 +65,7 @@ impl RunLog {
         &self.run
     }
 
-    /// Where a step's output goes.
+    /// The folder for the output of steps.
     pub fn output_folder(&self) -> PathBuf {
         self.path.with_extension("logs")
     }
@@ -74,7 +75,7 @@ impl RunLog {
         self.began
     }
 
-    /// Ends the record.
+    /// Flushes and closes the record.
     pub fn close(mut self) -> Result<()> {
         self.flush()?;
         Ok(disk::close(self.file, &self.path)?)
@@ -129,7 +130,7 @@ fn is_locked(path: &Path) -> Result<bool> {
     Ok(locked)
 }
 
-/// Marks a run whose artifacts must stay; the mark is an empty file beside the record.
+/// Pins or unpins a run, whose artifacts are then kept. The mark is an empty file beside the record.
 pub fn pin(store: &Store, run: &str, pinned: bool) -> Result<()> {
     let path = pin_path(store, run);
     match pinned {
@@ -140,7 +141,7 @@ pub fn pin(store: &Store, run: &str, pinned: bool) -> Result<()> {
     Ok(disk::sync_folder(&store.runs())?)
 }
 
-/// Whether a run is marked.
+/// Whether a run is pinned.
 pub fn is_pinned(store: &Store, run: &str) -> bool {
     pin_path(store, run).exists()
 }
@@ -149,7 +150,7 @@ fn pin_path(store: &Store, run: &str) -> PathBuf {
     store.runs().join(format!("{run}.pin"))
 }
 
-/// Removes records of runs that ended before a number of newest ones, but for pinned ones.
+/// Removes the records of ended runs, except for pinned ones and the `newest` most recent.
 pub fn forget_all_but(store: &Store, newest: usize) -> Result<usize> {
     let runs = runs(store)?;
     let mut forgotten = 0;

@@ -18,11 +18,12 @@ use std::time::Duration;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "pipeline file")]
 pub struct Spec {
-    /// The pipeline's name; the file's name if left out.
+    /// The pipeline's name; by default the file's name.
     pub name: Option<String>,
-    /// Values that templates take, overridable with `--set NAME=VALUE`.
+    /// Values for templates, overridable with `--set NAME=VALUE`.
     pub params: Option<Map<String, Value>>,
-    /// Axes whose every combination is expanded: each a list of scalars, or of maps with a `name`.
+    /// Axes; every combination of their values is expanded. Each is a list of scalars, or of maps with a
+    /// `name`.
     #[schemars(with = "Option<BTreeMap<String, Vec<Value>>>")]
     pub matrix: Option<IndexMap<String, Value>>,
     /// The stages by name.
@@ -35,13 +36,13 @@ pub struct Spec {
     pub compare: Option<Compare>,
 }
 
-/// One named node of the pipeline.
+/// One stage of the pipeline.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// What it is.
+    /// The kind of the stage.
     pub kind: String,
-    /// What it reads, by slot.
+    /// The inputs, by slot.
     #[serde(rename = "in")]
     #[schemars(with = "Option<BTreeMap<String, Wire>>")]
     pub inputs: Option<IndexMap<String, Wire>>,
@@ -49,15 +50,15 @@ pub struct Stage {
     pub from: Option<Wire>,
     /// The kind's params.
     pub with: Option<Map<String, Value>>,
-    /// Axes or params and the values for which the stage exists.
+    /// Axes or params, and the values for which the stage exists.
     #[schemars(with = "Option<BTreeMap<String, Choice>>")]
     pub when: Option<IndexMap<String, Choice>>,
-    /// What a step takes of the machine.
+    /// The resources that a step needs.
     #[schemars(with = "Option<Resources>")]
     pub resources: Option<Value>,
-    /// How often a failed step is tried again.
+    /// How many times a failed step is retried.
     pub retries: Option<u32>,
-    /// How long a step may take, such as `10m`.
+    /// The time limit of a step, such as `10m`.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
@@ -66,11 +67,11 @@ pub struct Stage {
 /// What fills a slot.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wire {
-    /// The stage of this name; may be a template.
+    /// The stage with this name; may be a template.
     Stage(String),
     /// A file or folder that no stage makes.
     File(External),
-    /// Nothing: how a variant takes an input away.
+    /// Nothing: a variant removes the input this way.
     Nothing,
 }
 
@@ -80,7 +81,7 @@ pub enum Wire {
 pub struct External {
     /// Its path, relative to the pipeline file.
     pub file: String,
-    /// It may be absent: how to get it.
+    /// Marks the file as optional, and says how to get it.
     pub optional: Option<String>,
 }
 
@@ -94,7 +95,7 @@ pub enum Choice {
     One(Value),
 }
 
-/// What a step takes of the machine.
+/// The resources that a step needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
@@ -107,7 +108,7 @@ pub struct Resources {
     pub memory: Option<u64>,
     /// GPUs.
     pub gpus: usize,
-    /// How long a step is expected to take at most, such as `10m`.
+    /// The longest time a step is expected to take, such as `10m`.
     #[serde(deserialize_with = "optional_duration")]
     #[schemars(with = "Option<String>")]
     pub time: Option<Duration>,
@@ -123,9 +124,9 @@ impl Default for Resources {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
-    /// Params that differ.
+    /// Params to override.
     pub params: Option<Map<String, Value>>,
-    /// Stages that differ: maps are merged, everything else is replaced.
+    /// Stages to override: maps are merged, everything else is replaced.
     #[schemars(with = "Option<BTreeMap<String, Map<String, Value>>>")]
     pub stages: Option<IndexMap<String, Map<String, Value>>>,
 }
@@ -138,13 +139,13 @@ pub struct Compare {
     pub metrics: Vec<String>,
     /// Axes to average over.
     pub over: Vec<String>,
-    /// The variant that differences are taken from.
+    /// The baseline: the variant that the others are compared to.
     pub baseline: Option<String>,
-    /// Variants that lack the very thing whose worth is asked: what they still reach is not owed to it.
+    /// Control variants, which lack the feature under study: a score that they also reach is not due to it.
     pub controls: Vec<String>,
-    /// Slots of the judging stage that must hold the same in all that is compared.
+    /// Slots of the stage with metrics that must have the same content in everything that is compared.
     pub same: Vec<String>,
-    /// Metrics of which less is better.
+    /// Metrics for which lower is better.
     pub lower_is_better: Vec<String>,
 }
 
@@ -208,7 +209,7 @@ fn optional_text<'de, D: Deserializer<'de>, T>(
     }
 }
 
-/// A value within a message.
+/// A value as shown in a message.
 pub fn short(value: &Value) -> String {
     match value {
         Value::Null => "nothing".into(),
@@ -218,7 +219,7 @@ pub fn short(value: &Value) -> String {
     }
 }
 
-/// The whole file, typed.
+/// The whole file, parsed into a `Spec`.
 pub fn read(source: &PipelineText, value: &Value) -> Result<Spec, Complaint> {
     if !value.is_object() {
         let title = format!("expected a map with `stages`, found {}", short(value));
@@ -227,12 +228,12 @@ pub fn read(source: &PipelineText, value: &Value) -> Result<Spec, Complaint> {
     typed(value, |segments, message| complain(source, Place::top().join(segments), message))
 }
 
-/// A value as `T`. What does not fit is told with the way to it.
+/// Deserialises a value as `T`. An error is passed to `refuse` with the path to the offending value.
 pub fn typed<T: for<'de> Deserialize<'de>, E>(
     value: &Value,
     refuse: impl FnOnce(Vec<Segment>, &str) -> E,
 ) -> Result<T, E> {
-    // Keeping the way costs time, so it is only kept once there is something to tell.
+    // Tracking the path costs time, so it is done only after an error.
     T::deserialize(value).map_err(|error| {
         let tracked: Result<T, _> = serde_path_to_error::deserialize(value);
         match tracked {
@@ -249,33 +250,33 @@ pub fn typed<T: for<'de> Deserialize<'de>, E>(
     })
 }
 
-/// What serde says, as we say it.
+/// Turns an error message of serde into a complaint.
 pub fn complain(source: &PipelineText, place: Place, message: &str) -> Complaint {
     let said = Said::of(message);
     let place = if said.at_key { place.at_key() } else { place };
     source.complain(&place, said.title, said.label).hint_if(said.hint)
 }
 
-/// A message of serde's taken apart.
+/// The parts of one of serde's error messages.
 pub struct Said {
     /// What was expected and found.
     pub title: String,
-    /// What stands beside the marked place.
+    /// The text beside the marked place.
     pub label: String,
     /// What to do.
     pub hint: Option<String>,
-    /// Whether the key is at fault rather than its value.
+    /// Whether the key is at fault instead of its value.
     pub at_key: bool,
 }
 
 impl Said {
-    /// Understands the messages that serde's derived code makes; passes others on.
+    /// Parses the messages of serde's derived code; other messages are kept as they are.
     pub fn of(message: &str) -> Said {
         let quoted =
             |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
         for (start, what) in [("unknown field `", "fields"), ("unknown variant `", "values")] {
             let Some(rest) = message.strip_prefix(start) else { continue };
-            // The word is the user's and may hold anything, so its end is looked for from behind.
+            // The user's word may contain anything, so its end is searched for from the back.
             let (found, names) =
                 match rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are ")) {
                     Some((found, expected)) => (found, quoted(expected)),
@@ -330,7 +331,7 @@ pub fn schema(kinds: &[Kind]) -> Value {
         if let Some(map) = params.as_object_mut() {
             map.remove("$schema");
             if let Some(Value::Object(inner)) = map.remove("$defs") {
-                // All kinds share one table of definitions, so each name gets its kind's before it.
+                // All kinds share one table of definitions, so each name is prefixed with its kind.
                 definitions
                     .extend(inner.into_iter().map(|(name, inner)| (format!("{}.{name}", kind.name), inner)));
             }
@@ -357,7 +358,7 @@ pub fn schema(kinds: &[Kind]) -> Value {
     schema
 }
 
-/// References of a kind's schema, moved below the kind's own names.
+/// Rewrites the references in a kind's schema to the prefixed names.
 fn rename_references(schema: &mut Value, kind: &str) {
     match schema {
         Value::Object(map) => {
@@ -377,7 +378,7 @@ fn rename_references(schema: &mut Value, kind: &str) {
     }
 }
 
-/// Params where each may also be a template, whatever its type.
+/// Lets each param also be a template, whatever its type.
 fn templated(mut params: Value) -> Value {
     let template = json!({"type": "string", "pattern": "^\\{[A-Za-z_][A-Za-z0-9_.-]*\\}$"});
     if let Some(Value::Object(properties)) = params.get_mut("properties") {

@@ -1,10 +1,10 @@
-//! Artifacts on disk: found by key, made in a draft, committed by one rename.
+//! Artifacts on disk: looked up by key, made in a draft, committed by one rename.
 //!
 //! ```text
-//! v1/entries/<2 hex>/<key>/{recipe.json, manifest.json, out/…}   whole, always; files read-only
-//! v1/tmp/<run>.<n>/                                              drafts; a dead run's are swept
+//! v1/entries/<2 hex>/<key>/{recipe.json, manifest.json, out/…}   always complete; files read-only
+//! v1/tmp/<run>.<n>/                                              drafts; those of dead runs are swept
 //! v1/locks/<key>                                                 kernel locks, never unlinked
-//! v1/checkpoints/<key>/                                          of steps that were interrupted
+//! v1/checkpoints/<key>/                                          state of interrupted steps
 //! v1/quarantine/<key>.<n>/                                       damaged artifacts, for diagnosis
 //! v1/memo/                                                       see memo.rs
 //! runs/<run>.jsonl                                               see runlog.rs
@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FOLDERS: [&str; 6] = ["entries", "tmp", "locks", "checkpoints", "quarantine", "memo"];
-/// The lock that garbage collection takes alone and lookups share.
+/// The lock that garbage collection holds exclusively and lookups share.
 const COLLECTION_LOCK: &str = "collection";
 
 /// A cache folder.
@@ -41,33 +41,33 @@ pub struct Store {
     root: Arc<Path>,
 }
 
-/// What the store knows of a key.
+/// The result of looking up a key.
 pub enum Lookup {
     /// It is here.
     Hit(Artifact),
     /// It is not.
     Miss,
-    /// It is here and not whole; [`Store::claim`] puts it into quarantine.
+    /// It exists but is damaged; [`Store::claim`] moves it to quarantine.
     Damaged(String),
 }
 
-/// What came of asking for the right to make an artifact.
+/// The result of claiming a key.
 pub enum Claim {
-    /// Somebody made it meanwhile.
+    /// Another run made the artifact meanwhile.
     Hit(Artifact),
-    /// The right is ours.
+    /// The key is claimed; its artifact can be made here.
     Draft(Draft),
-    /// Somebody is making it: the process, where this machine can tell.
+    /// Another run is making it; the process, where this machine can tell.
     Busy(Option<u32>),
 }
 
 impl Store {
-    /// The cache in a folder, whether it is there or not. Looking at it writes nothing.
+    /// The cache in a folder, which need not exist. Reading from it writes nothing.
     pub fn at(root: &Path) -> Store {
         Store { root: root.into() }
     }
 
-    /// Makes the folders that are missing, for commands that write.
+    /// Creates missing folders, for commands that write.
     pub fn prepare(&self) -> Result<()> {
         let missing = |folder: &PathBuf| !folder.is_dir();
         let folders: Vec<PathBuf> =
@@ -114,13 +114,13 @@ impl Store {
         self.version_folder().join(name)
     }
 
-    /// The folder of an artifact, whether it is there or not.
+    /// The folder of an artifact, which need not exist.
     fn entry(&self, key: Key) -> PathBuf {
         self.folder("entries").join(entry_name(key))
     }
 
-    /// The artifact of a key. What the memo has seen whole is not read again; what was read whole instead
-    /// comes with its verdict, for the memo to learn.
+    /// The artifact of a key. If the memo has it as verified and unchanged, its files are not read again;
+    /// otherwise they are verified and the verdict is returned, for the memo to learn.
     pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
         if let Some(digest) = memo.artifact(key, &entry_name(key)) {
             tracing::trace!(%key, "unchanged since it was verified");
@@ -135,18 +135,18 @@ impl Store {
         Ok((lookup, Some(verdict)))
     }
 
-    /// The same for whoever has no memo to teach.
+    /// The same for callers that do not update a memo.
     pub fn open(&self, key: Key, memo: &Memo) -> Result<Lookup> {
         Ok(self.look_up(key, memo)?.0)
     }
 
-    /// An artifact that was verified already, by whoever named it.
+    /// A handle on an artifact that the caller knows to be verified.
     pub fn verified(&self, key: Key, digest: Digest) -> Artifact {
         Artifact::new(self.clone(), key, digest)
     }
 
-    /// Asks for the right to make the artifact of a key. A damaged one goes into quarantine; with
-    /// `anew`, one that is whole is made again.
+    /// Claims the key in order to make its artifact. A damaged artifact is moved to quarantine. With `anew`,
+    /// a draft is given out even if a whole one exists.
     pub fn claim(&self, key: Key, draft: &str, anew: bool) -> Result<Claim> {
         let path = self.folder("locks").join(key.to_string());
         let lock = match Lock::try_alone(&path)? {
@@ -165,13 +165,14 @@ impl Store {
         Ok(Claim::Draft(Draft::create(self.clone(), key, lock, &self.folder("tmp").join(draft), anew)?))
     }
 
-    /// Keeps garbage collection away until it is released. Whoever holds it records a key before looking
-    /// it up, so that a collection either sees the record or has removed the artifact already.
+    /// Blocks garbage collection until the lock is released. The holder records the keys that it looked up
+    /// before releasing it, so a collection either sees the record or has removed the artifact before the
+    /// lookup.
     pub fn keep_collection_away(&self) -> Result<Lock> {
         Ok(Lock::shared(&self.folder("locks").join(COLLECTION_LOCK))?)
     }
 
-    /// What is recorded of an artifact, without reading its files.
+    /// The manifest of an artifact, without reading its files.
     pub fn manifest(&self, key: Key) -> Result<Option<Manifest>> {
         let Some(bytes) = disk::read_if_there(&self.entry(key).join("manifest.json"))? else {
             return Ok(None);
@@ -179,13 +180,13 @@ impl Store {
         Ok(Manifest::parse(&bytes).ok())
     }
 
-    /// The recipe of an artifact that is there.
+    /// The recipe of an existing artifact.
     pub fn recipe(&self, key: Key) -> Result<Option<Recipe>> {
         let Some(bytes) = disk::read_if_there(&self.entry(key).join("recipe.json"))? else { return Ok(None) };
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
-    /// Moves a damaged artifact out of the way; the caller holds the key's lock.
+    /// Moves a damaged artifact to quarantine. Prereq: the caller holds the key's lock.
     fn quarantine(&self, key: Key) -> Result<()> {
         let folder = self.folder("quarantine");
         for number in 0.. {
@@ -196,7 +197,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what dead runs left in `tmp`.
+    /// Removes the drafts of dead runs from `tmp`.
     pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> Result<()> {
         let tmp = self.folder("tmp");
         for (name, _) in disk::list_if_there(&tmp)? {
@@ -209,13 +210,13 @@ impl Store {
     }
 }
 
-/// The folder of an artifact below that of all artifacts.
+/// The folder of an artifact, relative to that of all artifacts.
 fn entry_name(key: Key) -> String {
     let name = key.to_string();
     format!("{}/{name}", &name[..2])
 }
 
-/// What to tell when locks turned out not to work.
+/// The warning to print if locks turned out not to work.
 pub fn lock_warning() -> Option<String> {
     lock::unsupported().then(|| {
         "this file system has no working locks: runs at the same time may compute a step twice, and what \

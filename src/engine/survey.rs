@@ -1,4 +1,4 @@
-//! How things stand without computing anything: what `plan`, `status`, `why`, `show` and `graph` look at.
+//! The state of all steps without computing any: the basis of `plan`, `status`, `why`, `show` and `graph`.
 
 use crate::error::Result;
 use crate::examine::{self, Examiner};
@@ -13,11 +13,11 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use std::collections::HashSet;
 
-/// The states of all steps as far as they follow from what is there.
+/// The states of all steps, as far as existing artifacts determine them.
 pub struct Survey<'a> {
-    /// Steps are cached, due, absent, or waiting for one that is due.
+    /// Steps are cached, due, absent, or waiting for a due step.
     pub plan: Plan<'a>,
-    /// What earlier runs made.
+    /// What earlier runs recorded.
     pub history: History,
     /// Where artifacts are.
     pub store: &'a Store,
@@ -25,7 +25,7 @@ pub struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    /// Looks at every step of a selection.
+    /// Examines every step of a selection.
     pub fn new(graph: &'a Graph, store: &'a Store, selection: &Selection) -> Result<Survey<'a>> {
         let mut plan = Plan::new(graph, selection);
         examine::check_files(&plan)?;
@@ -37,12 +37,12 @@ impl<'a> Survey<'a> {
         Ok(Survey { plan, history, store, examiner })
     }
 
-    /// Looks at a step and all that it needs.
+    /// Examines a step and everything it depends on.
     pub fn until(graph: &'a Graph, store: &'a Store, node: NodeIndex) -> Result<Survey<'a>> {
         Survey::new(graph, store, &Selection { until: vec![node], ..Selection::default() })
     }
 
-    /// What a step's output depends on; nothing while an input is not known.
+    /// The recipe of a step; `None` while some input is unknown.
     pub fn recipe(&self, node: NodeIndex) -> Option<Recipe> {
         self.examiner.resolve(&self.plan, node).map(|(recipe, _)| recipe)
     }
@@ -52,14 +52,14 @@ impl<'a> Survey<'a> {
         self.examiner.reason(&self.plan, node, &self.history)
     }
 
-    /// Whether a due step is due only because this program is another one than that which made its earlier artifact: all
-    /// that differs is the code of its kind, and no file of the user's counts as such.
+    /// Whether a due step is due only because this program differs from the one that made its earlier
+    /// artifact: only the code of its kind changed, and none of the user's files count as code.
     pub fn program_alone_changed(&self, node: NodeIndex) -> Result<bool> {
         let own = self.plan.graph().steps[node].prepared.stage.needs();
         Ok(own.is_empty() && self.reason(node)?.only_differs_in(&["code"]))
     }
 
-    /// The artifact of a key that some other run has named.
+    /// The artifact of a key named by another run.
     pub fn open(&self, key: Key) -> Result<Lookup> {
         self.store.open(key, self.examiner.memo())
     }
@@ -83,7 +83,7 @@ impl<'a> Survey<'a> {
         found
     }
 
-    /// The nearest due or waiting step before a waiting one: enough for a line of a list.
+    /// The nearest due or waiting producer of a waiting step: enough for one line of a list.
     pub fn waits_next(&self, node: NodeIndex) -> Option<NodeIndex> {
         let mut producers = self.plan.graph().steps.neighbors_directed(node, Direction::Incoming);
         producers.find(|producer| self.plan.state(*producer).artifact().is_none())

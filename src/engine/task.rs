@@ -1,5 +1,5 @@
-//! What a step is to whoever computes it: plain data, from which any process that has the same kinds and
-//! reaches the same cache can make the artifact.
+//! A step as given to a worker: plain data, from which any process with the same kinds and access to the same
+//! cache can make the artifact.
 
 use crate::error::Error;
 use crate::hash::Seen;
@@ -13,27 +13,27 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything that is needed to compute one step.
+/// Everything needed to compute one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// The step's name.
     pub step: String,
     /// The run that it is part of.
     pub run: String,
-    /// The key that it makes the artifact of.
+    /// The key of the artifact to make.
     pub key: Key,
-    /// What the key is the hash of: the kind, its params, the device.
+    /// The recipe that hashes to the key: the kind, its params, the device.
     pub recipe: Recipe,
-    /// The params as the pipeline file writes them. Those in the recipe are what a kind makes of them, and
-    /// cannot be read back: a kind may leave out what is not set.
+    /// The params as written in the pipeline file. The recipe's params cannot be used: they are the kind's
+    /// normalised form, which may omit unset params and so cannot be parsed back.
     pub with: Value,
-    /// What each slot is filled with.
+    /// The content of each slot.
     pub inputs: BTreeMap<String, Filling>,
-    /// The external files among them, and the scripts, as they were when the key was made.
+    /// The external files among them, and the scripts, with the stamps from when the key was computed.
     pub watched: Vec<Watched>,
-    /// Compute it although it is there.
+    /// Compute it even if the artifact exists.
     pub anew: bool,
-    /// The name of its draft: that of the run, and a number that no other draft of the run has.
+    /// The name of its draft: the run's name and a suffix that is unique within the run.
     pub draft: String,
     /// The folder of the pipeline file.
     pub root: PathBuf,
@@ -41,9 +41,9 @@ pub struct Task {
     pub cpus: usize,
     /// The GPUs leased to it.
     pub gpus: Vec<u32>,
-    /// How long it may take.
+    /// The time limit.
     pub limit: Option<Duration>,
-    /// Where its output goes.
+    /// The file for its output.
     pub log: PathBuf,
 }
 
@@ -51,35 +51,35 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filling {
-    /// An artifact that whoever made the task has verified; its digest is in the recipe.
+    /// An artifact, already verified by the task's creator; its digest is in the recipe.
     Artifact(Key),
-    /// A file or folder that no step makes.
+    /// A file or folder that no step produces.
     File(PathBuf),
 }
 
 /// An external file or folder that a step reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
-    /// As it was when the key was made.
+    /// Its digest and stamps from when the key was computed.
     pub seen: Seen,
-    /// Whether its stamps would show every later change.
+    /// Whether the stamps would reveal any later change.
     pub settled: bool,
 }
 
-/// What is told of a task while it runs.
+/// A message about a running task.
 pub enum Told {
-    /// It got its lock and begins.
+    /// It acquired its lock and starts.
     Begun {
-        /// Its checkpoints, by which one can tell whether it saves any.
+        /// Its checkpoints, which show whether it saves any.
         checkpoints: Checkpoints,
         /// The GPUs that it has.
         gpus: Vec<u32>,
     },
-    /// The stage reports something.
+    /// A report from the stage.
     Report(Report),
 }
 
-/// How a task came out.
+/// The result of a task.
 pub enum Outcome {
     /// Its artifact is durable.
     Computed {
@@ -89,12 +89,12 @@ pub enum Outcome {
         seconds: f64,
         /// Its size.
         bytes: u64,
-        /// Another result of the same recipe that was there already.
+        /// A different result of the same recipe that existed before.
         other: Option<Digest>,
     },
-    /// Somebody else made it meanwhile.
+    /// Another run made the artifact meanwhile.
     Hit(Artifact),
-    /// Somebody is making it: the process, where this machine can tell.
+    /// Another run is making it; the process, where this machine can tell.
     Busy(Option<u32>),
     /// It was told to stop.
     Stopped(StopReason),
@@ -107,7 +107,7 @@ pub enum Outcome {
         /// Where all of its output is.
         log: Option<PathBuf>,
     },
-    /// The machine refused something that the engine needed.
+    /// The engine itself hit an error of the machine.
     Refused(Error),
 }
 

@@ -1,8 +1,8 @@
 //! Text with `{name}` in it: parsed once, rendered for each step.
 //!
 //! A name is letters, digits, `_` and `-`, beginning with a letter or `_`; dots lead into maps
-//! (`{model.width}`). `{{` and `}}` are literal braces. There is nothing else: no logic in YAML. A text
-//! that is one template and nothing else keeps the value's type.
+//! (`{model.width}`). `{{` and `}}` are literal braces. There is no logic. A text that consists of a single
+//! template keeps the value's type.
 
 use crate::complaint::{Segment, word};
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ enum Part {
     Name(String),
 }
 
-/// Why a text is not a template.
+/// Why a text cannot be parsed as a template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplateFault {
     /// The offending piece of the text.
@@ -30,14 +30,14 @@ pub struct TemplateFault {
     pub hint: String,
 }
 
-/// Why a template has no text.
+/// Why a template cannot be rendered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unfit {
-    /// The name stands for null.
+    /// The name's value is null.
     Null(String),
-    /// The name stands for a map or a list, which has no text.
+    /// The name's value is a map or a list, which cannot be put into text.
     Compound(String),
-    /// The lookup knows no value; it says why.
+    /// The lookup has no value for the name; the second text says why.
     Missing(String, String),
 }
 
@@ -96,7 +96,7 @@ impl Template {
         })
     }
 
-    /// The text, if there is no name in it.
+    /// The text, if it contains no name.
     pub fn plain(&self) -> Option<&str> {
         match self.parts.as_slice() {
             [Part::Text(text)] => Some(text),
@@ -104,7 +104,7 @@ impl Template {
         }
     }
 
-    /// The name that it begins with.
+    /// The name at its start, if it starts with one.
     pub fn first_name(&self) -> Option<&str> {
         match self.parts.first() {
             Some(Part::Name(name)) => Some(name),
@@ -120,7 +120,7 @@ impl Template {
         }
     }
 
-    /// Its value: of any type if it is one name and nothing else.
+    /// Its value: of any type if the template is a single name, else text.
     pub fn value<'v>(&self, lookup: &impl Fn(&str) -> Result<&'v Value, String>) -> Result<Value, Unfit> {
         match self.parts.as_slice() {
             [Part::Name(name)] => {
@@ -180,7 +180,7 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Parses every text of a value; a fault comes with the way to it.
+    /// Parses every text of a value. An error comes with the path to the text.
     pub fn parse(value: &Value) -> Result<Pattern, (Vec<Segment>, TemplateFault)> {
         let below = |segment: Segment| {
             |(mut path, fault): (Vec<Segment>, TemplateFault)| {
@@ -230,7 +230,7 @@ impl Pattern {
         }
     }
 
-    /// The template that gives the value at a path, with what of the path lies below it.
+    /// The template that produces the value at a path, and the rest of the path inside its value.
     pub fn template_at<'p>(&self, path: &'p [String]) -> Option<(&Template, &'p [String])> {
         let (first, rest) = match (self, path.split_first()) {
             (Pattern::Text(template), _) => return Some((template, path)),
@@ -245,7 +245,7 @@ impl Pattern {
         }
     }
 
-    /// Calls with every template and the way to it.
+    /// Calls `each` with every template and its path.
     pub fn visit<'p>(&'p self, path: &mut Vec<Segment>, each: &mut impl FnMut(&[Segment], &'p Template)) {
         match self {
             Pattern::Plain(_) => {}
@@ -267,7 +267,7 @@ impl Pattern {
         }
     }
 
-    /// The value with every template rendered; what is unfit comes with the way to it.
+    /// Renders every template in the value. An error comes with the path to the template.
     pub fn render<'v>(
         &self,
         lookup: &impl Fn(&str) -> Result<&'v Value, String>,

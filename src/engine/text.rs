@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers and texts for display.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub fn signed(value: f64) -> String {
     }
 }
 
-/// Two long texts, cut to where they begin to differ.
+/// Two long texts, each cut to the part around their first difference.
 pub fn difference(old: &str, new: &str) -> (String, String) {
     const CHARACTERS: usize = 60;
     const BEFORE: usize = 16;

@@ -1,7 +1,7 @@
-//! Does one task on the calling thread: claims its key, runs its stage, commits its artifact.
+//! Runs one task on the calling thread: claims its key, runs its stage, commits its artifact.
 //!
-//! The claim, the draft and the commit lie here and not with the run loop, so that a task can be done by a
-//! process of its own, on this machine or another.
+//! The claim, the draft and the commit are done here and not in the run loop, so that a task could run in a
+//! separate process, on this machine or another.
 
 mod stage;
 
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What a process needs in order to do tasks; clones share it.
+/// What a process needs to run tasks. Clones share it.
 #[derive(Clone)]
 pub struct Worker {
     store: Store,
@@ -31,17 +31,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that knows these kinds.
+    /// A worker for tasks of these kinds.
     pub fn new(store: Store, kinds: &[Kind], stop: StopFlag) -> Worker {
         Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default(), crews: Crews::default() }
     }
 
-    /// Ends the processes that are kept for tasks to come.
+    /// Ends the idle processes that are kept for later tasks.
     pub fn close(&self) {
         self.wardens.dismiss();
     }
 
-    /// Does a task, telling how it fares.
+    /// Runs a task, reporting its progress through `tell`.
     pub fn run(&self, task: Task, tell: impl Fn(Told) + Send + Sync + 'static) -> Outcome {
         self.try_to_run(task, tell).unwrap_or_else(Outcome::Refused)
     }
@@ -112,7 +112,7 @@ impl Worker {
         }
     }
 
-    /// Where the inputs of a task lie.
+    /// The path of each input of a task.
     fn paths(&self, task: &Task) -> BTreeMap<String, PathBuf> {
         let path = |slot: &str, filling: &Filling| match filling {
             Filling::Artifact(key) => self.store.verified(*key, task.recipe.inputs[slot]).folder(),
@@ -121,10 +121,10 @@ impl Worker {
         task.inputs.iter().map(|(slot, filling)| (slot.clone(), path(slot, filling))).collect()
     }
 
-    /// Whether the step read what its key was made of. A file that was written to has changed even where its
-    /// bytes are the old ones again: in between they may have been others. Where just a link or a right
-    /// changed, or where the file was written just before it was hashed so that an equal stamp proves
-    /// nothing, it is hashed again.
+    /// Whether the external input is still what the key was computed from. A file that was written to counts
+    /// as changed even if its bytes are the same again, because the step may have read different ones in
+    /// between. If only its links or permissions changed, or if it was written just before it was hashed so
+    /// that an equal stamp proves nothing, it is hashed again.
     fn still_the_same(&self, watched: &Watched) -> bool {
         let Watched { seen, settled } = watched;
         let hash_again = || hash::input(&seen.stamps[0].0, &self.stop);

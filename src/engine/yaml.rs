@@ -1,9 +1,9 @@
-//! The text of a pipeline file as values, within fixed budgets.
+//! Parses the text of a pipeline file, within fixed limits.
 //!
-//! `serde_yaml` decides every value. On top of it: a file of at most 1 MiB, 100 levels and one document;
-//! aliases may expand to a million values and no more; no tags, no `.nan`, no key twice. A key that is a
-//! scalar is the text that stands there (`1: x` has the key `1`); any other key is refused. `<<` takes a
-//! map or a list of maps: explicit keys win, and earlier maps win over later ones.
+//! `serde_yaml` decides every value. Further limits: at most 1 MiB, 100 levels and one document; at most a
+//! million values after alias expansion; no tags, no `.nan`, no duplicate keys. A scalar key is its text as
+//! written (`1: x` has the key `1`); any other key is refused. `<<` takes a map or a list of maps: explicit
+//! keys win, and earlier maps win over later ones.
 
 mod value;
 
@@ -15,18 +15,18 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use value::{EMPTY, parse};
 
-/// The largest file.
+/// The maximum size of a pipeline file.
 pub const MAX_BYTES: usize = 1 << 20;
 /// A file's name and text.
 pub struct PipelineText {
-    /// As the user named it.
+    /// The path as the user wrote it.
     pub path: PathBuf,
     /// Without a byte order mark.
     pub text: String,
 }
 
 impl PipelineText {
-    /// Reads a file that may be a pipeline file.
+    /// Reads a file and checks that it may be a pipeline file.
     pub fn read(path: &Path) -> Result<PipelineText, Complaint> {
         let refuse = |title: String| Complaint::new(path, title);
         let cannot = |error: std::io::Error| {
@@ -59,7 +59,7 @@ impl PipelineText {
         Ok(PipelineText::new(path, text))
     }
 
-    /// A text that stands for a file.
+    /// A text given in place of a file.
     pub fn new(path: &Path, mut text: String) -> PipelineText {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
@@ -119,7 +119,7 @@ impl PipelineText {
         }
     }
 
-    /// `serde_yaml` resolves the tags of YAML itself in silence, so they are looked for in the text.
+    /// `serde_yaml` silently resolves YAML's own tags, so they are searched for in the text.
     fn refuse_tags(&self, value: Value) -> Result<Value, Complaint> {
         if !may_hold_tag(&self.text) {
             return Ok(value);
@@ -133,7 +133,7 @@ impl PipelineText {
     }
 }
 
-/// The value of a short text that is not a file: what `--set` is given.
+/// Parses a short text that is not a file: the argument of `--set`.
 pub fn parse_argument(text: &str) -> Result<Value, String> {
     if text.len() > MAX_BYTES {
         return Err("larger than 1 MiB".into());
@@ -151,7 +151,7 @@ pub fn parse_argument(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Whether a `!` stands where a tag may: after an indicator, an anchor, or nothing.
+/// Whether a `!` stands where a tag may: at the start of a line, or after an indicator or an anchor.
 fn may_hold_tag(text: &str) -> bool {
     text.match_indices('!').any(|(at, _)| {
         let line = text[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
@@ -161,7 +161,7 @@ fn may_hold_tag(text: &str) -> bool {
     })
 }
 
-/// A file beside the one that is missing whose name is nearly the same.
+/// A file in the same folder whose name is similar to the missing one.
 fn similar_file(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).ok()?.take(1_000);
@@ -224,7 +224,8 @@ mod tests {
             text += &format!("b{i}: &b{i} [{}]\n", vec![format!("*b{}", i - 1); 9].join(", "));
         }
         let said = refused(&text);
-        // Each line stands for nine times the values of the one before: 3 in the first, 1.7 million in the seventh.
+        // Each line expands to nine times as many values as the line before: 3 in the first, 1.7 million in
+        // the seventh.
         assert!(said.contains("expands to too much") && said.contains("p.yaml:7:"), "{said}");
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), "*a, ".repeat(100));
         let said = refused(&long);
@@ -250,7 +251,7 @@ mod tests {
             "- - ? - ".repeat(100_000),
             block,
         ] {
-            // The processor's time, because other work on the machine is no fault of ours.
+            // CPU time of this thread, so that other load on the machine does not affect the test.
             let clock = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
             let millis = || {
                 let now = clock();

@@ -1,27 +1,27 @@
-//! The crates of a build, as `cargo metadata` tells of them.
+//! The crates of a build, as reported by `cargo metadata`.
 
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What cargo resolved for the platform of this build: optional crates that nobody asked for are not in it.
+/// The crates that cargo resolved for the platform of this build, without optional ones that are not enabled.
 pub struct Crates {
     packages: BTreeMap<String, Package>,
-    /// The crates that each crate uses when it runs: name as written in `use`, to package.
+    /// The runtime dependencies of each crate: name as written in `use`, to package id.
     uses: BTreeMap<String, BTreeMap<String, String>>,
-    /// Packages that compute nothing, and what they depend on.
+    /// Packages marked as computing nothing, and their dependencies.
     plumbing: BTreeSet<String>,
     own: String,
     workspace: PathBuf,
 }
 
-/// Where the modules of a library or program begin.
+/// The root module of a library or program.
 #[derive(Debug, Clone)]
 pub struct Root {
-    /// As `module_path!()` begins.
+    /// The crate's name, as in `module_path!()`.
     pub name: String,
-    /// The package's name, with which names of files begin in a recipe.
+    /// The package's name, which prefixes file names in a recipe.
     pub package: String,
     /// The package's id.
     pub id: String,
@@ -31,13 +31,13 @@ pub struct Root {
     pub file: String,
 }
 
-/// A crate on which a path can land.
+/// What the first segment of a path refers to.
 pub enum Landing {
-    /// Its source is followed.
+    /// A crate whose source is followed.
     Source(Root),
-    /// It counts with its version.
+    /// A crate that enters the recipe by version.
     Version(String),
-    /// It decides nothing.
+    /// A crate that does not affect results.
     Nothing,
 }
 
@@ -100,15 +100,15 @@ struct Dependency {
 
 #[derive(Deserialize)]
 struct DependencyKind {
-    /// `None` for what runs with the program; else it serves tests or the build.
+    /// `None` for a runtime dependency; otherwise `dev` or `build`.
     kind: Option<String>,
 }
 
 impl Crates {
-    /// Those of the package whose build script runs.
+    /// The crates of the package whose build script is running.
     pub fn of_build() -> Result<Crates, String> {
         let manifest = PathBuf::from(super::variable("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
-        // Everything is downloaded and locked by the time a build script runs.
+        // `--frozen`: everything is downloaded and locked by the time a build script runs.
         let mut cargo = Command::new(super::variable("CARGO")?);
         cargo.args(["metadata", "--format-version=1", "--frozen", "--filter-platform"]);
         cargo.arg(super::variable("TARGET")?).arg("--manifest-path").arg(&manifest);
@@ -119,7 +119,7 @@ impl Crates {
         Crates::read(&output.stdout, &manifest)
     }
 
-    /// Reads what `cargo metadata` wrote, for the package of a manifest.
+    /// Parses the output of `cargo metadata`, for the package with this manifest.
     pub fn read(metadata: &[u8], manifest: &Path) -> Result<Crates, String> {
         let metadata: Metadata =
             serde_json::from_slice(metadata).map_err(|error| format!("cargo metadata: {error}"))?;
@@ -149,21 +149,21 @@ impl Crates {
         Ok(crates)
     }
 
-    /// The lock file and the manifests of what lies here as source.
+    /// The lock file, and the manifests of all local packages.
     pub fn manifests(&self) -> BTreeSet<PathBuf> {
         let here = self.packages.values().filter(|package| package.source.is_none());
         let manifests = here.map(|package| package.manifest_path.clone());
         manifests.chain([self.workspace.join("Cargo.lock")]).collect()
     }
 
-    /// The library and the programs of the package that is built.
+    /// The library and the programs of the package being built.
     pub fn own_roots(&self) -> Vec<Root> {
         let package = &self.packages[&self.own];
         let roots = package.targets.iter().filter(|target| target.is_library() || target.is("bin"));
         roots.map(|target| package.root(target)).collect()
     }
 
-    /// Where a path lands that begins with the name of a crate; `None` if the package `from` uses no such crate.
+    /// Where a path leads that begins with this name; `None` if the package `from` has no such dependency.
     pub fn landing(&self, from: &str, name: &str) -> Option<Landing> {
         let id = self.uses.get(from)?.get(name)?;
         let package = &self.packages[id];
@@ -177,13 +177,15 @@ impl Crates {
         })
     }
 
-    /// Name and version of some packages and of all that they use, less what decides nothing.
+    /// Name and version of some packages and all their dependencies, without those that do not affect
+    /// results.
     pub fn closure(&self, packages: &BTreeSet<String>) -> BTreeSet<(String, String)> {
         let ids = self.below(packages).into_iter().filter(|id| !self.plumbing.contains(id));
         ids.map(|id| (self.packages[&id].name.clone(), self.packages[&id].version.clone())).collect()
     }
 
-    /// Some packages and all that they use. What a procedural macro uses runs when it is compiled, not when it computes.
+    /// Some packages and all their dependencies. Those of a procedural macro are left out: they run at
+    /// compile time.
     fn below(&self, packages: &BTreeSet<String>) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut waiting: Vec<&String> = packages.iter().collect();
@@ -205,8 +207,8 @@ impl Package {
         said.unwrap_or(true)
     }
 
-    /// Whether a dependency is compiled with these features. Cargo lists an optional one for `name?/feature` too, which
-    /// asks for nothing.
+    /// Whether a dependency is compiled with these features. Cargo also lists an optional one for
+    /// `name?/feature`, which does not enable it.
     fn asks_for(&self, name: &str, features: &[String]) -> bool {
         let written = |declared: &Declared| declared.rename.as_ref().unwrap_or(&declared.name).clone();
         let declared =

@@ -1,4 +1,4 @@
-//! The source files that a kind reaches.
+//! Finds the source files that a kind reaches.
 
 use super::crates::{Crates, Landing, Root};
 use super::tokens::Source;
@@ -8,30 +8,30 @@ use std::path::{Path, PathBuf};
 /// What one kind depends on.
 #[derive(Debug, Default)]
 pub struct Reached {
-    /// Files whose source is at hand, by package and path.
+    /// The files whose source is at hand, by package and path.
     pub files: BTreeMap<String, File>,
-    /// Packages of registries that those files name.
+    /// The registry packages that those files name.
     pub packages: BTreeSet<String>,
 }
 
 /// One file that was reached.
 #[derive(Debug)]
 pub struct File {
-    /// Of its tokens, or of its bytes where it is not Rust.
+    /// The digest of its tokens, or of its bytes if it is not Rust.
     pub digest: String,
     /// Where it lies.
     pub path: PathBuf,
 }
 
-/// A file of a module.
+/// A module in a file of its own.
 pub struct Module {
-    /// Below the root's folder.
+    /// The path relative to the root's folder.
     pub file: String,
-    /// What it holds.
+    /// Its tokens.
     pub tokens: Source,
 }
 
-/// Every module of a library or program that lies in a file of its own, by its path.
+/// Every module of a library or program that has a file of its own, by module path.
 pub fn modules(root: &Root) -> Result<BTreeMap<Vec<String>, Module>, String> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![(Vec::new(), root.file.clone())];
@@ -43,10 +43,11 @@ pub fn modules(root: &Root) -> Result<BTreeMap<Vec<String>, Module>, String> {
     Ok(found)
 }
 
-/// Follows a file's paths to other modules, theirs, and so on, as far as they are to be followed.
+/// Follows the paths in a file to other modules, their paths in turn, and so on. Files that `follow` rejects
+/// are left out.
 ///
-/// A path counts for the deepest module file that it names. The modules it only passes through hold
-/// declarations; were they to count, each module of a folder would pull in its siblings.
+/// A path counts for the deepest module file that it names. The modules on the way only hold declarations; if
+/// they counted, each module of a folder would pull in its siblings.
 pub fn reach(
     crates: &Crates,
     root: &Root,
@@ -96,7 +97,7 @@ pub fn reach(
     Ok(reached)
 }
 
-/// The modules that a file declares: their paths and files.
+/// The modules that a file declares, with their files.
 fn children(
     root: &Root,
     module: &[String],
@@ -113,7 +114,7 @@ fn children(
     children.collect()
 }
 
-/// The kernels for a GPU that lie beside a file: what it launches.
+/// The GPU kernels in a file's folder, which it may launch.
 fn kernels(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -139,7 +140,7 @@ fn module_of(root: &Root, file: &str) -> Vec<String> {
     segments
 }
 
-/// A path as seen from the crate's root, or nothing if it leads out of the crate.
+/// A path relative to the crate's root; `None` if it leads out of the crate.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let (first, rest) = path.split_first()?;
     let mut base = match first.as_str() {
@@ -177,7 +178,7 @@ mod tests {
     const NEAR: &str = "use super::far;\npub fn f() -> u8 { far::N }";
     const FAR: &str = "pub const N: u8 = 1;";
 
-    /// A crate `own` with a kind, and a crate `other` that it uses, whose source is at hand.
+    /// A crate `own` with a kind, and a path dependency `other`.
     fn reach_along(files: &[(&str, &str)], follow: impl Fn(&str) -> bool) -> Reached {
         let folder = tempfile::tempdir().unwrap();
         let base = [

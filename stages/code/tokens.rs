@@ -1,10 +1,10 @@
-//! The tokens of a source file that decide what it computes.
+//! The tokens of a source file that affect what it computes.
 
 use proc_macro2::{Delimiter, Group, Spacing, TokenStream, TokenTree};
 use std::collections::BTreeSet;
 
-/// What may follow `#[cfg(test)]` for the whole of it to be left out. Anything else stays in the digest,
-/// which costs a rerun at worst.
+/// The keywords after `#[cfg(test)]` for which the whole item is left out. Any other item stays in the
+/// digest, which at worst costs a rerun.
 const ITEM_STARTS: [&str; 14] = [
     "async",
     "const",
@@ -28,7 +28,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads Rust source; comments are gone already, since they are no tokens.
+    /// Parses Rust source. Comments are not tokens, so they are dropped.
     pub fn parse(text: &str) -> Result<Source, String> {
         let tokens: TokenStream = text.parse().map_err(|error| format!("is no Rust source: {error}"))?;
         Ok(Source { tokens: without_docs_and_tests(tokens) })
@@ -41,14 +41,14 @@ impl Source {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// Every path in the file, as its segments, with the braces of `use` multiplied out.
+    /// Every path in the file, as segments, with the braces of `use` expanded.
     pub fn paths(&self) -> BTreeSet<Vec<String>> {
         let mut paths = BTreeSet::new();
         collect_paths(&self.tokens, &mut paths);
         paths
     }
 
-    /// The modules that the file declares and that lie in files of their own.
+    /// The modules that the file declares without a body.
     pub fn declared_modules(&self) -> Vec<String> {
         let declaration = |three: &[TokenTree]| match three {
             [keyword, TokenTree::Ident(name), end] if is_ident(keyword, "mod") && is_punct(end, ';') => {
@@ -116,7 +116,7 @@ fn without_docs_and_tests(tokens: TokenStream) -> Vec<TokenTree> {
     kept
 }
 
-/// The text of the attribute that begins here, without white space, and where it ends.
+/// The text of the attribute that begins at this token, without white space, and the index after it.
 fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<(String, usize)> {
     if !is_punct(tokens.get(at)?, '#') {
         return None;
@@ -127,7 +127,7 @@ fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<(String, usize)> {
     Some((text, at + 2 + inner))
 }
 
-/// Where the item that begins here ends: after its `;`, or after its braces with a `;` that may follow.
+/// The index after the item that begins here: after its `;`, or after its braces and an optional `;`.
 fn end_of_item(tokens: &[TokenTree], mut at: usize) -> Option<usize> {
     while let Some((_, after)) = attribute_at(tokens, at) {
         at = after;
@@ -170,7 +170,7 @@ fn hash(tokens: &[TokenTree], hasher: &mut blake3::Hasher) {
                 hasher.update(close.as_bytes());
             }
             TokenTree::Punct(punct) => {
-                // `a & &b` is not `a && b`; but before anything else than another sign, nothing can tell.
+                // `a & &b` is not `a && b`. Spacing matters only before another punctuation token.
                 let joined = punct.spacing() == Spacing::Joint
                     && matches!(tokens.get(index + 1), Some(TokenTree::Punct(_)));
                 hasher.update(punct.as_char().to_string().as_bytes());
@@ -185,7 +185,7 @@ fn hash(tokens: &[TokenTree], hasher: &mut blake3::Hasher) {
     }
 }
 
-/// `(x,)` is not `(x)`, where it is no list of arguments.
+/// `(x,)` differs from `(x)`, unless it is a list of arguments.
 fn may_be_tuple(group: &Group, before: Option<&TokenTree>, inner: &[TokenTree]) -> bool {
     let single = inner.iter().filter(|token| is_punct(token, ',')).count() == 1;
     let called = match before {
@@ -220,7 +220,7 @@ fn follows_path_sign(tokens: &[TokenTree], at: usize) -> bool {
     at >= 2 && is_punct(&tokens[at - 1], ':') && is_punct(&tokens[at - 2], ':')
 }
 
-/// Adds the paths that begin here below `prefix`; returns how many tokens they take.
+/// Adds the paths that begin here, below `prefix`. Returns how many tokens they span.
 fn path_from(
     tokens: &[TokenTree],
     start: usize,

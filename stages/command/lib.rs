@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Component, Path};
 use std::time::Duration;
 
-/// The kind itself. Its code is what the user brings, so none of ours enters the key.
+/// The kind. Its code is the user's program, so no code of ours enters the key.
 pub const KIND: Kind = Kind::of::<Command>(
     "command",
     "an external program: a shell command line, Python, R, anything",
@@ -18,9 +18,9 @@ pub const KIND: Kind = Kind::of::<Command>(
     &[],
 );
 
-/// Always let through, and never in a key: they say where things are, not what they are.
+/// Always passed through, and never in a key: they say where things are, not what they are.
 const WHEREABOUTS: [&str; 4] = ["PATH", "HOME", "USER", "TMPDIR"];
-/// How often it is looked whether to stop.
+/// How often to check whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
 /// An external program, run by `sh -eu` in a private folder with a clean environment.
@@ -29,16 +29,17 @@ const TICK: Duration = Duration::from_millis(50);
 struct Command {
     /// The command line. It reads `$PIPELINE_IN_<SLOT>` and writes into `$PIPELINE_OUT`.
     run: String,
-    /// Files whose content decides the result, relative to the pipeline file; below `$PIPELINE_ROOT` when it runs.
+    /// Files whose content affects the result, relative to the pipeline file; at run time they are below
+    /// `$PIPELINE_ROOT`.
     #[serde(default)]
     scripts: Vec<String>,
     /// The files it must write, and no others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outputs: Option<Vec<OutputName>>,
-    /// Environment variables that it may see; their values decide the result.
+    /// Environment variables to pass through; their values enter the key.
     #[serde(default)]
     env: Vec<String>,
-    /// Gives it `$PIPELINE_CHECKPOINT`, a folder that outlives kills until the step is done.
+    /// Provides `$PIPELINE_CHECKPOINT`, a folder that is kept across kills until the step is done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     checkpoint: bool,
 }
@@ -100,8 +101,8 @@ impl Stage for Command {
     }
 }
 
-/// Passes the program's output on until it ends; returns its exit code, unless its warden was lost, and why
-/// it was stopped, if it was.
+/// Forwards the program's output until it ends. Returns its exit code, or `None` if its warden was lost; and
+/// why it was stopped, if it was.
 fn listen(io: &Io, warden: &mut Warden) -> std::io::Result<(Option<i32>, Option<StopReason>)> {
     let mut told: Option<StopReason> = None;
     loop {
@@ -160,7 +161,7 @@ impl Command {
                 )
             }
             Some(code) => {
-                // It does not run beside its scripts, which one may expect.
+                // The program does not run in the folder of its scripts, as users often expect.
                 let misplaced = |script: &&String| {
                     self.run.contains(script.as_str()) && !self.run.contains("PIPELINE_ROOT")
                 };
@@ -175,7 +176,7 @@ impl Command {
         }
     }
 
-    /// What `outputs` names must be there, and nothing else.
+    /// Checks that exactly the files in `outputs` were written.
     fn check_outputs(&self, io: &Io) -> anyhow::Result<()> {
         let Tree { files, others, folders: _ } = disk::walk(&io.out)?;
         let written: Vec<String> =

@@ -1,14 +1,14 @@
-//! Limits of params, and the sentences that refuse what is beyond them.
+//! Limits of params, and the messages for values beyond them.
 
 use crate::stage::Mistake;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-/// The most of what is counted in 32 bits: cells, genes, trees.
+/// The maximum of anything counted in 32 bits: cells, genes, trees.
 pub const MOST: usize = u32::MAX as usize;
-/// The widest layer.
+/// The maximum width of a layer.
 pub const WIDEST: usize = 1 << 16;
-/// The largest of numbers that need no other limit; 32-bit floats hold it with room to spare.
+/// The maximum of numbers without a tighter limit; well within the range of 32-bit floats.
 pub const LARGEST: f64 = 1e12;
 
 /// Refuses a number outside these limits.
@@ -20,7 +20,7 @@ pub fn within<T: PartialOrd + Display + Copy>(
     if limits.contains(&value) {
         return Ok(());
     }
-    // Written so that a value that cannot be compared is refused, too.
+    // NaN is in no range, so it gets here and is refused too.
     let limit = match value > *limits.end() {
         true => format!("at most {}", limits.end()),
         false => format!("at least {}", limits.start()),
@@ -37,7 +37,7 @@ pub fn above_zero(name: &str, value: f64, most: f64) -> Result<(), Mistake> {
     Err(Mistake::param(name, format!("`{name}` must be {limit}, not {value}")))
 }
 
-/// Refuses a share that is not from 0 to below this.
+/// Refuses a share below 0, or not below this limit.
 pub fn share_below(name: &str, value: f64, below: f64) -> Result<(), Mistake> {
     if (0.0..below).contains(&value) {
         return Ok(());
@@ -45,7 +45,7 @@ pub fn share_below(name: &str, value: f64, below: f64) -> Result<(), Mistake> {
     Err(Mistake::param(name, format!("`{name}` must be a share from 0 to below {below}, not {value}")))
 }
 
-/// Refuses a text without characters that are seen.
+/// Refuses an empty or blank text.
 pub fn not_blank(name: &str, text: &str) -> Result<(), Mistake> {
     if text.trim().is_empty() {
         return Err(Mistake::param(name, format!("`{name}` must not be empty")));

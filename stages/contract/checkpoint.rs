@@ -1,8 +1,8 @@
-//! State of a running step that survives any kill: two generations, each whole or not there.
+//! Checkpoints of a running step that survive kills: two generations, each complete or absent.
 //!
-//! On disk, in `checkpoints/<key>/`: files named by a counter (`0000000012`), each the state as the
-//! stage wrote it followed by the 32 bytes of its blake3 hash. A file gets its name by a rename after
-//! fsync, so a name stands for a whole file; the hash finds rot. The folder goes when the step's
+//! On disk, in `checkpoints/<key>/`: files named by a counter (`0000000012`), each with the state as the
+//! stage wrote it followed by the 32 bytes of its blake3 hash. A file is renamed to its number only after
+//! fsync, so a numbered file is complete; the hash detects rot. The folder is removed when the step's
 //! artifact is committed.
 
 use crate::disk::{self, Fault, fault};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many are kept: the newest, and the one before it should the newest be damaged.
+/// How many are kept: the newest, and the one before it in case the newest is damaged.
 const GENERATIONS: usize = 2;
 const HASH_BYTES: u64 = 32;
 const DRAFT: &str = "draft";
@@ -21,37 +21,37 @@ const DRAFT: &str = "draft";
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
-    /// Set by the first use, so that the engine knows what it may be waiting for.
+    /// Set by the first use; the engine then waits longer for the step after a signal.
     in_use: Arc<AtomicBool>,
 }
 
-/// What was found of earlier attempts.
+/// The checkpoint found when a step resumes.
 pub struct Found {
-    /// The newest state that is whole.
+    /// The newest undamaged state.
     pub state: Vec<u8>,
-    /// Newer ones that were damaged and passed over.
+    /// Newer checkpoints that were damaged and skipped.
     pub damaged: Vec<PathBuf>,
 }
 
 impl Checkpoints {
-    /// Those kept in `folder`, which is made when the first one is saved.
+    /// The checkpoints in `folder`, which is created by the first save.
     pub fn in_folder(folder: PathBuf) -> Checkpoints {
         Checkpoints { folder, in_use: Arc::default() }
     }
 
-    /// Whether the step has saved or looked for a state.
+    /// Whether the step has saved or loaded a state.
     pub fn in_use(&self) -> bool {
         self.in_use.load(Ordering::Relaxed)
     }
 
-    /// A folder that outlives kills of the step, for an external program's own checkpoints.
+    /// A folder that survives kills of the step, for an external program's own checkpoints.
     pub fn program_folder(&self) -> disk::Result<PathBuf> {
         let folder = self.folder.join("program");
         disk::create_folders(&folder)?;
         Ok(folder)
     }
 
-    /// Makes a state durable; when this returns, it will be found whatever happens.
+    /// Makes a state durable. Once this returns, `load` finds it even after a power cut.
     pub fn save(&self, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> disk::Result<()> {
         self.in_use.store(true, Ordering::Relaxed);
         disk::create_folders(&self.folder)?;
@@ -80,7 +80,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest whole state, if there is one.
+    /// The newest undamaged state, if there is one.
     pub fn load(&self) -> disk::Result<Option<Found>> {
         self.in_use.store(true, Ordering::Relaxed);
         let mut damaged = Vec::new();
@@ -100,7 +100,7 @@ impl Checkpoints {
     }
 }
 
-/// The state in a checkpoint file; none where the file is damaged.
+/// The state in a checkpoint file; `None` if the file is damaged.
 pub fn read_whole(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     let mut file = File::open(path).map_err(|error| fault("opening", path, error))?;
     let mut bytes = Vec::new();

@@ -1,8 +1,8 @@
-//! File operations that swallow no error, not even that of a close.
+//! File operations that report every error, even that of a close.
 //!
-//! The standard library ignores what `close` returns and panics when `closedir` fails; on network
-//! file systems that is where a full disk is first heard of. Nothing here retries a failed fsync:
-//! after a failure the kernel may have dropped the pages, and a second call would lie.
+//! The standard library ignores the result of `close` and panics when `closedir` fails; on network file
+//! systems `close` is where a full disk is first reported. Nothing here retries a failed fsync: after a
+//! failure the kernel may have dropped the pages, and a second call would falsely succeed.
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RawDir, RenameFlags};
 use std::ffi::{OsStr, OsString};
@@ -17,16 +17,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many files are synced at the same time.
 const SYNCED_AT_ONCE: usize = 8;
 
-/// An operation that the machine refused.
+/// A failed file operation.
 #[derive(Debug)]
 pub struct Fault {
-    /// What was being done, as a participle: `writing`.
+    /// What was attempted, as a participle: `writing`.
     pub doing: &'static str,
-    /// To what.
+    /// The path that it was attempted on.
     pub path: PathBuf,
-    /// How many bytes it needed, where that is known.
+    /// How many bytes it needed, if known.
     pub bytes: Option<u64>,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -41,10 +41,10 @@ impl std::fmt::Display for Fault {
     }
 }
 
-// What the system said is part of the message, so it is no source: a chain would say it twice.
+// The message includes the system's error, so it is not a source as well: a chain would print it twice.
 impl std::error::Error for Fault {}
 
-/// What the system said, without the number that the standard library adds.
+/// The system's error message, without the number that the standard library adds.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
@@ -53,15 +53,15 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The result of touching the disk.
+/// The result of a file operation.
 pub type Result<T> = std::result::Result<T, Fault>;
 
-/// Names the operation and the path of a refused one.
+/// Adds the operation and the path to an error.
 pub fn fault(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Fault {
     Fault { doing, path: path.to_owned(), bytes: None, source: source.into() }
 }
 
-/// Closes a file and tells what the kernel says of it.
+/// Closes a file and reports the kernel's error, if any.
 pub fn close(file: File, path: &Path) -> Result<()> {
     nix::unistd::close(file).map_err(|error| fault("closing", path, error))
 }
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The whole content of a file that may not be there.
+/// The whole content of a file, or `None` if it does not exist.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     match read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -84,14 +84,14 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes a new file; what is returned as written survives a power cut once its folder is synced.
+/// Writes and syncs a new file. It survives a power cut once its folder is synced too.
 pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let file = create(path, bytes, mode)?;
     file.sync_all().map_err(|error| fault("syncing", path, error))?;
     close(file, path)
 }
 
-/// Writes a new file that nobody may change; it may be lost in a power cut until it is synced.
+/// Writes a new read-only file. It may be lost in a power cut until it is synced.
 pub fn write_sealed(path: &Path, bytes: &[u8]) -> Result<()> {
     let file = create(path, bytes, 0o444)?;
     close(file, path)
@@ -115,8 +115,8 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<File> {
     Ok(file)
 }
 
-/// Makes files and folders durable, several at a time: most of an fsync is waiting for the disk, and the disk
-/// takes what waits together.
+/// Syncs files and folders, several at a time: most of an fsync is waiting for the disk, and the disk handles
+/// waiting requests together.
 pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
@@ -127,17 +127,17 @@ pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
     };
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..paths.len().min(SYNCED_AT_ONCE))
-            // With fewer threads it takes longer, and that is all.
+            // If a thread cannot be started, it only takes longer.
             .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect();
         let own = work();
-        // A panic of another thread goes on here: nothing may count as durable then.
+        // A panic in another thread must propagate, because nothing may count as durable then.
         let theirs = others.into_iter().map(|other| other.join().expect("syncing does not panic"));
         theirs.fold(own, |result, other| result.and(other))
     })
 }
 
-/// Makes the names in a folder durable.
+/// Syncs a folder, which makes the names in it durable.
 pub fn sync_folder(path: &Path) -> Result<()> {
     sync(path)
 }
@@ -148,12 +148,12 @@ fn sync(path: &Path) -> Result<()> {
     close(file, path)
 }
 
-/// Makes a folder and those above it.
+/// Creates a folder and its missing parents.
 pub fn create_folders(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| fault("creating", path, error))
 }
 
-/// Makes one folder; says whether it was not there before.
+/// Creates one folder; returns whether it is new.
 pub fn create_folder(path: &Path) -> Result<bool> {
     match std::fs::create_dir(path) {
         Ok(()) => Ok(true),
@@ -162,7 +162,7 @@ pub fn create_folder(path: &Path) -> Result<bool> {
     }
 }
 
-/// What a name in a folder stands for. Links are never followed.
+/// The type of an entry in a folder. Links are not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EntryType {
     /// A regular file.
@@ -198,7 +198,7 @@ pub fn list(path: &Path) -> Result<Vec<(OsString, EntryType)>> {
     Ok(found)
 }
 
-/// The same for a folder that may not be there: then it is empty.
+/// The same, but empty if the folder does not exist.
 pub fn list_if_there(path: &Path) -> Result<Vec<(OsString, EntryType)>> {
     match list(path) {
         Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -206,18 +206,18 @@ pub fn list_if_there(path: &Path) -> Result<Vec<(OsString, EntryType)>> {
     }
 }
 
-/// All that lies below a folder, by relative path, each list sorted.
+/// Everything below a folder, by relative path, each list sorted.
 #[derive(Debug, Default)]
 pub struct Tree {
     /// Regular files.
     pub files: Vec<PathBuf>,
-    /// Folders, the top one (an empty path) among them.
+    /// Folders, including the top one as an empty path.
     pub folders: Vec<PathBuf>,
     /// Links, devices, sockets and pipes.
     pub others: Vec<PathBuf>,
 }
 
-/// Walks a folder, following no link.
+/// Lists a folder recursively, without following links.
 pub fn walk(top: &Path) -> Result<Tree> {
     let mut tree = Tree { folders: vec![PathBuf::new()], ..Tree::default() };
     let mut next = 0;
@@ -239,7 +239,7 @@ pub fn walk(top: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
-/// For file systems that do not tell the type with the name.
+/// For file systems that do not report the type when listing.
 fn type_of(path: &Path) -> Result<EntryType> {
     let metadata = std::fs::symlink_metadata(path).map_err(|error| fault("looking at", path, error))?;
     Ok(if metadata.is_file() {
@@ -251,13 +251,13 @@ fn type_of(path: &Path) -> Result<EntryType> {
     })
 }
 
-/// Renames where nothing has the new name yet; says whether it did.
+/// Renames, unless the new name exists; returns whether it did.
 pub fn rename_new(from: &Path, to: &Path) -> Result<bool> {
     use rustix::io::Errno;
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
-        // File systems without the flag: the caller holds the lock of what it renames.
+        // File systems without the flag: not atomic, but the caller holds the lock of what it renames.
         Err(Errno::INVAL | Errno::NOSYS) => {
             if std::fs::symlink_metadata(to).is_ok() {
                 return Ok(false);
@@ -268,12 +268,12 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<bool> {
     }
 }
 
-/// Renames over whatever has the new name.
+/// Renames, replacing whatever has the new name.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(|error| fault("renaming to", to, error))
 }
 
-/// Removes a file; says whether it was there.
+/// Removes a file; returns whether it existed.
 pub fn remove_file(path: &Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -282,7 +282,7 @@ pub fn remove_file(path: &Path) -> Result<bool> {
     }
 }
 
-/// Removes a folder with all it holds, following no link; a folder that is not there is removed.
+/// Removes a folder and everything in it, without following links. It need not exist.
 pub fn remove_folder(path: &Path) -> Result<()> {
     let mut folders = vec![path.to_owned()];
     let mut next = 0;
@@ -308,7 +308,7 @@ pub fn remove_folder(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A stage may have taken away its own right to list a folder that must go.
+/// Lists a folder that is to be removed, even if a stage removed the permission to list it.
 fn list_to_remove(folder: &Path) -> Result<Vec<(OsString, EntryType)>> {
     match list_if_there(folder) {
         Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => {

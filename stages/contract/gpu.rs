@@ -6,23 +6,24 @@ use std::path::Path;
 /// A GPU that this program can compute on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// As `CUDA_VISIBLE_DEVICES` counts them, and a lease names it.
+    /// The id by which `CUDA_VISIBLE_DEVICES` and leases name it.
     pub id: u32,
-    /// What it calls itself.
+    /// Its product name.
     pub name: String,
     /// Its memory in bytes.
     pub memory: u64,
     /// Major and minor number of its compute capability.
     pub capability: (i32, i32),
-    /// Its UUID: the same whatever ids a job is given.
+    /// Its UUID, which stays the same whichever ids a job is given.
     pub identity: String,
 }
 
-/// Finds the GPUs that a kind can compute on, at least one, or says in one sentence why there are none. Asks once.
+/// Finds the GPUs that a kind can use, at least one, or says in one sentence why there are none. The result
+/// is cached.
 pub type Finder = fn() -> &'static Result<Vec<Gpu>, String>;
 
-/// The ids of all that the machine has, usable or not: those that `CUDA_VISIBLE_DEVICES` leaves, else every one with a
-/// device node.
+/// The ids of all GPUs of the machine, usable or not: those in `CUDA_VISIBLE_DEVICES` if it is set, else
+/// every GPU with a device node.
 pub fn ids() -> Vec<u32> {
     visible().unwrap_or_else(|| {
         let nodes = disk::list(Path::new("/dev")).unwrap_or_default();
@@ -34,7 +35,7 @@ pub fn ids() -> Vec<u32> {
     })
 }
 
-/// The ids that `CUDA_VISIBLE_DEVICES` leaves, in the order in which the driver then counts them; none where it is unset.
+/// The ids in `CUDA_VISIBLE_DEVICES`, in the order in which the driver numbers them; `None` if it is unset.
 pub fn visible() -> Option<Vec<u32>> {
     let list = std::env::var("CUDA_VISIBLE_DEVICES").ok()?;
     Some(list.split(',').filter_map(|id| id.trim().parse().ok()).collect())

@@ -1,6 +1,7 @@
-//! What a kind of stage is, and what it is handed when it runs.
+//! The interface between the engine and the kinds of stages.
 //!
-//! The engine and the kinds know each other through this crate alone. It computes nothing, so its code enters no key.
+//! The engine and the kinds know each other only through this crate. It computes nothing, so its code enters
+//! no key.
 
 pub mod bounds;
 pub mod checkpoint;
@@ -9,8 +10,8 @@ pub mod gpu;
 pub mod stage;
 pub mod warden;
 
-/// The code that decides what the kind in this file computes: the source files and crates it reaches. `code!(gpu)` is what
-/// decides its results on a GPU besides. Prereq: `build.rs` calls `kind_code::write()`.
+/// The code that determines what the kind in this file computes: the source files and crates that it reaches.
+/// `code!(gpu)` is the additional code used on a GPU. Prereq: `build.rs` calls `kind_code::write()`.
 #[macro_export]
 macro_rules! code {
     () => {

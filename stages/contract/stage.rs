@@ -1,4 +1,4 @@
-//! The contract between the engine and a kind: what a kind declares, what it is handed when it runs.
+//! The contract between the engine and a kind: what a kind declares, and what it gets at run time.
 
 use crate::checkpoint::Checkpoints;
 use crate::gpu::Finder;
@@ -12,31 +12,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// One thing that a stage of a pipeline file can be.
+/// A kind of stage.
 #[derive(Clone, Copy)]
 pub struct Kind {
-    /// What a pipeline file writes after `kind:`.
+    /// Its name, as written after `kind:` in a pipeline file.
     pub name: &'static str,
-    /// One sentence for people.
+    /// A one-sentence description.
     pub about: &'static str,
     /// The inputs it takes.
     pub slots: Slots,
-    /// What its artifacts hold.
+    /// The files that its artifacts hold.
     pub makes: Makes,
     /// The metrics that its artifacts hold.
     pub metrics: MetricNames,
-    /// The source files and crates that decide what it computes; `build.rs` finds them.
+    /// The source files and crates that determine what it computes; `build.rs` finds them.
     pub code: Code,
-    /// Where it can compute on a device, which is then in its key.
+    /// How it computes on a GPU, if it can. The device then enters the key.
     pub on_device: Option<OnDevice>,
     /// The JSON Schema of its params.
     pub schema: fn() -> schemars::Schema,
-    /// Params as written to params as meant: typed, checked, defaults filled in.
+    /// Turns the params as written into checked, typed params with defaults filled in.
     pub prepare: fn(&Value) -> Result<Prepared, Mistake>,
 }
 
 impl Kind {
-    /// A kind whose params are the fields of `T`. What its artifacts hold is not known beforehand.
+    /// A kind whose params are the fields of `T`. The contents of its artifacts are not declared.
     pub const fn of<T>(name: &'static str, about: &'static str, slots: Slots, code: Code) -> Kind
     where
         T: Stage + Serialize + DeserializeOwned + schemars::JsonSchema + 'static,
@@ -54,38 +54,38 @@ impl Kind {
         }
     }
 
-    /// The same kind, whose artifacts hold these files and no metrics.
+    /// Declares that its artifacts hold these files and no metrics.
     pub const fn makes(self, files: &'static [Output]) -> Kind {
         Kind { makes: Makes::These(files), metrics: MetricNames::These(&[]), ..self }
     }
 
-    /// The same kind, whose artifacts hold these metrics.
+    /// Declares the metrics in its artifacts.
     pub const fn judges(self, metrics: &'static [&'static [&'static str]]) -> Kind {
         Kind { metrics: MetricNames::These(metrics), ..self }
     }
 
-    /// The same kind, computing on a device: on a GPU this code decides its result too.
+    /// Declares that it can compute on a GPU, where this code also affects the result.
     pub const fn on_device(self, code: Code, gpus: Finder) -> Kind {
         Kind { on_device: Some(OnDevice { code, gpus }), ..self }
     }
 }
 
-/// A file or crate of this program beside the digest of what matters in it.
+/// Source files or crates of this program, each with a digest or version.
 pub type Code = &'static [(&'static str, &'static str)];
 
 /// How a kind computes on a GPU.
 #[derive(Clone, Copy)]
 pub struct OnDevice {
-    /// What decides its result there, beside the kind's own code.
+    /// The additional code that affects the result on a GPU.
     pub code: Code,
-    /// Finds the GPUs that it can use.
+    /// Finds the usable GPUs.
     pub gpus: Finder,
 }
 
-/// What an artifact of a kind holds.
+/// The files in an artifact of a kind.
 #[derive(Debug, Clone, Copy)]
 pub enum Makes {
-    /// Not known before it is made.
+    /// Not known in advance.
     Anything,
     /// These files and folders, and no others.
     These(&'static [Output]),
@@ -96,7 +96,7 @@ pub enum Makes {
 pub struct Output {
     /// Its name.
     pub name: &'static str,
-    /// Whether every artifact of the kind has it.
+    /// Whether every artifact of the kind contains it.
     pub always: bool,
 }
 
@@ -113,31 +113,31 @@ pub const fn sometimes(name: &'static str) -> Output {
 /// The names of the metrics of a kind.
 #[derive(Debug, Clone, Copy)]
 pub enum MetricNames {
-    /// Not known before they are made.
+    /// Not known in advance.
     Any,
-    /// Some of these, listed in groups.
+    /// A subset of these, listed in groups.
     These(&'static [&'static [&'static str]]),
 }
 
 /// The named inputs of a kind.
 #[derive(Clone, Copy)]
 pub enum Slots {
-    /// Whatever the pipeline file names.
+    /// Any names that the pipeline file uses.
     Any,
-    /// Whatever the pipeline file names; each of them takes this.
+    /// Any names that the pipeline file uses; each slot takes this.
     Each(Takes),
-    /// These and no others.
+    /// Exactly these.
     Named(&'static [Slot]),
 }
 
 /// One named input.
 #[derive(Clone, Copy)]
 pub struct Slot {
-    /// What a pipeline file writes below `in:`.
+    /// The name written below `in:` in a pipeline file.
     pub name: &'static str,
-    /// One sentence for people.
+    /// A one-sentence description.
     pub about: &'static str,
-    /// Whether a stage must give it.
+    /// Whether a stage must fill it.
     pub required: bool,
     /// What can be wired to it.
     pub takes: Takes,
@@ -148,9 +148,9 @@ pub struct Slot {
 pub enum Takes {
     /// Any artifact, any file and any folder.
     Anything,
-    /// A file that no stage makes: an artifact is a folder.
+    /// A file that no stage produces. Artifacts do not fit, because they are folders.
     File,
-    /// An artifact or a folder with all the files of one of these lists. A file that no stage makes is not looked at.
+    /// An artifact or a folder with all the files of one of these lists. External files are not checked.
     OneOf(&'static [&'static [&'static str]]),
 }
 
@@ -168,7 +168,7 @@ impl Slots {
 }
 
 impl Takes {
-    /// Whether an artifact may do: one that holds what a kind makes, but for what is known to be left out.
+    /// Whether an artifact of a kind may fit, given what the kind makes and which outputs are left out.
     pub fn fits(&self, makes: Makes, left_out: &[&str]) -> bool {
         match (self, makes) {
             (Takes::File, _) => false,
@@ -183,12 +183,12 @@ impl Takes {
     }
 }
 
-/// What a pipeline file wires to a stage.
+/// The inputs that a pipeline file wires to a stage.
 #[derive(Debug, Clone, Copy)]
 pub struct Wires<'a>(&'a [(&'a str, Option<&'a str>)]);
 
 impl<'a> Wires<'a> {
-    /// Each slot that is filled, with the path where a file or folder that no stage makes fills it.
+    /// Wires for each filled slot, with the path if it holds an external file or folder.
     pub fn new(slots: &'a [(&'a str, Option<&'a str>)]) -> Wires<'a> {
         Wires(slots)
     }
@@ -203,7 +203,7 @@ impl<'a> Wires<'a> {
         self.0.iter().any(|(name, _)| *name == slot)
     }
 
-    /// The path in a slot that a file or folder fills which no stage makes.
+    /// The path of the external file or folder in a slot.
     pub fn file(&self, slot: &str) -> Option<&'a str> {
         self.0.iter().find(|(name, _)| *name == slot).and_then(|(_, file)| *file)
     }
@@ -211,16 +211,16 @@ impl<'a> Wires<'a> {
 
 /// Params that have been checked.
 pub struct Prepared {
-    /// Every param with its value, defaults filled in; enters the key.
+    /// Every param with its value, defaults filled in. These enter the key.
     pub params: Value,
-    /// What runs with them.
+    /// The stage with these params.
     pub stage: Arc<dyn Stage>,
 }
 
-/// A param or a wire that cannot be meant: where it stands, and why.
+/// An invalid param or wire: where it is, and why it is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// What is to blame.
+    /// Where it is.
     pub at: At,
     /// What was expected and found.
     pub message: String,
@@ -233,18 +233,18 @@ pub enum At {
     Param(Vec<String>),
     /// The slot of this name, filled or not.
     Slot(String),
-    /// All that is wired, or that nothing is.
+    /// The inputs as a whole, or the lack of any.
     Wires,
 }
 
 impl Mistake {
-    /// A mistake in a param. Dots in its name lead into maps and lists.
+    /// A mistake in a param. Dots in the name lead into maps and lists.
     pub fn param(name: &str, message: impl Into<String>) -> Mistake {
         let path = name.split('.').map(str::to_owned).collect();
         Mistake { at: At::Param(path), message: message.into() }
     }
 
-    /// A mistake in what fills a slot, or does not.
+    /// A mistake in what fills a slot, or in a slot left empty.
     pub fn slot(name: &str, message: impl Into<String>) -> Mistake {
         Mistake { at: At::Slot(name.to_owned()), message: message.into() }
     }
@@ -258,15 +258,15 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// What runs. The implementing type's fields are the params.
+/// The code of a kind that runs. The implementing type's fields are the params.
 pub trait Stage: Send + Sync {
-    /// Refuses params and wires that cannot be meant. Called when the pipeline file is read, so `run` need not check again;
-    /// what only the data can tell is refused there.
+    /// Refuses invalid params and wires. Called when the pipeline file is read, so `run` need not check
+    /// again; `run` refuses what only the data can show to be wrong.
     fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
         Ok(())
     }
 
-    /// The outputs that not every artifact of the kind has and that these params rule out.
+    /// The optional outputs that these params rule out.
     fn leaves_out(&self) -> &'static [&'static str] {
         &[]
     }
@@ -276,7 +276,7 @@ pub trait Stage: Send + Sync {
     /// Prereq: `check` has passed.
     fn run(&self, io: &Io) -> anyhow::Result<()>;
 
-    /// What decides the result besides params and inputs.
+    /// What affects the result besides params and inputs.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
@@ -323,7 +323,8 @@ where
     Ok(Prepared { params, stage: Arc::new(stage) })
 }
 
-/// Whether a list stands for a map, which serde takes for its fields in their order; leaves the way to it in `way`.
+/// Whether a list is given where a map belongs; serde would accept it as the fields in order. Leaves the path
+/// to it in `way`.
 fn list_for_map(written: &Value, meant: &Value, way: &mut Vec<String>) -> bool {
     match (written, meant) {
         (Value::Array(_), Value::Object(_)) => true,
@@ -339,7 +340,7 @@ fn list_for_map(written: &Value, meant: &Value, way: &mut Vec<String>) -> bool {
     }
 }
 
-/// Where a step computes.
+/// The device that a step computes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
     /// The processor.
@@ -348,12 +349,12 @@ pub enum Device {
     Cuda(u32),
 }
 
-/// What a running step tells the people who wait for it.
+/// A report from a running step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// What it is doing now, in a few words.
     Note(String),
-    /// How far it is.
+    /// Its progress.
     Progress {
         /// Units done.
         done: u64,
@@ -362,7 +363,7 @@ pub enum Report {
     },
     /// Output of an external program, as it came.
     Log(Vec<u8>),
-    /// Something that a person should know and that stops nothing.
+    /// A warning; the step goes on.
     Warning(String),
 }
 
@@ -377,7 +378,7 @@ pub enum StopReason {
     Timeout(Duration),
 }
 
-/// The error of a stage that ended because it was told to.
+/// The error of a stage that stopped because it was told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped(pub StopReason);
 
@@ -392,7 +393,7 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// The error of a stage that the machine refused what it needs: a device, or memory of one.
+/// The error of a stage that lacks something of the machine: a device, or memory on one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal(pub String);
 
@@ -404,17 +405,17 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// The run's flag that says whether to stop; clones share it.
+/// The run's stop flag; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct StopFlag(Arc<AtomicU8>);
 
 impl StopFlag {
-    /// One more signal came.
+    /// Records one more signal.
     pub fn raise(&self) {
         let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_add(1)));
     }
 
-    /// What the signals so far ask for.
+    /// What the signals received so far ask for.
     pub fn reason(&self) -> Option<StopReason> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
@@ -426,17 +427,17 @@ impl StopFlag {
 
 /// Everything that a step may touch while it runs.
 pub struct Io {
-    /// The step's name, for messages of the program itself.
+    /// The step's name, for messages.
     pub step: String,
     /// The folder of the pipeline file.
     pub root: PathBuf,
-    /// Slot to file or folder. Read only.
+    /// The file or folder in each slot. Read only.
     pub inputs: BTreeMap<String, PathBuf>,
     /// The draft's output folder: what is written here becomes the artifact.
     pub out: PathBuf,
-    /// A private scratch folder, removed afterwards.
+    /// A private scratch folder, removed when the step ends.
     pub work: PathBuf,
-    /// Where to compute.
+    /// The device to compute on.
     pub device: Device,
     /// Every GPU leased to the step, for external programs.
     pub gpus: Vec<u32>,
@@ -444,15 +445,15 @@ pub struct Io {
     pub cpus: usize,
     /// The run's stop flag.
     pub stop: StopFlag,
-    /// When the step's own time is over.
+    /// The step's time limit.
     pub limit: Option<Duration>,
     /// When the step began.
     pub began: Instant,
-    /// State that survives a kill.
+    /// Checkpoints, which survive a kill.
     pub checkpoints: Checkpoints,
-    /// Who runs external programs.
+    /// The wardens that run external programs.
     pub wardens: Wardens,
-    /// Hears what the step reports.
+    /// Receives the step's reports.
     pub listener: Box<dyn Fn(Report) + Send + Sync>,
 }
 
@@ -472,17 +473,17 @@ impl Io {
         self.out.join(name)
     }
 
-    /// Says what the step is doing.
+    /// Reports what the step is doing.
     pub fn note(&self, text: impl Into<String>) {
         (self.listener)(Report::Note(text.into()));
     }
 
-    /// Says how far the step is.
+    /// Reports the step's progress.
     pub fn progress(&self, done: u64, total: u64) {
         (self.listener)(Report::Progress { done, total });
     }
 
-    /// Says what a person should know although the step goes on.
+    /// Reports a warning.
     pub fn warn(&self, text: impl Into<String>) {
         (self.listener)(Report::Warning(text.into()));
     }
@@ -494,7 +495,7 @@ impl Io {
             .or_else(|| self.limit.filter(|limit| self.began.elapsed() >= *limit).map(StopReason::Timeout))
     }
 
-    /// Returns an error where the step should end; for loops that keep no checkpoint.
+    /// Returns an error if the step should stop. For loops without checkpoints.
     pub fn check_stop(&self) -> Result<(), Stopped> {
         self.stop_reason().map_or(Ok(()), |reason| Err(Stopped(reason)))
     }

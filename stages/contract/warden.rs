@@ -1,11 +1,12 @@
-//! Small processes between the engine and external programs that let nothing outlive either.
+//! Small processes between the engine and external programs, which make sure that no program outlives its
+//! step or the engine.
 //!
-//! A death signal reaches one process, not what that process started, and a process group can be left
-//! with `setsid`. A warden is a subreaper: whatever its program starts, and whatever that starts, stays
-//! below it. When the program ends, when the engine dies, or when the engine says so, it kills all that is
-//! left. It is this same executable, started again, because `prctl` must be called inside the new process
-//! and the standard library offers no safe way to do that between fork and exec. Starting it costs more
-//! than a short step does, so that one warden serves one step after another.
+//! A death signal reaches only one process, not its children, and `setsid` leaves a process group. A warden
+//! is a subreaper: every descendant of its program stays below it. When the program ends, when the engine
+//! dies, or when the engine says so, the warden kills all remaining descendants. It is this same executable,
+//! started again, because `prctl` must be called inside the new process and the standard library offers no
+//! safe way to do that between fork and exec. Starting a warden costs more than a short step, so one warden
+//! serves one step after another.
 //!
 //! | through | from | what |
 //! |---|---|---|
@@ -32,7 +33,7 @@ pub const ARGUMENT: &str = "warden";
 /// A message without fields: stop.
 const STOP: [u8; 4] = [0; 4];
 
-/// The wardens of a run that have nothing to do; clones share them.
+/// The idle wardens of a run; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Wardens(Arc<Mutex<Vec<Warden>>>);
 
@@ -44,14 +45,14 @@ impl Wardens {
             let Some(mut warden) = idle else { break };
             if warden.start(job).is_ok() {
                 return Ok(warden);
-            } // It was killed while it had nothing to do.
+            } // It was killed while idle.
         }
         let mut warden = Warden::new()?;
         warden.start(job)?;
         Ok(warden)
     }
 
-    /// Keeps a warden whose job is done for the next one.
+    /// Keeps an idle warden for the next job.
     pub fn keep(&self, warden: Warden) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(warden);
     }
@@ -61,16 +62,17 @@ impl Wardens {
         let idle = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let processes: Vec<Child> = idle.into_iter().map(|warden| warden.process).collect();
         for mut process in processes {
-            // Whatever it says, there is nothing left to do about it.
+            // Nothing can be done about an error here.
             let _ = process.wait();
         }
     }
 }
 
-/// A shell's command line, where it runs and what it sees.
+/// A shell command line with its folder and environment.
 #[derive(Debug)]
 pub struct Job {
-    /// The message to the warden but for its length: folder, command line and variables, each ended by a zero.
+    /// The message to the warden, without its length: folder, command line and variables, each terminated by
+    /// a zero byte.
     fields: Vec<u8>,
 }
 
@@ -101,12 +103,12 @@ impl Job {
     }
 }
 
-/// What a warden has to tell.
+/// A message from a warden.
 #[derive(Debug)]
 pub enum Heard<'a> {
     /// Nothing yet.
     Nothing,
-    /// Output, as it came.
+    /// Output of the job, as it came.
     Output(&'a [u8]),
     /// The exit code of the job, and its last output.
     Ended(i32, Vec<u8>),
@@ -114,7 +116,7 @@ pub enum Heard<'a> {
     Lost,
 }
 
-/// One process that runs jobs, one at a time. Dropped, it kills what it runs.
+/// A process that runs jobs, one at a time. When dropped, it kills its job.
 #[derive(Debug)]
 pub struct Warden {
     process: Child,
@@ -146,13 +148,13 @@ impl Warden {
         self.requests.write_all(&[&length.to_le_bytes(), job.fields.as_slice()].concat())
     }
 
-    /// Asks the program to stop; asked twice, it is killed at once.
+    /// Asks the program to stop; a second call kills it at once.
     pub fn stop(&mut self) {
-        // The only refusal possible is that it is gone, which is what was wanted.
+        // A write can only fail if the warden is gone, and then there is nothing to stop.
         let _ = self.requests.write_all(&STOP);
     }
 
-    /// Waits for something to tell, no longer than `limit`.
+    /// Waits for a message, no longer than `limit`.
     pub fn listen(&mut self, limit: Duration) -> io::Result<Heard<'_>> {
         let (output, code) = ready(&self.output, &self.codes, limit)?;
         if output {
@@ -168,7 +170,7 @@ impl Warden {
         if self.codes.read_exact(&mut code).is_err() {
             return Ok(Heard::Lost);
         }
-        // All that wrote is gone, so that what the pipe holds now is the end of it.
+        // All writers are gone, so the pipe holds the end of the output.
         let mut rest = Vec::new();
         while ready(&self.output, &self.codes, Duration::ZERO)?.0 {
             match self.output.read(&mut self.buffer)? {
@@ -180,7 +182,7 @@ impl Warden {
     }
 }
 
-/// Which of two pipes can be read, or has ended, within a time.
+/// Which of two pipes becomes readable or ends within the time limit.
 fn ready(first: &PipeReader, second: &PipeReader, limit: Duration) -> io::Result<(bool, bool)> {
     let limit = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() };
     let mut polled = [PollFd::new(first, PollFlags::IN), PollFd::new(second, PollFlags::IN)];

@@ -1,4 +1,4 @@
-//! From drafts to the graph: what is used, in order, under its name.
+//! Builds the graph from tentative steps: keeps those in use, orders and names them.
 
 use super::expand::{Table, TentativeStep};
 use super::{Source, Step, order};
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Names the steps that are used, and puts them in order.
+/// Names the steps in use and puts them in order.
 pub fn assemble(
     mut drafts: Vec<TentativeStep>,
     tables: &[(Rc<Table>, Vec<u32>)],
@@ -29,7 +29,7 @@ pub fn assemble(
             }
         }
     }
-    // Steps in the order of the file: by stage, then as they were made.
+    // Sort steps in the file's order: by stage, then in the order they were made.
     let mut used: Vec<usize> = (0..drafts.len()).filter(|step| users[*step].is_some()).collect();
     used.sort_by_key(|step| drafts[*step].stage);
     let mut rank = vec![usize::MAX; drafts.len()];

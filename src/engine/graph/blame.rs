@@ -1,22 +1,22 @@
-//! From what is wrong with a stage to the place in the file that says so.
+//! Turns a fault of a stage into a complaint about the place in the file that caused it.
 
 use crate::complaint::{Complaint, Place, Segment};
 use crate::spec::Said;
 use crate::yaml;
 use serde_json::Value;
 
-/// What is wrong with a stage.
+/// An error in a stage.
 #[derive(Debug)]
 pub struct StageFault {
-    /// Below the stage.
+    /// The path below the stage.
     pub path: Vec<Segment>,
-    /// Whether the last key is at fault rather than its value.
+    /// Whether the last key is at fault instead of its value.
     pub at_key: bool,
-    /// The piece of the value's text that is at fault; empty for all of it.
+    /// The piece of the value's text that is at fault; empty means all of it.
     pub piece: Box<str>,
     /// What was expected and found.
     pub title: String,
-    /// What stands beside the marked place.
+    /// The text beside the marked place.
     pub label: Box<str>,
     /// What to do.
     pub hint: Option<String>,
@@ -24,12 +24,12 @@ pub struct StageFault {
     pub origin: Option<Box<Origin>>,
 }
 
-/// Where the value of a template came from.
+/// The source of a template's value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
-    /// What `--set` was given.
+    /// This argument of `--set`.
     CommandLine(String),
-    /// A place of the file.
+    /// A place in the file.
     File(Place),
 }
 
@@ -47,13 +47,13 @@ impl StageFault {
         }
     }
 
-    /// A fault that serde found.
+    /// A fault reported by serde.
     pub fn said(path: Vec<Segment>, message: &str) -> StageFault {
         let Said { title, label, hint, at_key } = Said::of(message);
         StageFault { path, at_key, piece: Box::default(), title, label: label.into(), hint, origin: None }
     }
 
-    /// `from` beside the slot that it is short for.
+    /// `from` fills the same slot as an entry of `in`.
     pub fn filled_twice(path: Vec<Segment>) -> StageFault {
         let fault = StageFault::new(path, "`from` and `in: {input: …}` fill the same slot");
         fault.at_key().label("the second one").hint("keep one of them")
@@ -69,23 +69,23 @@ impl StageFault {
         StageFault { piece: piece.into(), ..self }
     }
 
-    /// Says what stands beside the place.
+    /// Sets the text beside the place.
     pub fn label(self, label: impl Into<Box<str>>) -> StageFault {
         StageFault { label: label.into(), ..self }
     }
 
-    /// Says what to do.
+    /// Sets the hint.
     pub fn hint(self, hint: impl Into<String>) -> StageFault {
         StageFault { hint: Some(hint.into()), ..self }
     }
 }
 
-/// The path below a stage that these keys make.
+/// The path made of these keys, below a stage.
 pub fn path(keys: &[&str]) -> Vec<Segment> {
     keys.iter().map(|key| Segment::Key((*key).to_owned())).collect()
 }
 
-/// Where to look for what is at fault: a variant's override, then the stage itself.
+/// Finds the place of a fault: in the variant's override if it is there, else in the stage itself.
 #[derive(Clone, Copy)]
 pub struct Blame<'a> {
     /// The text.

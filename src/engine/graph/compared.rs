@@ -1,4 +1,4 @@
-//! What `compare` names, held against what the steps can give.
+//! Checks the metrics and slots that `compare` names against the steps.
 
 use super::Step;
 use crate::complaint::{Complaint, Place, known, word};
@@ -7,7 +7,7 @@ use crate::yaml;
 use contract::stage::MetricNames;
 use std::collections::BTreeSet;
 
-/// Refuses metrics that no step can hold and slots that no step has which could judge.
+/// Refuses metrics that no step produces, and slots that no step with metrics has.
 pub fn check<'s>(
     source: &yaml::PipelineText,
     compare: &Compare,

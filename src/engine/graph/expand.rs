@@ -1,8 +1,8 @@
-//! From stages to steps: every combination of the axes that a stage depends on, equal ones made once.
+//! Expands stages to steps: one for each combination of the axes that a stage depends on, equal ones merged.
 //!
-//! A stage depends on the axes that its templates and conditions use, and on those of the stages it
-//! takes input from. Where an input is a template (`cells: "{source}"`), these are all stages that the
-//! template can name. A combination in which an input does not exist does not exist either.
+//! A stage depends on the axes that its templates and conditions use, and on those of the stages it takes
+//! input from. If an input is a template (`cells: "{source}"`), these are all stages that the template can
+//! name. A combination whose inputs do not exist is left out.
 
 use super::blame::{StageFault, path};
 use super::plan::{Filling, StagePlan, join, parse_resources};
@@ -22,11 +22,11 @@ use std::fmt::Write;
 use std::path::Path;
 use std::rc::Rc;
 
-/// The most steps.
+/// The maximum number of steps.
 const MAX_STEPS: usize = 200_000;
-/// The most combinations that are looked at, in all variants together.
+/// The maximum number of combinations examined, in all variants together.
 const MAX_COMBINATIONS: usize = 1_000_000;
-/// The most bytes of rendered params.
+/// The maximum size of all rendered params, in bytes.
 const MAX_TEXT: usize = 128 << 20;
 const NONE: u32 = u32::MAX;
 
@@ -45,39 +45,39 @@ impl Table {
         &self.axes
     }
 
-    /// The drafts in it; one may come several times.
+    /// The steps in it; a step may appear several times.
     pub fn existing(&self) -> impl Iterator<Item = usize> {
         self.steps.iter().filter(|step| **step != NONE).map(|step| *step as usize)
     }
 }
 
-/// A step that may turn out to be of no use.
+/// A step that may turn out to be unused.
 pub struct TentativeStep {
-    /// Its inputs name other drafts; its name and variants are not known yet.
+    /// Its inputs refer to other tentative steps; its name and variants are not set yet.
     pub step: Step,
-    /// The stage's place in the file.
+    /// The index of the stage in the file.
     pub stage: usize,
-    /// The first variant that has it; none if the file itself has it.
+    /// The first variant that has it; `None` if the plain file has it.
     pub variant: Option<String>,
 }
 
-/// What is made from all worlds together.
+/// All steps, made from all worlds together.
 pub struct Expansion<'a> {
     scope: &'a Scope,
     root: &'a Path,
     current_folder: &'a Path,
-    /// Stage name to its place in the file.
+    /// Stage name to its index in the file.
     stages: HashMap<&'a str, usize>,
-    /// In an order in which every step comes after its inputs.
+    /// In topological order: every step after its inputs.
     pub drafts: Vec<TentativeStep>,
-    /// What a step is made of, to the step.
+    /// The index of the stage and the digest of a step's definition, to the step.
     interned: HashMap<(usize, Digest), u32>,
     combinations: usize,
     text: Cell<usize>,
 }
 
 impl<'a> Expansion<'a> {
-    /// Nothing yet.
+    /// An expansion without steps.
     pub fn new(
         scope: &'a Scope,
         root: &'a Path,
@@ -119,7 +119,7 @@ impl<'a> Expansion<'a> {
         Ok(targets.into_iter().collect())
     }
 
-    /// The steps of a stage in a world whose earlier tables are there.
+    /// Makes the table of a stage in a world. Prereq: the tables of its inputs exist.
     pub fn table(
         &mut self,
         world: &World,
@@ -146,7 +146,7 @@ impl<'a> Expansion<'a> {
         Ok(Table { axes, steps })
     }
 
-    /// What fills the slots; none where a stage that should does not exist.
+    /// The inputs of a step; `None` if an input does not exist for this combination.
     fn inputs(
         &self,
         world: &World,
@@ -220,7 +220,7 @@ impl<'a> Expansion<'a> {
         Ok(Source::File { path, shown, optional: hint })
     }
 
-    /// The step made of this, be it new or not.
+    /// The step with this definition, created if it is new.
     fn step(
         &mut self,
         world: &World,
@@ -295,7 +295,7 @@ impl<'a> Expansion<'a> {
             with,
             prepared,
             inputs,
-            // A step that asks for a GPU gets one where nobody decides otherwise.
+            // A step that asks for GPUs runs on one, unless `--device` decides otherwise.
             device: plan.kind.on_device.map(|_| match resources.gpus {
                 0 => Hardware::Cpu,
                 _ => Hardware::Cuda,
@@ -350,11 +350,11 @@ impl<'a> Expansion<'a> {
         names.into_iter().map(|(_, name)| *name).collect()
     }
 
-    /// Which values of each axis the stage's conditions allow; none if they allow nothing.
+    /// The values of each axis that the stage's conditions allow; `None` if some axis has none left.
     fn allowed(&self, world: &World, plan: &StagePlan) -> Option<Vec<Vec<usize>>> {
         let mut allowed: Vec<Vec<usize>> = Vec::with_capacity(self.scope.axes.len());
         for (i, axis) in self.scope.axes.iter().enumerate() {
-            // An axis that the stage does not use on its own account may take any value.
+            // Any value is allowed on an axis that the stage does not use itself.
             allowed.push((0..axis.values.len()).collect());
             for condition in plan.when.iter().filter(|condition| condition.binding.axis() == Some(i)) {
                 allowed[i].retain(|value| self.holds(world, condition, |_| *value));
@@ -372,7 +372,7 @@ impl<'a> Expansion<'a> {
         value.is_some_and(|value| condition.labels.contains(&value))
     }
 
-    /// How many combinations some axes have, if that is not too many.
+    /// The number of combinations of some axes; an error if there are too many.
     fn claim(&mut self, axes: &[usize]) -> Result<usize, StageFault> {
         let sizes = axes.iter().map(|axis| self.scope.axes[*axis].values.len());
         let size = sizes.fold(1usize, usize::saturating_mul);
@@ -413,7 +413,8 @@ fn unfit_fault(place: Vec<crate::complaint::Segment>, unfit: Unfit) -> StageFaul
     StageFault::new(place, title).piece(format!("{{{name}}}")).label("used here")
 }
 
-/// `with: {width: {width}}` is a map in a map to YAML; the user meant a template.
+/// Detects a missing pair of quotes: to YAML, `with: {width: {width}}` is a map in a map, but the user meant
+/// a template.
 fn unquoted_template(with: &Value, below: &[String], scope: &Scope, world: &World) -> Option<String> {
     let value = below.iter().try_fold(with, |value, key| value.get(key))?;
     let (name, inner) = value.as_object().filter(|map| map.len() == 1)?.iter().next()?;
@@ -421,12 +422,12 @@ fn unquoted_template(with: &Value, below: &[String], scope: &Scope, world: &Worl
     known.then(|| format!("quote the template: `\"{{{name}}}\"`"))
 }
 
-/// The place of a combination in a table.
+/// The index of a combination in a table.
 fn position(axes: &[usize], scope: &Scope, at: &[usize]) -> usize {
     axes.iter().fold(0, |position, axis| position * scope.axes[*axis].values.len() + at[*axis])
 }
 
-/// About how many bytes a copy of a value takes.
+/// The approximate size of a copy of a value, in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -436,18 +437,18 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// About how many bytes a copy of a map takes.
+/// The approximate size of a copy of a map, in bytes.
 pub fn size_of_map(map: &Map<String, Value>) -> usize {
     map.iter().map(|(key, value)| 96 + key.len() + size(value)).sum()
 }
 
-/// Every combination of the allowed values of some axes, the last axis fastest.
+/// Iterates over every combination of the allowed values of some axes, the last axis fastest.
 struct Odometer<'o> {
     axes: &'o [usize],
     allowed: &'o [Vec<usize>],
-    /// Into `allowed`, for each of `axes`.
+    /// For each of `axes`, the current index into its allowed values.
     turns: Vec<usize>,
-    /// The value of every axis of the matrix; 0 for those that are not turned.
+    /// The value index of every axis of the matrix; 0 for axes not iterated over.
     at: Vec<usize>,
     done: bool,
     begun: bool,

@@ -1,4 +1,4 @@
-//! Which names and how many of them a pipeline file may have.
+//! Checks the names in a pipeline file, and limits how many there are.
 
 use super::expand::size_of_map;
 use crate::complaint::{Complaint, Place, known, word};
@@ -7,12 +7,12 @@ use crate::template::is_name;
 use crate::yaml;
 use serde_json::Value;
 
-/// The most stages times variants.
+/// The maximum number of stages times variants.
 const MAX_READINGS: usize = 1_000_000;
-/// The most bytes of params, copied for each variant that changes any.
+/// The maximum size of all copies of params, in bytes: one copy for each variant that changes any.
 const MAX_COPIED: usize = 256 << 20;
 
-/// Names that stand in step names and on command lines.
+/// Checks the names that appear in step names and on command lines.
 pub fn check(source: &yaml::PipelineText, value: &Value, spec: &Spec) -> Result<(), Complaint> {
     let plain = "use letters, digits, `_` and `-`, beginning with a letter or `_`";
     let refuse = |keys: &[&str], what: &str, name: &str, hint: &str| {
@@ -65,7 +65,8 @@ pub fn check(source: &yaml::PipelineText, value: &Value, spec: &Spec) -> Result<
     Ok(())
 }
 
-/// Which axes and variants `compare` names must be in the file; metrics and slots are looked up once there are steps.
+/// Checks that the axes and variants named by `compare` exist. Metrics and slots are checked once there are
+/// steps.
 fn check_compare(source: &yaml::PipelineText, spec: &Spec) -> Result<(), Complaint> {
     let Some(Compare { metrics: _, over, baseline, controls, same: _, lower_is_better: _ }) = &spec.compare
     else {

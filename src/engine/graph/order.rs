@@ -1,10 +1,10 @@
-//! The order of things that depend on one another, and the circle that forbids one.
+//! Topological sorting, with a cycle as the explanation of a failure.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// An order in which everything comes after what it needs, the smallest number first where there is a
-/// choice; or else a circle, each member needed by the next.
+/// A topological order, smallest number first where there is a choice. If there is none: a cycle, in which
+/// each member is needed by the next.
 pub fn order(needs: &[impl AsRef<[usize]>]) -> Result<Vec<usize>, Vec<usize>> {
     let mut missing: Vec<usize> = needs.iter().map(|needs| needs.as_ref().len()).collect();
     let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
@@ -28,9 +28,9 @@ pub fn order(needs: &[impl AsRef<[usize]>]) -> Result<Vec<usize>, Vec<usize>> {
     if order.len() == needs.len() { Ok(order) } else { Err(circle(needs, &needed_by, &missing)) }
 }
 
-/// A short circle among what still misses something.
+/// A short cycle among the items that are still missing something.
 fn circle(needs: &[impl AsRef<[usize]>], needed_by: &[Vec<usize>], missing: &[usize]) -> Vec<usize> {
-    // Whatever misses something needs something that misses something: going up comes to a circle.
+    // Every such item needs another one, so following the needs must end in a cycle.
     let up = |from: usize| needs[from].as_ref().iter().copied().find(|need| missing[*need] > 0);
     let mut seen = vec![false; needs.len()];
     let mut at = missing.iter().position(|count| *count > 0).unwrap_or(0);
@@ -40,7 +40,7 @@ fn circle(needs: &[impl AsRef<[usize]>], needed_by: &[Vec<usize>], missing: &[us
             None => return vec![at],
         }
     }
-    // The shortest way from there back to there.
+    // The shortest path from this item back to itself.
     let mut came_from: Vec<Option<usize>> = vec![None; needs.len()];
     let mut queue = VecDeque::from([at]);
     while let Some(from) = queue.pop_front() {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_short_circle_is_found() {
-        // 0 hangs on the circle 1 -> 2 -> 3 -> 1, which has the shortcut 2 -> 1.
+        // 0 depends on the cycle 1 -> 2 -> 3 -> 1, which has the shortcut 2 -> 1.
         assert_eq!(order(&[vec![3], vec![2, 3], vec![1], vec![2]]).unwrap_err().len(), 2);
         assert_eq!(order(&[vec![0]]), Err(vec![0]));
     }

@@ -14,21 +14,21 @@ use std::time::Duration;
 pub struct StagePlan {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// Slot to what fills it, in the order of the file.
+    /// What fills each slot, in the order of the file.
     pub wires: Vec<(String, Filling)>,
     /// The kind's params.
     pub with: Pattern,
-    /// What a step takes of the machine.
+    /// The resources that a step needs.
     pub resources: Pattern,
-    /// The same, where no template is in it.
+    /// The resources, if they contain no template.
     pub fixed_resources: Option<Resources>,
-    /// All must hold.
+    /// The stage's conditions; all must hold.
     pub when: Vec<Condition>,
-    /// How often a failed step is tried again.
+    /// How many times a failed step is retried.
     pub retries: u32,
-    /// How long a step may take.
+    /// The time limit of a step.
     pub timeout: Option<Duration>,
     /// Every name that its templates use, sorted.
     pub bindings: Vec<(String, Binding)>,
@@ -38,27 +38,27 @@ pub struct StagePlan {
 
 /// What fills a slot.
 pub enum Filling {
-    /// The stage of this name.
+    /// The stage with this name.
     Stage(Template),
-    /// A file or folder that no stage makes.
+    /// A file or folder that no stage produces.
     File {
         /// Its path.
         path: Template,
-        /// How to get it; then it may be absent.
+        /// How to get it, if it may be absent.
         optional: Option<Template>,
     },
 }
 
-/// A stage exists only where this value is one of those.
+/// A condition: the stage exists only where this value is one of the labels.
 pub struct Condition {
-    /// Which value.
+    /// The value to test.
     pub binding: Binding,
-    /// As labels.
+    /// The accepted values, as labels.
     pub labels: Vec<String>,
 }
 
 impl StagePlan {
-    /// Checks a stage; `in_variant` allows inputs that are taken away.
+    /// Checks a stage. `in_variant` permits inputs set to null, which removes them.
     pub fn of(
         name: &str,
         stage: spec::Stage,
@@ -149,7 +149,7 @@ impl StagePlan {
         Some(&self.bindings[at].1)
     }
 
-    /// Every template and the way to it.
+    /// Calls `each` with every template and its path.
     fn templates<'p>(&'p self, each: &mut impl FnMut(&[Segment], &'p Template)) {
         for (slot, filling) in &self.wires {
             match filling {
@@ -194,7 +194,7 @@ impl StagePlan {
     }
 }
 
-/// A rendered `resources`, typed.
+/// Parses rendered `resources`.
 pub fn parse_resources(value: &Value) -> Result<Resources, StageFault> {
     let below = |segments: Vec<Segment>| join(path(&["resources"]), &segments);
     let resources: Resources = match value {
@@ -208,7 +208,7 @@ pub fn parse_resources(value: &Value) -> Result<Resources, StageFault> {
     Ok(resources)
 }
 
-/// One path after another.
+/// Concatenates two paths.
 pub fn join(mut above: Vec<Segment>, below: &[Segment]) -> Vec<Segment> {
     above.extend_from_slice(below);
     above

@@ -1,4 +1,4 @@
-//! One combination of the axes of a stage, held against the stage's kind.
+//! Checks one combination of a stage's axes against the stage's kind.
 
 use super::blame::{Origin, StageFault, path};
 use super::expand::TentativeStep;
@@ -11,20 +11,20 @@ use crate::template::Template;
 use contract::stage::{At, Makes, Mistake, Prepared, Slots, Takes, Wires};
 use serde_json::Value;
 
-/// A stage in a world, where every axis has a value.
+/// A stage in a world, with a value for each axis.
 pub struct Point<'a> {
     /// The axes.
     pub scope: &'a Scope,
-    /// The reading of the file.
+    /// The world: the plain file, or the file under a variant.
     pub world: &'a World,
     /// The stage.
     pub plan: &'a StagePlan,
-    /// The value of each axis.
+    /// The index of each axis's value.
     pub at: &'a [usize],
 }
 
 impl Point<'_> {
-    /// Refuses params and wires that cannot be meant.
+    /// Refuses params and wires that make no sense.
     pub fn check(
         &self,
         prepared: &Prepared,
@@ -45,7 +45,7 @@ impl Point<'_> {
         prepared.stage.check(Wires::new(&wires)).map_err(|mistake| self.fault(mistake))
     }
 
-    /// The fault of a mistake in this stage, with the place that its value came from.
+    /// The fault for a mistake in this stage, with the origin of the offending value.
     pub fn fault(&self, mistake: Mistake) -> StageFault {
         let Mistake { at, message } = mistake;
         match at {
@@ -72,7 +72,7 @@ impl Point<'_> {
         }
     }
 
-    /// Refuses an artifact that cannot hold what a slot takes.
+    /// Refuses to wire a producer whose artifact cannot hold what the slot takes.
     fn check_wire(&self, slot: &str, producer: &TentativeStep) -> Result<(), StageFault> {
         let kind = self.plan.kind;
         let takes = kind.slots.takes(slot);
@@ -119,7 +119,7 @@ impl Point<'_> {
         self.slot_fault(slot, &title).label("expected a file").hint("write `{file: path}`")
     }
 
-    /// Where a value came from that a template gave, or the part of it below this path.
+    /// The origin of a value that a template produced, or of the part of it at this path.
     fn origin(&self, template: &Template, below: &[String]) -> Option<Origin> {
         let axis = |axis: usize| {
             let values = &self.scope.axes[axis];
@@ -143,7 +143,7 @@ impl Point<'_> {
             }
             Binding::Axis(index) => {
                 let place = axis(*index);
-                // A value with fields is a map, whose `name` is meant.
+                // A value with fields is written as a map; its `name` is what is meant.
                 let named = !self.scope.axes[*index].values[self.at[*index]].fields.is_empty();
                 Origin::File(if named { place.key("name") } else { place })
             }

@@ -1,4 +1,4 @@
-//! From worlds to tables: what is the same in two readings of the file is looked at once.
+//! Expands worlds to tables, and reuses whatever a variant has in common with the plain file.
 
 use super::blame::{self, Blame, StageFault};
 use super::expand::{Expansion, Table};
@@ -11,36 +11,36 @@ use indexmap::IndexSet;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// One world read: what each stage needs, the order, and the steps of each.
+/// The result of reading one world: each stage's inputs, the order, and the steps of each stage.
 pub struct Reading {
     targets: Vec<Rc<Vec<usize>>>,
     order: Rc<Vec<usize>>,
-    /// None where the file itself cannot be expanded although its variants may be.
+    /// `None` where the plain file cannot be expanded, although its variants may be.
     tables: Vec<Option<Rc<Table>>>,
 }
 
-/// All readings together.
+/// The readings of all worlds.
 pub struct Build<'a> {
     blame: Blame<'a>,
     stages: &'a IndexSet<String>,
     /// Makes the steps.
     pub expansion: Expansion<'a>,
-    /// Every table that some variant uses, with these variants.
+    /// Every table that some variant uses, with those variants.
     pub tables: Vec<(Rc<Table>, Vec<u32>)>,
-    /// The address of a table to its place in `tables`, which keeps it alive.
+    /// The address of a table to its index in `tables`, which keeps it alive.
     by_table: HashMap<*const Table, usize>,
 }
 
 impl<'a> Build<'a> {
-    /// Nothing read yet.
+    /// A build in which nothing has been read.
     pub fn new(blame: Blame<'a>, stages: &'a IndexSet<String>, expansion: Expansion<'a>) -> Build<'a> {
         Build { blame, stages, expansion, tables: Vec::new(), by_table: HashMap::new() }
     }
 
-    /// Reads a world; whatever is the same in the file's own reading is taken from there. Where faults
-    /// are not `fatal`, they leave holes.
+    /// Reads a world. Whatever is the same in the plain file's reading is reused. Unless `fatal`, stages with
+    /// faults get no table.
     pub fn read(&mut self, world: &World, base: Option<(&World, &Reading)>, fatal: bool) -> Result<Reading> {
-        // What is wrong with the file itself is not blamed on the first variant that reads it.
+        // A fault of the plain file is not blamed on the first variant that reads it.
         let complain = |stage: usize, fault: StageFault| {
             let of_file = base.is_some_and(|(file, reading)| {
                 reading.tables[stage].is_none() && unchanged(world, file, stage)
@@ -100,7 +100,8 @@ impl<'a> Build<'a> {
             }
             match self.expansion.table(world, i, &targets[i], &tables) {
                 Ok(table) => {
-                    // Where nothing came out differently, nothing after it is looked at again.
+                    // If the new table equals the plain file's, share that one, so that later stages can be
+                    // reused too.
                     let same = base
                         .and_then(|(_, reading)| reading.tables[i].as_ref())
                         .filter(|theirs| ***theirs == table);
@@ -113,7 +114,7 @@ impl<'a> Build<'a> {
         Ok(Reading { targets, order, tables })
     }
 
-    /// Notes that a variant uses what was read.
+    /// Records that a variant uses this reading.
     pub fn mark(&mut self, reading: &Reading, variant: usize) {
         for table in reading.tables.iter().flatten() {
             let place = *self.by_table.entry(Rc::as_ptr(table)).or_insert_with(|| {
@@ -141,7 +142,7 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Whether a stage reads the same in both worlds, its inputs aside.
+/// Whether a stage is the same in both worlds, apart from its inputs.
 fn unchanged(world: &World, file: &World, stage: usize) -> bool {
     let plan = &world.plans[stage];
     if !Rc::ptr_eq(plan, &file.plans[stage]) {
@@ -160,10 +161,10 @@ fn same_table(ours: &Option<Rc<Table>>, theirs: &Option<Rc<Table>>) -> bool {
     matches!((ours, theirs), (Some(ours), Some(theirs)) if Rc::ptr_eq(ours, theirs))
 }
 
-/// The fault of a circle, and the stage that is blamed.
+/// The fault for a cycle, and the stage to blame.
 fn cycle(world: &World, circle: &[usize]) -> (usize, StageFault) {
     let names: Vec<&str> = circle.iter().map(|stage| world.plans[*stage].name.as_str()).collect();
-    // The last one feeds the first; the first is where the circle is entered.
+    // The last stage of the cycle feeds the first.
     let first = names.first().copied().unwrap_or_default();
     let last = names.last().copied().unwrap_or_default();
     let mut shown: Vec<&str> = names.iter().copied().take(10).collect();

@@ -1,8 +1,7 @@
 //! What a name in a template stands for: a param, an axis, or a field of an axis's values.
 //!
-//! `{x}` is the param `x`, or the label of the axis `x`, or the field `x` of the axis whose values have
-//! one; `{order.flag}` is the field `flag` of the axis `order`. A name that could be two of these is
-//! refused where it is used.
+//! `{x}` is the param `x`, or the label of the axis `x`, or the field `x` of the one axis whose values have
+//! it; `{order.flag}` is the field `flag` of the axis `order`. An ambiguous name is refused where it is used.
 
 use crate::complaint::{Complaint, Place, known, word};
 use crate::spec::short;
@@ -17,20 +16,20 @@ const MAX_AXES: usize = 64;
 /// One axis of the matrix.
 #[derive(Debug)]
 pub struct Axis {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// At least one.
+    /// Never empty.
     pub values: Vec<AxisValue>,
 }
 
 /// One value of an axis.
 #[derive(Debug)]
 pub struct AxisValue {
-    /// What stands in a step's name.
+    /// Its label in step names.
     pub label: String,
-    /// What the axis's name gives in a template.
+    /// Its value in a template that names the axis.
     pub value: Value,
-    /// What else it carries.
+    /// Its other fields.
     pub fields: Map<String, Value>,
 }
 
@@ -55,20 +54,20 @@ impl Binding {
     }
 }
 
-/// A name that stands for nothing, or for two things.
+/// An unknown or ambiguous name.
 pub struct Unbound {
-    /// Which of the two.
+    /// Which of the two it is.
     pub title: String,
     /// What to do.
     pub hint: String,
 }
 
-/// Every axis, and the fields of their values.
+/// All axes, and the fields of their values.
 #[derive(Debug, Default)]
 pub struct Scope {
     /// In the order of the file.
     pub axes: Vec<Axis>,
-    /// Field to the axes that have it.
+    /// Field name to the axes that have it.
     fields: BTreeMap<String, BTreeSet<usize>>,
 }
 
@@ -174,14 +173,14 @@ impl Scope {
         Ok(binding.clone())
     }
 
-    /// A path must lead somewhere as far as can be told now: a null may be filled in by a variant.
+    /// Checks that a path exists, as far as can be told now: a variant may still fill in a null.
     fn check(&self, name: &str, binding: &Binding, params: &Map<String, Value>) -> Result<(), Unbound> {
         match binding {
             Binding::Axis(_) => Ok(()),
             Binding::Param(path) => step_into(name, path, params),
             Binding::Field(axis, path) => {
                 let values = &self.axes[*axis].values;
-                // A field that only some values have is missed when it is rendered.
+                // A field that only some values have is reported when it is rendered.
                 let mut tried = values.iter().map(|value| step_into(name, path, &value.fields));
                 if tried.any(|tried| tried.is_ok()) {
                     return Ok(());
@@ -191,7 +190,7 @@ impl Scope {
         }
     }
 
-    /// The value of a binding where every axis has one.
+    /// The value of a binding at one combination of axis values.
     pub fn value<'v>(
         &'v self,
         binding: &Binding,
@@ -231,7 +230,7 @@ impl AxisValue {
     }
 }
 
-/// A scalar as it stands in a step's name, and as `when` compares it.
+/// A scalar as it appears in step names, and as `when` compares it.
 pub fn label(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! What a pipeline file becomes, and what is refused.
+//! How pipeline files expand to steps, and which files are refused.
 
 use super::*;
 use contract::stage::{At, Makes, MetricNames, Mistake, Slot, Slots, Takes};
@@ -54,7 +54,7 @@ fn run(graph: &Graph, step: &str) -> String {
     step.prepared.params["run"].as_str().unwrap().to_owned()
 }
 
-/// The input `slot` of a step, as the name of a step or as a path.
+/// What fills a step's slot: the name of a step, or a path.
 fn input(graph: &Graph, step: &str, slot: &str) -> String {
     let step = &graph.steps[graph.find(step).unwrap()];
     match &step.inputs.iter().find(|input| input.slot == slot).unwrap().source {
@@ -64,7 +64,7 @@ fn input(graph: &Graph, step: &str, slot: &str) -> String {
     }
 }
 
-/// A file whose stages these are.
+/// A pipeline file with these stages.
 fn stages_of(stages: &str) -> String {
     format!("stages:\n{stages}")
 }
@@ -298,7 +298,7 @@ fn a_chain_of_ten_thousand_stages_is_no_trouble() {
     assert!(error.len() < 1_000);
 }
 
-/// What is wrong, then what the complaint must hold.
+/// Pairs of a faulty file and what the complaint must contain.
 #[test]
 fn what_cannot_be_used_is_shown_where_it_stands_with_a_hint() {
     let in_stage =

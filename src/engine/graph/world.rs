@@ -1,4 +1,4 @@
-//! The readings of one file: the file itself, and the file under each of its variants.
+//! The worlds of a pipeline file: the plain file, and the file under each of its variants.
 
 use super::blame::{Blame, StageFault, path};
 use super::plan::StagePlan;
@@ -12,21 +12,22 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 use std::rc::Rc;
 
-/// One reading of the file.
+/// The plain file, or the file under one variant.
 pub struct World {
-    /// The variant's name; none for the file itself.
+    /// The variant's name; `None` for the plain file.
     pub variant: Option<String>,
-    /// Every param.
+    /// All params.
     pub params: Rc<Map<String, Value>>,
-    /// The params that `--set` gave and the variant left alone, by path.
+    /// The paths of the params that `--set` gave and the variant does not override.
     pub given: Rc<Vec<Vec<String>>>,
-    /// What the variant changes among the params.
+    /// The variant's overrides of params.
     changed: Map<String, Value>,
-    /// Every stage, in the order of the file. Those that a variant leaves alone are the file's own.
+    /// Every stage, in the order of the file. Stages that the variant leaves alone are shared with the plain
+    /// file.
     pub plans: Vec<Rc<StagePlan>>,
 }
 
-/// Puts what `--set NAME=VALUE` says into the params; returns the paths of what was set.
+/// Applies the `NAME=VALUE` arguments of `--set` to the params; returns the paths that were set.
 pub fn apply_sets(params: &mut Map<String, Value>, sets: &[String]) -> Result<Vec<Vec<String>>> {
     let mut given = Vec::new();
     for set in sets {
@@ -44,7 +45,7 @@ pub fn apply_sets(params: &mut Map<String, Value>, sets: &[String]) -> Result<Ve
 }
 
 impl World {
-    /// The file itself.
+    /// The plain file.
     pub fn of_file(
         blame: Blame<'_>,
         stages: IndexMap<String, spec::Stage>,
@@ -118,18 +119,18 @@ impl World {
         Ok(world)
     }
 
-    /// Whether the variant leaves a param as the file has it.
+    /// Whether the variant leaves a param unchanged.
     pub fn leaves(&self, param: &[String]) -> bool {
         !touches(&self.changed, param)
     }
 
-    /// Whether the value of a param came with `--set`.
+    /// Whether the value of a param came from `--set`.
     pub fn is_given(&self, param: &[String]) -> bool {
         self.given.iter().any(|given| param.starts_with(given))
     }
 }
 
-/// A stage with an override merged into it. A new kind begins without the old one's params.
+/// A stage with an override merged into it. If the kind changes, the old kind's params are dropped.
 fn overridden(
     file: &Value,
     stage: &str,
@@ -145,7 +146,7 @@ fn overridden(
     Ok(Value::Object(merged))
 }
 
-/// Writes `from: x` as `in: {input: x}`, so that one overrides the other.
+/// Rewrites `from: x` as `in: {input: x}`, so that an override of one form replaces the other.
 fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, Value>, StageFault> {
     let Some(from) = stage.shift_remove("from") else { return Ok(stage) };
     let inputs = stage.entry("in").or_insert(Value::Null);
@@ -160,7 +161,7 @@ fn long_form(mut stage: Map<String, Value>) -> std::result::Result<Map<String, V
     Ok(stage)
 }
 
-/// Maps are merged, everything else is replaced.
+/// Merges maps; everything else is replaced.
 fn merge(base: &mut Map<String, Value>, change: Map<String, Value>) {
     for (key, new) in change {
         match (base.get_mut(&key), new) {
@@ -172,8 +173,8 @@ fn merge(base: &mut Map<String, Value>, change: Map<String, Value>) {
     }
 }
 
-/// The same for params, of which a variant may only change what is there. A map that is empty takes anything.
-/// Leaves the way to what is unknown in `way`.
+/// The same for params. A variant may only change existing ones, except inside a map that is empty, which
+/// takes anything. On an unknown param, `way` holds its path.
 fn merge_known(
     base: &mut Map<String, Value>,
     change: &Map<String, Value>,
@@ -195,7 +196,7 @@ fn merge_known(
     Ok(())
 }
 
-/// Replaces what is at a path; a hint if nothing is there.
+/// Replaces the value at a path. If there is none, returns a hint.
 fn replace(map: &mut Map<String, Value>, path: &[String], value: Value) -> std::result::Result<(), String> {
     let Some((first, rest)) = path.split_first() else { return Ok(()) };
     if !map.contains_key(first) {

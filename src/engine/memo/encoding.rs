@@ -1,7 +1,7 @@
-//! The binary form of what a memo remembers: read on every run, so that it must cost next to nothing.
+//! The binary form of a memo. It is read on every run, so decoding must be very cheap.
 //!
-//! A version, then the inputs, then the artifacts: each list its length and its entries. All numbers are 64 bits,
-//! little-endian; a path is its length and its bytes; digests and keys are their 32 bytes.
+//! A version, then the inputs, then the artifacts. A list is its length followed by its entries. All numbers
+//! are 64 bits, little-endian; a path is its length and its bytes; digests and keys are their 32 bytes.
 
 use super::{Facts, Remembered};
 use crate::hash::Stamp;
@@ -10,10 +10,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Raised with every change of the form. What was written before it existed began with `{`.
+/// Raised with every change of the format. Files from before it existed begin with `{`.
 const VERSION: i64 = 2;
 
-/// The bytes of a memo.
+/// Encodes a memo.
 pub fn write(facts: &Facts) -> Vec<u8> {
     let Facts { inputs, artifacts } = facts;
     let mut bytes = Vec::with_capacity(64 + 600 * (inputs.len() + artifacts.len()));
@@ -50,7 +50,7 @@ fn remembered(remembered: &Remembered, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What the bytes say; nothing if they are of another version, or end early.
+/// Decodes a memo; `None` if the version differs or the bytes end early.
 pub fn read(bytes: &[u8]) -> Option<Facts> {
     let mut reader = Reader { bytes };
     if reader.number()? != VERSION {

@@ -11,10 +11,10 @@ use petgraph::graph::NodeIndex;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The wait before the first look at a lock that somebody else has; it doubles each time, up to the last.
+/// The delay before the first look at a lock that another run holds. It doubles each time, up to `LAST_LOOK`.
 const FIRST_LOOK: Duration = Duration::from_millis(3);
 const LAST_LOOK: Duration = Duration::from_millis(200);
-/// The wait before the first retry; it doubles each time, up to the last.
+/// The delay before the first retry. It doubles each time, up to `LAST_RETRY`.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -41,7 +41,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Prereq: an executor has the step.
+    /// Prereq: the step was handed to an executor.
     fn work(&self, node: NodeIndex) -> &Work {
         self.plan.state(node).work().expect("what an executor has is known work")
     }
@@ -52,7 +52,7 @@ impl Runner<'_> {
             Report::Note(text) => Event::Note { step, text },
             Report::Progress { done, total } => Event::Progress { step, done, total },
             Report::Warning(text) => Event::Warning { step: Some(step), text },
-            Report::Log(_) => return Ok(()), // The worker writes it to the step's file.
+            Report::Log(_) => return Ok(()), // The worker writes it to the step's log file.
         })
     }
 

@@ -1,4 +1,4 @@
-//! Finds out which steps are due, and starts them as far as the machine allows.
+//! Looks up which steps are due, and starts as many as the resources allow.
 
 use super::Runner;
 use crate::error::Result;
@@ -13,12 +13,12 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Instant;
 
 impl Runner<'_> {
-    /// Looks up every step that is ready, which may make others ready.
+    /// Looks up every ready step, which may make further steps ready.
     pub(super) fn examine_ready(&mut self) -> Result<()> {
         if self.plan.ready().is_empty() {
             return Ok(());
         }
-        // From here on no collection takes place: keys are on record before it goes on.
+        // No collection can take place until the lock is released; by then the keys are on record.
         let lock = self.store.keep_collection_away()?;
         while self.stop.reason().is_none() {
             match self.examiner.advance(&mut self.plan) {
@@ -27,7 +27,7 @@ impl Runner<'_> {
                     State::Due(_) => self.tell_due(node),
                     _ => self.tell_end(node),
                 })?,
-                // The signal cut the reading short; the loop ends by itself.
+                // The signal interrupted the reading; the loop ends by itself.
                 Err(_) if self.stop.reason().is_some() => {}
                 Err(error) => return Err(error),
             }
@@ -54,7 +54,7 @@ impl Runner<'_> {
         self.tell(Event::Due { step, key, reason })
     }
 
-    /// Starts due steps, first things first, as far as the pools go.
+    /// Starts due steps in order, as long as the pools have room.
     pub(super) fn start_due(&mut self) -> Result<()> {
         for node in self.plan.awaited(Instant::now()) {
             self.advance(node, News::Awaited)?;
@@ -62,7 +62,7 @@ impl Runner<'_> {
         let mut next = self.plan.due().first().copied();
         while let Some(node) = next.filter(|_| !self.pools.exhausted()) {
             next = self.plan.due().range((Excluded(node), Unbounded)).next().copied();
-            // Equal steps: the first one computes, the others will find its artifact.
+            // Steps with equal keys: the first one computes, and the others will find its artifact.
             let key = self.plan.state(node).key();
             if self.plan.running().iter().any(|other| self.plan.state(*other).key() == key) {
                 continue;
@@ -109,7 +109,7 @@ impl Runner<'_> {
     }
 }
 
-/// A step's name as a file name: no longer than file systems allow.
+/// A file name for a step's log, cut to what file systems allow.
 fn file_name(step: &str) -> String {
     let short: String = step.chars().take(100).collect();
     match short.len() == step.len() {

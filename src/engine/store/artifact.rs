@@ -1,7 +1,7 @@
-//! A handle on an artifact that was found whole.
+//! A handle on a verified artifact.
 //!
-//! Whoever reads an artifact asks its handle and joins no paths: the handle is where an artifact that lies
-//! elsewhere will be fetched.
+//! Code that reads an artifact asks its handle for paths and never joins them itself, so that the handle can
+//! later fetch artifacts stored elsewhere.
 
 use super::{Manifest, Store};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::key::{Digest, Key};
 use std::fmt;
 use std::path::PathBuf;
 
-/// An artifact that is whole.
+/// An artifact that was found whole.
 #[derive(Clone)]
 pub struct Artifact {
     store: Store,
@@ -27,12 +27,12 @@ impl Artifact {
         self.key
     }
 
-    /// The digest of its files: what consumers' keys are made of.
+    /// The digest of its files, which enters the keys of its consumers.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The folder with all of its files, for a stage that reads them.
+    /// The folder with all of its files, for stages that read it.
     pub fn folder(&self) -> PathBuf {
         self.store.entry(self.key).join("out")
     }
@@ -42,12 +42,12 @@ impl Artifact {
         self.folder().join(path)
     }
 
-    /// The first of these files that it has.
+    /// The first of these files that exists in it.
     pub fn first_of(&self, paths: &[&str]) -> Option<PathBuf> {
         paths.iter().map(|path| self.file(path)).find(|path| path.is_file())
     }
 
-    /// What is recorded of it; nothing where it was removed a moment ago.
+    /// Its manifest; `None` if it was removed in the meantime.
     pub fn manifest(&self) -> Result<Option<Manifest>> {
         self.store.manifest(self.key)
     }

@@ -1,4 +1,4 @@
-//! An artifact being made: a private folder, the key's lock, and the commit that makes it durable.
+//! An artifact in the making: a private folder, the key's lock, and the commit that makes it durable.
 
 use super::lock::Lock;
 use super::manifest::{Adoption, FileRecord, Manifest};
@@ -17,15 +17,15 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// An artifact being made. Dropped without a commit, it leaves nothing behind.
+/// An artifact in the making. If dropped without a commit, it removes its folder.
 #[derive(Debug)]
 pub struct Draft {
     store: Store,
     key: Key,
     folder: PathBuf,
-    /// Make it anew although it is there.
+    /// Replace an existing artifact.
     anew: bool,
-    /// None once released.
+    /// `None` once released.
     lock: Option<Lock>,
 }
 
@@ -42,14 +42,14 @@ pub struct Origin {
     pub seconds: f64,
 }
 
-/// What a commit gave.
+/// The result of a commit.
 #[derive(Debug)]
 pub struct Committed {
     /// The artifact that now serves the key.
     pub artifact: Artifact,
-    /// The size of what was made.
+    /// The size of the draft's files.
     pub bytes: u64,
-    /// The digest of another result of the same recipe that was there already.
+    /// The digest of a different result of the same recipe that existed before.
     pub other: Option<Digest>,
 }
 
@@ -58,7 +58,7 @@ pub struct Committed {
 pub enum CommitError {
     /// The stage wrote something that cannot be kept.
     Output(String),
-    /// The machine refused.
+    /// A file operation failed.
     Machine(Error),
 }
 
@@ -75,7 +75,7 @@ impl From<Error> for CommitError {
 }
 
 impl Draft {
-    /// Prereq: the key's lock is held, and nothing has the folder's name.
+    /// Prereq: the key's lock is held, and no folder with the draft's name exists.
     pub(super) fn create(
         store: Store,
         key: Key,
@@ -92,7 +92,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Where the artifact's files are written.
+    /// The folder for the artifact's files.
     pub fn out(&self) -> PathBuf {
         self.folder.join("out")
     }
@@ -102,7 +102,7 @@ impl Draft {
         self.folder.join("work")
     }
 
-    /// Makes the draft the artifact of its key. When this returns, no power cut can undo it.
+    /// Makes the draft the artifact of its key. Once this returns, the artifact survives a power cut.
     pub fn commit(mut self, recipe: &str, origin: Origin) -> std::result::Result<Committed, CommitError> {
         disk::remove_folder(&self.work())?;
         let (files, folders) = seal(&self.out())?;
@@ -128,7 +128,7 @@ impl Draft {
         Ok(committed)
     }
 
-    /// Makes an artifact that was made from another recipe the artifact of this key, on the record.
+    /// Makes an artifact of another recipe serve this key too, and records that it was adopted.
     pub fn adopt(mut self, from: Key, recipe: &str, changes: Vec<Change>) -> Result<()> {
         let source = self.store.entry(from);
         let Verdict::Whole { manifest, .. } = verify::entry(&source, from)? else {
@@ -144,7 +144,7 @@ impl Draft {
             let folder = here.parent().expect("a file lies in a folder");
             disk::create_folders(folder)?;
             unsynced.extend(folder.ancestors().take_while(|above| *above != self.out()).map(Path::to_owned));
-            // Committed files never change, so two artifacts may share one.
+            // Committed files never change, so two artifacts may share them by hard links.
             if std::fs::hard_link(&there, &here).is_err() {
                 std::fs::copy(&there, &here).map_err(|error| fault("copying", &there, error))?;
                 unsynced.insert(here);
@@ -157,8 +157,8 @@ impl Draft {
         self.release()
     }
 
-    /// Writes both records, makes sure of the shelf, and makes everything durable: what was written, with its
-    /// names, and the shelf's.
+    /// Writes both records, creates the folder for the key's first two digits if it is missing, and syncs
+    /// everything: the files, their folders, and the folder above a new one.
     fn record(&self, recipe: &str, manifest: &Manifest, mut unsynced: Vec<PathBuf>) -> disk::Result<()> {
         let [recipe_file, manifest_file] =
             ["recipe.json", "manifest.json"].map(|name| self.folder.join(name));
@@ -177,7 +177,8 @@ impl Draft {
         self.lock.take().map_or(Ok(()), |lock| Ok(lock.release()?))
     }
 
-    /// Renames the whole folder to its place, unless a whole one is there.
+    /// Renames the draft to its place among the entries. An artifact that is already there stays if it is
+    /// whole, unless `anew`.
     fn publish(&self, manifest: &Manifest) -> Result<Committed> {
         let entry = self.store.entry(self.key);
         let shelf = entry.parent().expect("an entry lies on a shelf of two digits");
@@ -185,7 +186,7 @@ impl Draft {
         while !disk::rename_new(&self.folder, &entry)? {
             match verify::entry(&entry, self.key)? {
                 Verdict::Whole { manifest: there, .. } if !self.anew => {
-                    // Without working locks two runs can make the same artifact: the first one stays.
+                    // Without working locks two runs can make the same artifact; the first one stays.
                     other = (there.output != manifest.output).then_some(manifest.output);
                     disk::remove_folder(&self.folder)?;
                     return Ok(self.committed(&there, other));
@@ -212,7 +213,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After a commit nothing has this name. What cannot be removed now is swept by a later run.
+        // After a commit the folder no longer exists. If it cannot be removed now, a later run sweeps it.
         let _ = disk::remove_folder(&self.folder);
     }
 }
@@ -243,7 +244,7 @@ fn seal_file(top: &File, out: &Path, name: &str) -> disk::Result<FileRecord> {
     let mut file = open_beneath(top, name, &path)?;
     let metadata = file.metadata().map_err(|error| fault("looking at", &path, error))?;
     if metadata.nlink() > 1 {
-        // A hard link to something that others may still change: keep a copy of our own.
+        // A hard link to a file that others may still change is replaced by a private copy.
         disk::close(file, &path)?;
         let copy = path.with_file_name(format!(".{}.copy", std::process::id()));
         std::fs::copy(&path, &copy).map_err(|error| fault("copying", &path, error))?;
@@ -257,12 +258,12 @@ fn seal_file(top: &File, out: &Path, name: &str) -> disk::Result<FileRecord> {
     Ok(FileRecord { path: name.to_owned(), size: stamp.size(), digest })
 }
 
-/// Opens a file below a folder, following no link on the way, whatever is renamed meanwhile.
+/// Opens a file below a folder without following any link, even if names are changed concurrently.
 fn open_beneath(top: &File, name: &str, path: &Path) -> disk::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let opened = match rustix::fs::openat2(top, name, flags, Mode::empty(), resolve) {
-        // Kernels before 5.6: the last component at least is no link.
+        // Kernels before 5.6 lack openat2; there at least the last component is not followed if it is a link.
         Err(rustix::io::Errno::NOSYS) => rustix::fs::openat(top, name, flags, Mode::empty()),
         other => other,
     };
@@ -290,7 +291,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    // The folder and the link change places, over and over.
+                    // Swap the folder and the link over and over.
                     let flags = rustix::fs::RenameFlags::EXCHANGE;
                     let cwd = rustix::fs::CWD;
                     rustix::fs::renameat_with(cwd, path("out/sub"), cwd, path("link"), flags).unwrap();

@@ -1,4 +1,4 @@
-//! Removes artifacts that nobody needs, without ever pulling one from under a run.
+//! Garbage collection, which never removes an artifact that a run is using.
 
 use super::lock::{Attempt, Lock};
 use super::{COLLECTION_LOCK, Store};
@@ -9,32 +9,32 @@ use contract::disk;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How much may stay.
+/// How much to keep.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// Artifacts older than this go.
+    /// Remove artifacts older than this.
     pub older_than: Option<Duration>,
-    /// The oldest go until the rest is no larger.
+    /// Remove the oldest artifacts until the rest is no larger.
     pub max_bytes: Option<u64>,
 }
 
-/// An artifact that may go.
+/// An artifact that may be removed.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Candidate {
-    /// Its name.
+    /// Its key.
     pub key: Key,
     /// The step that it was made for.
     pub step: String,
     /// Its size.
     pub bytes: u64,
-    /// What it took to compute, and would take again.
+    /// How long it took to compute, and would take again.
     pub seconds: f64,
     /// How long ago it was made.
     pub age_seconds: u64,
 }
 
 impl Store {
-    /// What the limits ask to remove, oldest first; what `needed` holds is spared.
+    /// The artifacts to remove to meet the limits, oldest first, without those in `needed`.
     pub fn candidates(&self, limits: Limits, needed: &HashSet<Key>) -> Result<Vec<Candidate>> {
         let now = clock::unix_seconds();
         let mut all = Vec::new();
@@ -56,8 +56,8 @@ impl Store {
         Ok(all)
     }
 
-    /// Removes artifacts. `needed` is asked again while no run can look anything up: a run records a key
-    /// before it looks it up, so what is not recorded then is not in use.
+    /// Removes artifacts. `needed` is asked again while no run can look anything up. A run records the keys
+    /// that it looks up before it allows a collection, so a key not on record then is not in use.
     pub fn collect(
         &self,
         candidates: Vec<Candidate>,
@@ -78,7 +78,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// One rename, so that nobody ever sees half of an artifact.
+    /// Uses one rename, so that nobody ever sees half an artifact.
     fn take_away(&self, key: Key) -> Result<bool> {
         match Lock::try_alone(&self.folder("locks").join(key.to_string()))? {
             Attempt::Busy(_) => Ok(false),
@@ -93,7 +93,7 @@ impl Store {
         }
     }
 
-    /// Swept like the draft of a dead run, should the collection be killed.
+    /// A folder in `tmp`; if the collection is killed, it is swept like the draft of a dead run.
     fn trash(&self, key: Key) -> std::path::PathBuf {
         self.folder("tmp").join(format!("collected.{key}"))
     }

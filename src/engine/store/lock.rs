@@ -1,4 +1,4 @@
-//! Kernel locks: released by the kernel when their holder ends, however it ends.
+//! Kernel locks, which the kernel releases however their holder ends.
 
 use contract::disk::{self, fault};
 use std::fs::{File, TryLockError};
@@ -7,28 +7,28 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A lock that is held. Its file is never unlinked: a second process could otherwise lock a new file of
-/// the same name while the first still holds the old one.
+/// A held lock. Its file is never unlinked: otherwise a second process could lock a new file of the same name
+/// while the first still holds the old one.
 #[derive(Debug)]
 pub struct Lock {
-    /// None once released.
+    /// `None` once released.
     file: Option<File>,
     path: PathBuf,
 }
 
-/// What came of trying.
+/// The result of trying to lock.
 pub enum Attempt {
-    /// It is ours.
+    /// The lock was acquired.
     Taken(Lock),
-    /// Somebody has it: the process, where this machine can tell.
+    /// Another process holds it; its id, where this machine can tell.
     Busy(Option<u32>),
 }
 
-/// Set when a file system turned out to have no working locks, so that it is said once.
+/// Set once a file system turned out to have no working locks, so that the warning is shown once.
 static UNSUPPORTED: AtomicBool = AtomicBool::new(false);
 
 impl Lock {
-    /// Takes the lock if nobody has it.
+    /// Takes the lock exclusively if it is free.
     pub fn try_alone(path: &Path) -> disk::Result<Attempt> {
         let file = open(path)?;
         match file.try_lock() {
@@ -42,12 +42,12 @@ impl Lock {
         }
     }
 
-    /// Shares the lock with others who share it; waits for one who has it alone.
+    /// Takes the lock shared; waits while another process holds it exclusively.
     pub fn shared(path: &Path) -> disk::Result<Lock> {
         Lock::wait(path, File::lock_shared)
     }
 
-    /// Waits until the lock is ours alone.
+    /// Takes the lock exclusively; waits until it is free.
     pub fn alone(path: &Path) -> disk::Result<Lock> {
         Lock::wait(path, File::lock)
     }
@@ -60,7 +60,7 @@ impl Lock {
         }
     }
 
-    /// Gives it back. Dropping does so too, but cannot tell of an error.
+    /// Releases it. Dropping does so too, but cannot report an error.
     pub fn release(mut self) -> disk::Result<()> {
         match self.file.take() {
             Some(file) => disk::close(file, &self.path),
@@ -69,12 +69,12 @@ impl Lock {
     }
 }
 
-/// Whether locks were found not to work; then work may be done twice, and nothing is ever wrong.
+/// Whether locks were found not to work. Then a step may be computed twice, but results stay correct.
 pub fn unsupported() -> bool {
     UNSUPPORTED.load(Ordering::Relaxed)
 }
 
-/// Opened for reading and writing: some network file systems lock nothing else exclusively.
+/// Opens for reading and writing: some network file systems need that for an exclusive lock.
 fn open(path: &Path) -> disk::Result<File> {
     File::options()
         .read(true)
@@ -85,7 +85,7 @@ fn open(path: &Path) -> disk::Result<File> {
         .map_err(|error| fault("opening the lock", path, error))
 }
 
-/// Goes on unlocked where the file system has no locks.
+/// Continues without a lock if the file system has none.
 fn without(file: File, path: &Path, error: io::Error) -> disk::Result<Lock> {
     use rustix::io::Errno;
     let unsupported = [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS, Errno::BADF];
@@ -96,7 +96,7 @@ fn without(file: File, path: &Path, error: io::Error) -> disk::Result<Lock> {
     Ok(Lock { file: Some(file), path: path.to_owned() })
 }
 
-/// Asks the kernel's table who holds the lock on a file.
+/// Looks up the holder of a file's lock in the kernel's table.
 fn holder(file: &File) -> Option<u32> {
     let inode = format!(":{}", file.metadata().ok()?.ino());
     let table = std::fs::read_to_string("/proc/locks").ok()?;

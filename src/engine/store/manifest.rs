@@ -1,7 +1,7 @@
-//! The record of an artifact: what it is the result of, and every file with size and digest.
+//! The record of an artifact: its key, and every file with size and digest.
 //!
-//! `manifest.json` is one line of compact JSON whose last field is the blake3 hash of all bytes before
-//! it. The record names its own key, so that two records exchanged by mistake are found out.
+//! `manifest.json` is one line of compact JSON whose last field is the blake3 hash of all bytes before it. It
+//! contains its own key, so that manifests swapped by mistake are detected.
 
 use crate::key::{Change, Digest, FORMAT, Key};
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ const CHECKSUM: &str = ",\"checksum\":\"";
 const END: &str = "\"}\n";
 const HEX: usize = 64;
 
-/// The record of an artifact.
+/// The manifest of an artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`] when it was made.
+    /// The value of [`FORMAT`] when it was made.
     pub format: u32,
-    /// The artifact's own name.
+    /// The artifact's key.
     pub key: Key,
-    /// The digest of all files: what consumers' keys are made of.
+    /// The digest of all files, which enters the keys of consumers.
     pub output: Digest,
     /// Every file, sorted by path.
     pub files: Vec<FileRecord>,
@@ -26,13 +26,13 @@ pub struct Manifest {
     pub step: String,
     /// The run that made it.
     pub run: String,
-    /// When, in seconds since 1970. For people; nothing is decided by it.
+    /// When it was made, in seconds since 1970. For display only.
     pub at: u64,
     /// How long it took.
     pub seconds: f64,
     /// The version of the program that made it.
     pub version: String,
-    /// Set where it was not computed from this recipe but taken over from an earlier one.
+    /// Set if it was not computed from this recipe but adopted from an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
 }
@@ -44,7 +44,7 @@ pub struct FileRecord {
     pub path: String,
     /// In bytes.
     pub size: u64,
-    /// Of the content.
+    /// The digest of its content.
     pub digest: Digest,
 }
 
@@ -68,7 +68,7 @@ impl Manifest {
         format!("{text}{CHECKSUM}{checksum}{END}").into_bytes()
     }
 
-    /// Reads a record; says what is wrong with it.
+    /// Parses a manifest. The error says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         let damaged = || "manifest.json does not match its checksum".to_owned();
         let tail = CHECKSUM.len() + HEX + END.len();
@@ -80,7 +80,7 @@ impl Manifest {
         let text = [body, b"}"].concat();
         let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| format!("manifest.json cannot be read: {error}"))?;
-        // A checksum tells of rot, not of malice: a cache may come from somebody else.
+        // The checksum detects rot, not malice, and a cache may come from somebody else.
         let plain =
             |path: &str| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
         let bad = |path: &str| path.is_empty() || path.contains('\0') || path.ends_with('/') || !plain(path);

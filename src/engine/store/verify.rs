@@ -1,4 +1,4 @@
-//! Finds damage: every byte of an artifact is covered by its manifest, and the manifest by itself.
+//! Detects damage: a manifest covers every byte of its artifact, and its checksum covers the manifest.
 
 use super::Store;
 use super::lock::{Attempt, Lock};
@@ -14,35 +14,35 @@ use rayon::prelude::*;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a look at an entry found.
+/// The result of verifying an entry.
 pub enum Verdict {
-    /// Nothing has its name.
+    /// The entry does not exist.
     Absent,
     /// Every byte is as it was committed.
     Whole {
         /// Its record.
         manifest: Box<Manifest>,
-        /// Every file and folder, relative to the entry, as it was when it was read.
+        /// The stamp of every file and folder when it was read; paths are relative to the entry.
         stamps: Vec<(PathBuf, Stamp)>,
     },
-    /// Something is missing, added or changed: what.
+    /// Something is missing, added or changed, as described.
     Damaged(String),
 }
 
-/// One thing in the cache that is not as it was written.
+/// A damaged item in the cache.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Damage {
     /// The entry, checkpoint or memo.
     pub path: PathBuf,
     /// What is wrong.
     pub found: String,
-    /// The step that it was made for, where that can be read.
+    /// The step that it was made for, if that can be read.
     pub step: Option<String>,
-    /// What was done about it.
+    /// Whether `repair` dealt with it.
     pub repaired: bool,
 }
 
-/// Reads an entry whole.
+/// Reads and verifies an entry completely.
 pub fn entry(folder: &Path, key: Key) -> Result<Verdict> {
     match check(folder, key) {
         Ok(Ok((manifest, stamps))) => Ok(Verdict::Whole { manifest: Box::new(manifest), stamps }),
@@ -62,7 +62,7 @@ pub fn entry(folder: &Path, key: Key) -> Result<Verdict> {
     }
 }
 
-/// Whether the fault is of the bytes on disk, not of this process or the machine's state.
+/// Whether the error comes from damaged data on disk, not from this process or the machine's state.
 fn is_rot(fault: &Fault) -> bool {
     use rustix::io::Errno;
     let rot =
@@ -77,7 +77,7 @@ fn in_entry(path: &Path, folder: &Path) -> String {
 
 type Checked = std::result::Result<(Manifest, Vec<(PathBuf, Stamp)>), String>;
 
-/// What an entry holds.
+/// The items that an entry consists of.
 const PARTS: [(&str, EntryType); 3] =
     [("manifest.json", EntryType::File), ("out", EntryType::Folder), ("recipe.json", EntryType::File)];
 
@@ -144,7 +144,7 @@ fn check(folder: &Path, key: Key) -> Result<Checked> {
 }
 
 impl Store {
-    /// Every key that has an entry, and every name among the entries that is no key.
+    /// The key of every entry, and every path among the entries that is not named by a key.
     pub fn entries(&self) -> Result<(Vec<Key>, Vec<PathBuf>)> {
         let (mut keys, mut strange) = (Vec::new(), Vec::new());
         let top = self.folder("entries");
@@ -165,8 +165,8 @@ impl Store {
         Ok((keys, strange))
     }
 
-    /// Reads everything in the cache. With `repair`, what is damaged goes into quarantine, so that the
-    /// next run computes it again; nothing is ever deleted that could not be made again.
+    /// Reads everything in the cache. With `repair`, damaged items are moved to quarantine, so that the next
+    /// run computes them again. Only what can be made again is ever deleted.
     pub fn verify(&self, repair: bool) -> Result<(usize, Vec<Damage>)> {
         let (keys, strange) = self.entries()?;
         let mut damages = Vec::new();
@@ -190,7 +190,7 @@ impl Store {
 
     fn quarantine_locked(&self, key: Key) -> Result<bool> {
         match Lock::try_alone(&self.folder("locks").join(key.to_string()))? {
-            Attempt::Busy(_) => Ok(false), // Whoever has the lock repairs it.
+            Attempt::Busy(_) => Ok(false), // The holder of the lock repairs it.
             Attempt::Taken(lock) => {
                 self.quarantine(key)?;
                 lock.release()?;
@@ -202,7 +202,7 @@ impl Store {
     fn verify_memos(&self, repair: bool, damages: &mut Vec<Damage>) -> Result<()> {
         for (name, _) in disk::list_if_there(&self.memos())? {
             let path = self.memos().join(&name);
-            // A name with a dot is one being written; the clock's content says nothing.
+            // A name with a dot is a file being written. The clock file has no content to check.
             if name == memo::CLOCK
                 || name.to_string_lossy().contains('.')
                 || memo::is_whole(&disk::read(&path)?)

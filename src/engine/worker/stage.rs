@@ -1,4 +1,4 @@
-//! Runs a stage on the calling thread and keeps its output. Knows no graph and no cache.
+//! Runs a stage on the calling thread and keeps its output. Knows neither the graph nor the cache.
 
 use contract::disk::{self, fault};
 use contract::stage::{Io, Refusal, Report, Stage, Stopped};
@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 /// How many of the last lines of output a failure shows.
 const TAIL_LINES: usize = 12;
 const TAIL_LINE_CHARACTERS: usize = 400;
-/// Notes and progress closer together than this are not worth a redraw.
+/// The minimum interval between notes or progress reports; a redraw more often is not worth it.
 const THROTTLE: Duration = Duration::from_millis(50);
 
-/// How a step ended that did not succeed.
+/// Why a step did not succeed.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was told to stop and did.
+    /// It was told to stop, and did.
     Stopped(Stopped),
-    /// The machine refused what it needs.
+    /// The machine lacks something that it needs.
     Refused(Refusal),
     /// It failed.
     Failed {
-        /// The error, cause by cause.
+        /// The error with its chain of causes.
         why: String,
         /// The last lines of its output.
         tail: Vec<String>,
@@ -35,8 +35,8 @@ pub enum Failure {
     },
 }
 
-/// Runs `stage`. The listener of `io` is set here: output goes into the file `log`, which is made when
-/// there is some; everything else goes to `tell`.
+/// Runs `stage`. The listener of `io` is replaced: output goes to the file `log`, which is created with the
+/// first output; everything else goes to `tell`.
 pub fn run(
     stage: &dyn Stage,
     mut io: Io,
@@ -86,13 +86,13 @@ pub fn run(
     Err(Failure::Failed { why, tail: output.last_lines(), log })
 }
 
-/// Threads for parallel loops that have nothing to do; clones share them. Starting some costs more than a short
-/// step does, so that one crew serves one step after another.
+/// Idle thread pools for parallel loops; clones share them. Starting threads costs more than a short step, so
+/// a pool is reused by one step after another.
 #[derive(Debug, Clone, Default)]
 pub struct Crews(Arc<Mutex<Vec<ThreadPool>>>);
 
 impl Crews {
-    /// Runs a stage where parallel loops find as many threads as the step was given, and no more.
+    /// Runs a stage inside a pool with exactly as many threads as the step was given.
     fn run(
         &self,
         count: usize,
@@ -119,25 +119,25 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
-/// The output of an external program: all of it in a file, the end of it at hand.
+/// The output of an external program: all of it in a file, the last lines in memory.
 struct Output {
     path: PathBuf,
     file: Option<File>,
-    /// The first error of writing the file.
+    /// The first error while writing the file.
     refused: Option<disk::Fault>,
     tail: VecDeque<String>,
-    /// The line that is not complete yet.
+    /// The last line, while it is incomplete.
     partial: Vec<u8>,
     noted: Told,
     progressed: Told,
 }
 
-/// When something was last told.
+/// When something was last reported.
 #[derive(Default)]
 struct Told(Option<Instant>);
 
 impl Told {
-    /// Whether it is time to tell it again, which then counts as told.
+    /// Whether to report again now; if so, the time is reset.
     fn is_time(&mut self) -> bool {
         let time = self.0.is_none_or(|told| told.elapsed() >= THROTTLE);
         if time {
@@ -165,7 +165,7 @@ impl Output {
             self.refused = self.write(bytes).err();
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // A program that never ends its line must not fill the memory.
+            // Bounded, because a program may never end its line.
             let room = (4 * TAIL_LINE_CHARACTERS).saturating_sub(self.partial.len());
             self.partial.extend_from_slice(&piece[..piece.len().min(room)]);
             if piece.ends_with(b"\n") {
@@ -188,9 +188,9 @@ impl Output {
 
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.partial);
-        // Only the last state of a line that a progress bar drew over and over.
+        // Of a line that a progress bar redrew, keep only the last state.
         let line = line.trim_end_matches(['\n', '\r']).rsplit('\r').next().unwrap_or_default();
-        // Control characters of a program's output must not reach the terminal.
+        // A program's control characters must not reach the terminal.
         let line: String =
             line.chars().filter(|c| !c.is_control() || *c == '\t').take(TAIL_LINE_CHARACTERS).collect();
         self.partial.clear();

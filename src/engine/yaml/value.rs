@@ -1,4 +1,4 @@
-//! From text to a value, with everything counted on the way.
+//! Parses YAML text to a value, and counts everything on the way to enforce limits.
 
 use crate::complaint::{Place, Segment, word};
 use crate::locate::Places;
@@ -7,31 +7,32 @@ use serde_json::{Map, Number, Value};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// The deepest nest.
+/// The maximum nesting depth.
 const MAX_LEVELS: usize = 100;
-/// The most brackets that `serde_yaml` is given unseen: its time grows with the square of their depth.
+/// With more brackets than this, the depth is checked first: the time of `serde_yaml` is quadratic in the
+/// depth.
 const MAX_BRACKETS: usize = 8_000;
-/// The most values, aliases expanded.
+/// The maximum number of values after alias expansion.
 const MAX_NODES: usize = 1_000_000;
-/// The most bytes of text in all values, aliases expanded.
+/// The maximum size of the text of all values after alias expansion, in bytes.
 const MAX_TEXT: usize = 16 << 20;
 
-/// What is said of a text without a value.
+/// The message for a text without a value.
 pub const EMPTY: &str = "the file is empty";
 
-/// Why a text has no value.
+/// Why a text could not be parsed.
 pub struct Failure {
     /// What was expected and found.
     pub title: String,
-    /// What stands beside the place.
+    /// The text beside the marked place.
     pub label: &'static str,
     /// What to do.
     pub hint: Option<String>,
-    /// Characters before the place.
+    /// The place, as a character index.
     pub index: Option<usize>,
-    /// The way to a key that stands twice.
+    /// The place of a duplicate key.
     pub place: Place,
-    /// Whether one does.
+    /// Whether there is a duplicate key.
     pub twice: bool,
 }
 
@@ -120,13 +121,13 @@ impl Failure {
     }
 }
 
-/// What has been read so far, and why reading stopped.
+/// The counters so far, and why reading stopped.
 #[derive(Default)]
 struct State {
     nodes: Cell<usize>,
     text: Cell<usize>,
     failure: RefCell<Option<Failure>>,
-    /// Innermost first: filled only while an error goes up.
+    /// The path to an error, innermost segment first; filled only while the error is passed up.
     path: RefCell<Vec<Segment>>,
 }
 
@@ -150,7 +151,7 @@ impl State {
 #[derive(Clone, Copy)]
 struct Node<'s> {
     state: &'s State,
-    /// Lists and maps around it.
+    /// The number of lists and maps around it.
     level: usize,
 }
 
@@ -284,7 +285,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
-/// The maps that `<<` names.
+/// The maps that `<<` merges.
 fn merge_sources(value: Value) -> Result<Vec<Map<String, Value>>, Failure> {
     let values = match value {
         Value::Array(values) => values,
@@ -297,7 +298,7 @@ fn merge_sources(value: Value) -> Result<Vec<Map<String, Value>>, Failure> {
     maps.collect()
 }
 
-/// Reads a key as the text that stands there.
+/// Reads a key as its text in the file.
 struct Key<'s>(&'s State);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
@@ -328,7 +329,7 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// How many characters stand before the second `---`, or before what follows `...`.
+/// The character index of a second document: of the second `---`, or of what follows `...`.
 fn second_document(text: &str) -> Option<usize> {
     let mut index = 0;
     let mut seen = false;

@@ -1,4 +1,4 @@
-//! The warden's own side: starts the programs it is told to, and leaves nothing of them behind.
+//! The warden process: starts programs for the engine, and kills whatever they leave behind.
 
 use super::STOP;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,33 +15,33 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a program that was asked to stop may take.
+/// How long a program may take to stop once asked.
 const GRACE: Duration = Duration::from_secs(3);
-/// As a shell says "could not be started".
+/// The shell's exit code for "could not be started".
 const NOT_STARTED: i32 = 127;
-/// As a shell says "killed".
+/// The shell's exit code for "killed".
 const KILLED: i32 = 128 + Signal::KILL.as_raw();
 
-/// Serves the engine at the other end of the standard streams until it is gone.
+/// Serves the engine at the other end of the standard streams until the engine is gone.
 pub fn main() -> ExitCode {
     match Guard::new().and_then(Guard::serve) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE, // The engine sees that the warden is lost; nobody else listens.
+        Err(_) => ExitCode::FAILURE, // The engine notices that the warden is lost; nobody else reads the status.
     }
 }
 
 struct Guard {
     requests: File,
     codes: File,
-    /// Readable when a process below this one has ended.
+    /// Becomes readable when a descendant has ended.
     ended: UnixStream,
 }
 
-/// What the engine says.
+/// A message from the engine.
 enum Request {
     Job(Vec<u8>),
     Stop,
-    /// It is gone.
+    /// The engine is gone.
     End,
 }
 
@@ -52,11 +52,11 @@ impl Guard {
         ended.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(SIGCHLD, notice)?;
         for signal in [SIGTERM, SIGINT, SIGHUP] {
-            // Outlived, and not passed on: whoever ends all processes of a job at once ends the engine too,
-            // and it is the engine that says what becomes of the program.
+            // Ignored and not passed on: whoever signals all processes of a job also signals the engine,
+            // which decides what happens to the program.
             signal_hook::flag::register(signal, Arc::default())?;
         }
-        // Without the buffers of the standard library, which would hide messages from `poll`.
+        // Unbuffered, because the standard library's buffers would hide messages from `poll`.
         let requests = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let codes = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         Ok(Guard { requests, codes, ended })
@@ -69,7 +69,7 @@ impl Guard {
                     Some(code) => self.codes.write_all(&code.to_le_bytes())?,
                     None => return Ok(()),
                 },
-                Request::Stop => {} // It crossed with the end of the job that was meant.
+                Request::Stop => {} // A late stop for a job that has just ended.
                 Request::End => return Ok(()),
             }
         }
@@ -89,7 +89,7 @@ impl Guard {
         Ok(Request::Job(fields))
     }
 
-    /// Runs a job to its end and removes what it left; nothing if the engine is gone.
+    /// Runs a job to its end and kills what it left behind; `None` if the engine is gone.
     fn job(&mut self, fields: &[u8]) -> Option<i32> {
         let code = match start(fields) {
             Ok(child) => self.guard(child),
@@ -128,7 +128,7 @@ impl Guard {
         }
     }
 
-    /// Waits for a request or for the end of a process, and says which came.
+    /// Waits for a request or for the end of a process; returns which of them came.
     fn wait(&self, deadline: Option<Instant>) -> (bool, bool) {
         let limit = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let limit = limit
@@ -137,12 +137,12 @@ impl Guard {
             [PollFd::new(&self.requests, PollFlags::IN), PollFd::new(&self.ended, PollFlags::IN)];
         match poll(&mut polled, limit.as_ref()) {
             Ok(_) => polled.map(|polled| !polled.revents().is_empty()).into(),
-            Err(_) => (false, true), // A signal came: SIGCHLD, or one that changes nothing.
+            Err(_) => (false, true), // Interrupted by a signal: SIGCHLD, or one that is ignored.
         }
     }
 }
 
-/// Starts `sh` on the command line of a job, in a process group of its own.
+/// Starts `sh` with the command line of a job, in its own process group.
 fn start(fields: &[u8]) -> io::Result<Pid> {
     let mut fields = fields.split(|byte| *byte == 0).map(OsStr::from_bytes);
     let (folder, line) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -165,7 +165,7 @@ fn start(fields: &[u8]) -> io::Result<Pid> {
     Ok(Pid::from_child(&child))
 }
 
-/// Collects every process that ended; returns the exit code of `child` if it is among them.
+/// Reaps all processes that have ended; returns the exit code of `child` if it is among them.
 fn reap(child: Pid) -> Option<i32> {
     let mut code = None;
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -176,11 +176,11 @@ fn reap(child: Pid) -> Option<i32> {
     code
 }
 
-/// Kills until nothing is left below this process.
+/// Kills all descendants, until none is left.
 fn kill_all() {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Err(_) => return, // No child is left, so no descendant is: orphans become our children.
+            Err(_) => return, // No child is left, hence no descendant: orphans become our children.
             Ok(Some(_)) => continue,
             Ok(None) => {}
         }
@@ -208,7 +208,7 @@ fn descendants() -> Vec<Pid> {
     found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
 }
 
-/// Each process on this machine beside its parent.
+/// The pid and parent pid of every process on the machine.
 fn parents() -> Vec<(i32, i32)> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     processes
@@ -216,7 +216,7 @@ fn parents() -> Vec<(i32, i32)> {
             let process = process.ok()?;
             let pid = process.file_name().to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            // The name, in brackets, may hold anything; state and parent follow the last one.
+            // The name, in parentheses, may contain anything; state and parent follow the last `)`.
             let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
             Some((pid, parent))
         })
