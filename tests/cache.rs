@@ -1,5 +1,5 @@
-//! What makes a step run again, and what does not. Each field of a recipe has two tests: changing it
-//! misses, changing what is not in it hits.
+//! What makes a step run again and what does not. Each field of a recipe has two tests: changing it
+//! is a cache miss, changing what is not in it is a hit.
 
 use support::Project;
 
@@ -211,7 +211,7 @@ fn random_edits_hit_if_and_only_if_nothing_changed() {
     }
 }
 
-/// Gives a file new content in place, in two writes, as a careless program would.
+/// Replaces a file's content in place, in two writes, as a careless program would.
 fn rewrite(path: &std::path::Path, content: &str) {
     use std::io::Write;
     let mut file = std::fs::File::options().write(true).truncate(true).open(path).unwrap();
@@ -276,7 +276,7 @@ fn what_only_a_changed_program_makes_due_is_counted_and_adopted_as_a_whole() {
     assert!(
         changed(&["adopt", "p.yaml", "--all"]).contains("no step is due only because the program changed")
     );
-    // A param that changed as well is no affair of the program's.
+    // If a param has changed as well, the program is not the only change.
     project.edit("line: x", "line: z");
     project.command(&["run", "p.yaml"]).output().unwrap();
     project.edit("line: z", "line: w");

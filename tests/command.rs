@@ -1,4 +1,4 @@
-//! `command` stages: what they see, what they may write, and that nothing outlives them.
+//! `command` stages: what they see, what they may write, and that no process outlives them.
 
 use std::time::{Duration, Instant};
 use support::{Project, signal, wait_for};
@@ -110,7 +110,7 @@ stages:
     assert_eq!(project.output("b", "x"), "1\n");
 }
 
-/// A stage that ignores SIGTERM, and one that leaves its session.
+/// Two processes that are hard to stop: one ignores SIGTERM, one leaves its session.
 const STUBBORN: &str = r#"
 stages:
   ignores: {kind: command, with: {run: 'trap "" TERM; echo $$ > $PIPELINE_ROOT/ignores; sleep 300; sleep 300'}}

@@ -1,4 +1,4 @@
-//! The other commands: each tells the truth about a pipeline, for people and as JSON.
+//! The other commands: each shows the true state of a pipeline, for people and as JSON.
 
 use std::process::{Command, Stdio};
 use support::{Project, program};

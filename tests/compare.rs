@@ -1,4 +1,4 @@
-//! Variants are compared straight from the cache, and what cannot be compared is said.
+//! Variants are compared straight from the cache, and what cannot be compared is reported.
 
 use needs::{Readers, python_with};
 use serde_json::Value;
@@ -99,7 +99,7 @@ fn on_a_narrow_terminal_the_table_is_folded() {
 #[test]
 fn a_difference_within_its_error_is_not_called_best() {
     let project = ablation();
-    // plain and shuffled differ by 0.1 p²: steady, and yet the loss is the same in every seed.
+    // plain and shuffled differ by 0.1 p² in AUROC, but their loss is the same for every seed.
     let comparison = project.json(&["compare", "p.yaml", "--where", "variant=plain,shuffled"]);
     assert_eq!(row(&comparison, "plain")["metrics"]["loss"]["best"], false);
     assert_eq!(row(&comparison, "shuffled")["metrics"]["loss"]["best"], false);
@@ -159,7 +159,7 @@ fn rows_may_be_any_axis_and_are_filtered_and_sorted() {
     assert_eq!(blocks.len(), 2, "a table for each variant");
     assert_eq!(blocks[1]["axes"]["variant"], "much");
     assert_eq!(blocks[1]["rows"].as_array().unwrap().len(), 3);
-    // Other seeds are other pairs.
+    // Other seeds give other pairs.
     assert_eq!(blocks[1]["rows"][1]["apart"], "its `pairs` holds something else");
     let sorted = project.json(&["compare", "p.yaml", "--sort", "loss", "--metrics", "loss"]);
     let names: Vec<&str> = sorted["blocks"][0]["rows"]
@@ -278,7 +278,7 @@ compare: {over: [data, seed]}
     project.run_well(&[]);
     let refused = project.cli(&["compare", "p.yaml"]);
     refused.exits(2).says("would mix what is not alike").says("the param run of the judging stage");
-    // What follows the seed is no other judge.
+    // A judge whose params follow the seed still counts as the same judge.
     project.edit("over: [data, seed]", "over: [seed]");
     assert_eq!(row(&project.json(&["compare", "p.yaml"]), "a")["metrics"]["auroc"]["n"], 2);
 }
@@ -325,7 +325,7 @@ fn a_run_that_was_stands_beside_the_present() {
     assert!(text.contains("note: input scores changed in 3 of 12 judging steps"), "{text}");
 }
 
-/// Every mean, spread and count again, by pandas-free Python from the artifacts themselves.
+/// Recomputes every mean, spread and count from the artifacts in Python, without pandas.
 const RECOMPUTE: &str = r#"
 import json, math, os, subprocess, sys
 import pyarrow.parquet as parquet

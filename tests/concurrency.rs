@@ -1,4 +1,4 @@
-//! Runs at the same time on one cache: each step once, nobody waits for a human, nothing is pulled away.
+//! Concurrent runs on one cache: each step is computed once, no run needs manual help, and nothing in use is removed.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};

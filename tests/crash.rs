@@ -1,4 +1,4 @@
-//! Kills at known moments: nothing announced is lost, nothing half is ever used, no flag is needed.
+//! Kills at known moments: nothing announced is lost, nothing incomplete is used, and the rerun needs no flag.
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};

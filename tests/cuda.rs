@@ -1,8 +1,8 @@
-//! What a build without CUDA is and says.
+//! What a build without CUDA includes and prints.
 
 use support::{Project, program};
 
-/// Holds for builds without the feature alone.
+/// Whether this build has the feature; the tests here apply only to builds without it.
 fn with_cuda() -> bool {
     cfg!(feature = "cuda")
 }

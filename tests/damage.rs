@@ -1,4 +1,4 @@
-//! Rot: found before use, healed by the next run, never an error and never a wrong result.
+//! Bit rot is found before use and repaired by the next run; it never causes an error or a wrong result.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,7 +10,7 @@ stages:
   b: {kind: grow, from: a, with: {line: b}}
 ";
 
-/// Changes a file in place, as rot would: the mode, size and time stay.
+/// Changes a file in place, as bit rot would: mode, size and time stay the same.
 fn rot(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let metadata = std::fs::metadata(path).unwrap();
     let modified = metadata.modified().unwrap();
@@ -125,7 +125,7 @@ fn a_damaged_memo_is_no_danger() {
     project.write("input.txt", "x\n");
     project.run_well(&[]);
     std::thread::sleep(std::time::Duration::from_millis(3100));
-    project.run_well(&[]); // By now everything has settled and is remembered.
+    project.run_well(&[]); // By now the memo holds all of it.
     let memo = project.files("cache/v1/memo").into_iter().find(|path| !path.ends_with("clock")).unwrap();
     let length = std::fs::metadata(&memo).unwrap().len() as usize;
     for at in (0..length).step_by(17) {
@@ -139,7 +139,7 @@ fn a_damaged_memo_is_no_danger() {
     assert_eq!(project.run_well(&[]).counts(), [1, 0, 0, 0]);
 }
 
-/// Writes a manifest whose checksum is right, whatever it says.
+/// Writes a manifest with a valid checksum, whatever its content.
 fn forge(manifest: &Path, edit: impl Fn(&mut serde_json::Value)) {
     rot(manifest, |bytes| {
         let mut value: serde_json::Value = serde_json::from_slice(bytes).unwrap();

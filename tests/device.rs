@@ -1,4 +1,4 @@
-//! Where steps compute: what `--device` does, what is said of it, and that a card belongs to one run.
+//! Where steps compute: the effect of `--device`, what is printed about it, and that a GPU belongs to one run.
 
 use std::time::Duration;
 use support::Project;
@@ -21,7 +21,7 @@ fn without_a_usable_gpu_auto_is_the_processor_and_says_why() {
     assert_eq!(project.output("a", "text"), "Cpu []\n");
     let doctor = project.cli(&["doctor"]).stdout;
     assert!(doctor.contains("every step computes on the processor: toys compute on no GPU"), "{doctor}");
-    // Nothing has a choice here, so nothing is said.
+    // No step here can use a GPU, so nothing is printed.
     let ran = Project::of_toys("stages: {a: {kind: grow, with: {line: x}}}").run_well(&[]);
     assert!(!ran.stderr.contains("computing on"), "{}", ran.stderr);
 }
@@ -42,7 +42,7 @@ fn the_device_that_is_asked_for_is_in_the_key() {
     let ran = project.run_well(&["--device", "cpu", "--gpus", "5"]);
     ran.says("started a: device: cuda → cpu");
     assert!(!ran.stderr.contains("where.cu"), "{}", ran.stderr);
-    // What a GPU alone runs is in the recipe of its result alone.
+    // Code that only a GPU runs is in the recipes of GPU results only.
     let recipes = project.files("cache/v1/entries").into_iter().filter(|path| path.ends_with("recipe.json"));
     for recipe in recipes.map(|path| std::fs::read_to_string(path).unwrap()) {
         assert_eq!(recipe.contains("where.cu"), recipe.contains(r#""device":"cuda""#), "{recipe}");
@@ -61,14 +61,14 @@ fn a_card_belongs_to_one_run_at_a_time() {
     let project = Project::of_toys(&stages(3_000));
     let first = project.start(&["--gpus", "9", "--json"]);
     let folder = project.path(&format!("pipeline-gpus-{}", rustix::process::getuid().as_raw()));
-    // The lock's file is there once the first run has the card.
+    // The lock file exists once the first run holds the GPU.
     while !folder.join("9").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
     project.write("p.yaml", &stages(0));
     let second = project.run_well(&["--gpus", "9", "--cache", "other"]);
     second.says(&format!("a waits for a GPU: process {} has it", first.id()));
-    // One that has another card does not wait.
+    // A run that has another GPU does not wait.
     let third = project.run_well(&["--gpus", "9,8", "--cache", "third"]);
     assert!(!third.stderr.contains("waits for a GPU"), "{}", third.stderr);
     assert!(first.wait_with_output().unwrap().status.success());

@@ -1,4 +1,4 @@
-//! Two steps, or two runs, side by side; and what `show` tells at a glance.
+//! Comparisons of two steps or two runs, and the summaries that `show` prints.
 
 use support::Project;
 

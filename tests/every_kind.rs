@@ -1,4 +1,4 @@
-//! Every kind's params and wires, given what cannot be meant: refused at a place, before anything is computed.
+//! Gives every kind invalid params and wires: each is refused with its place, before anything is computed.
 
 use contract::stage::{Kind, Makes, Slot, Slots, Takes};
 use engine::graph::Graph;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use stages::KINDS;
 use std::path::Path;
 
-/// Params for which 0 is a value like another.
+/// Params for which 0 is an ordinary value.
 const ZERO: [&str; 22] = [
     "seed",
     "replicates",
@@ -31,14 +31,14 @@ const ZERO: [&str; 22] = [
     "fold",
     "select.genes",
 ];
-/// Params that may be negative: a limit of correlations.
+/// Params that may be negative: a lower limit of correlations.
 const NEGATIVE: [&str; 1] = ["least_correlation"];
-/// Params of any size.
+/// Params without an upper limit.
 const HUGE: [&str; 1] = ["seed"];
-/// Lists that may be empty: without them nothing is asked for.
+/// Lists that may be empty.
 const EMPTY: [&str; 3] = ["scripts", "outputs", "env"];
 
-/// What `kind` needs to be accepted.
+/// The params that `kind` needs to be accepted.
 fn params(kind: &str) -> Value {
     match kind {
         "command" => json!({"run": "true", "scripts": ["a"], "outputs": ["a"], "env": ["A"]}),
@@ -48,13 +48,13 @@ fn params(kind: &str) -> Value {
     }
 }
 
-/// A way through a schema, and what may stand at its end.
+/// The path to a param in a schema, and the values that are allowed there.
 struct Param {
     way: Vec<String>,
     schema: Value,
 }
 
-/// Every param of a kind, those of maps and lists too.
+/// Every param of a kind, including those in maps and lists.
 fn all_params(kind: &Kind) -> Vec<Param> {
     let root = (kind.schema)().to_value();
     let mut found = Vec::new();
@@ -92,14 +92,14 @@ impl Param {
         }
     }
 
-    /// Whether it is one of these, or an item of one: named by its last keys.
+    /// Whether it is one of these params or an item of one; they are named by the last keys of their paths.
     fn is_one_of(&self, names: &[&str]) -> bool {
         let keys: Vec<&str> = self.way.iter().map(String::as_str).filter(|key| *key != "0").collect();
         let path = format!(".{}", keys.join("."));
         names.iter().any(|name| path.ends_with(&format!(".{name}")))
     }
 
-    /// Each text in YAML that is tried, with whether it may be accepted.
+    /// The values to try, as YAML, each with whether it may be accepted.
     fn values(&self) -> Vec<(&'static str, bool)> {
         let listed = |names: &[&str]| self.is_one_of(names);
         let mut values = Vec::new();
@@ -132,7 +132,7 @@ impl Param {
     }
 }
 
-/// Params with a value at a path, as YAML in one line.
+/// Params with a value set at a path, as YAML in one line.
 fn with(base: &Value, way: &[String], value: &str) -> String {
     const HERE: &str = "value-goes-here";
     fn put(at: &mut Value, way: &[String]) {
@@ -141,7 +141,7 @@ fn with(base: &Value, way: &[String], value: &str) -> String {
             Some((first, rest)) if first == "0" => {
                 let mut item = Value::Null;
                 put(&mut item, rest);
-                // Of the lists, `hidden` alone has a fixed length.
+                // Among the lists, only `hidden` has a fixed length.
                 *at = if at == "two" { json!([item, 64]) } else { json!([item]) };
             }
             Some((first, rest)) => {
@@ -161,7 +161,7 @@ fn with(base: &Value, way: &[String], value: &str) -> String {
     params.to_string().replace(&format!("{HERE:?}"), value)
 }
 
-/// The inputs that a kind needs, and every other that does no harm, from a stage that may give anything.
+/// The inputs that a kind requires, and `scores` for `export`, from a stage that may produce anything.
 fn wires(kind: &Kind) -> Vec<(&'static str, String)> {
     let slots = match kind.slots {
         Slots::Named(slots) => slots,
@@ -172,13 +172,13 @@ fn wires(kind: &Kind) -> Vec<(&'static str, String)> {
     slots.iter().filter(wanted).map(|slot| (slot.name, "any".to_owned())).collect()
 }
 
-/// A stage of a kind.
+/// A stage of a kind, as YAML.
 fn stage(name: &str, kind: &Kind, wires: &[(&str, String)], params: &str) -> String {
     let wires: Vec<String> = wires.iter().map(|(slot, from)| format!("{slot}: {from}")).collect();
     format!("  {name}:\n    kind: {}\n    in: {{{}}}\n    with: {params}\n", kind.name, wires.join(", "))
 }
 
-/// The complaint about a file, or nothing where it is accepted.
+/// The error message for a file; `None` if the file is accepted.
 fn refused(stages: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.yaml");
@@ -189,7 +189,7 @@ fn refused(stages: &str) -> Option<String> {
     Some(error.to_string())
 }
 
-/// Whether a complaint names a place below the line of `any`.
+/// Whether an error message shows a place below the line of `any`.
 fn has_place(complaint: &str) -> bool {
     (3..9).any(|line| complaint.contains(&format!("p.yaml:{line}:")))
 }
@@ -214,7 +214,7 @@ fn params_that_cannot_be_meant_are_refused_where_they_stand() {
                     Some(said) if has_place(&said) && !may_pass => {}
                     Some(said) if !has_place(&said) => failures.push(format!("no place: {params}\n{said}")),
                     None if may_pass => {}
-                    // A name in the lists above is that of several params, not all of which take the value.
+                    // The lists above name params by their last keys: not every param of that name takes the value.
                     Some(_) => {}
                     None => failures.push(format!("accepted: {} {params}", kind.name)),
                 }
@@ -285,7 +285,7 @@ fn a_slot_takes_no_stage_that_cannot_give_what_it_needs() {
                     {
                         failures.push(format!("{what} not: {said}"));
                     }
-                    // What fits may still be left out with these params, or lack its companions.
+                    // An input that fits may still be excluded by these params, or need others.
                     Some(_) => {}
                 }
             }

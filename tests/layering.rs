@@ -1,4 +1,4 @@
-//! The house rules, held against the source: imports go downward only, and words have one meaning.
+//! Checks the source against the house rules: imports only go downward, and words have one meaning.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A source without its tests.
+/// A source file without its tests.
 fn code(source: &str) -> &str {
     source.split("#[cfg(test)]").next().unwrap()
 }
@@ -48,8 +48,8 @@ fn imports(source: &str) -> Vec<String> {
     found
 }
 
-/// Which of our crates each of them names in its code. The compiler keeps what a manifest leaves out; this keeps the
-/// manifests.
+/// Each manifest names only the crates below its own. The compiler stops code from using crates that its manifest
+/// lacks, so it is enough to check the manifests.
 #[test]
 fn crates_use_those_below_them() {
     let below: [(&str, &[&str]); 10] = [
@@ -91,14 +91,14 @@ fn crates_use_those_below_them() {
 #[test]
 fn the_engine_knows_no_genes_and_no_tensors() {
     for (name, source) in sources("src") {
-        // The names of two formats; what is in them is none of the engine's business.
+        // The names of two formats; their contents do not concern the engine.
         let lower = code(&source)
             .to_lowercase()
             .replace("safetensors::tensor", "")
             .replace("safetensors", "")
             .replace("tensorboard", "");
         for word in ["dfdx", "tensor", "performer", "expression matrix", "scrna", "cudarc"] {
-            let allowed = name == "src/engine/lib.rs" && word == "tensor"; // Its first lines say that it does not.
+            let allowed = name == "src/engine/lib.rs" && word == "tensor"; // Its first lines say that it knows none.
             assert!(allowed || !lower.contains(word), "{name} knows of {word}");
         }
     }

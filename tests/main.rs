@@ -1,4 +1,4 @@
-//! What the engine promises, asserted through a program with toy kinds.
+//! Tests of the engine's promises, through a program with toy kinds.
 
 mod cache;
 mod command;

@@ -1,16 +1,16 @@
-//! Mistakes that a stage would meet only when it runs: told before anything is computed, with the place of the value.
+//! Mistakes that a stage would meet only when it runs: reported before anything is computed, with the value's place.
 
 use support::Project;
 
-/// Stages that give what others take.
+/// Stages whose outputs the tested stages take.
 const STAGES: &str = "\
 stages:
   cells: {kind: simulate, with: {cells: 20}}
   pairs: {kind: split, in: {data: cells}}
 ";
 
-/// What is said of a file whose `run` must be refused, with nothing in the cache. `@` marks the place that must be shown
-/// and is no part of the file.
+/// The error message for a file that `run` must refuse with an empty cache. `@` marks the place that the message must
+/// show and is removed from the file.
 fn refused(yaml: &str, arguments: &[&str]) -> String {
     let (before, after) = yaml.split_once('@').expect("a mark");
     let line = before.matches('\n').count() + 1;
@@ -87,7 +87,7 @@ fn a_wire_from_the_wrong_kind_of_stage_is_refused_with_the_right_stages() {
             "the stage `cells` makes that",
         ],
     );
-    // A model whose blocks were not trained is none to go on from.
+    // `joint` did not train this model's blocks, so there is no transformer to embed with.
     let stages = "  y: {kind: joint, in: {data: cells, split: pairs}}\n  x: {kind: embed, in: {model: @y, tokens: any}}\n  any: {kind: command, with: {run: 'true'}}\n";
     says(&refused(&format!("{STAGES}{stages}"), &[]), &["the slot `model` needs"]);
     let lists = "  x: {kind: correlation, in: {data: cells, tfs: @any}}\n  any: {kind: command, with: {run: 'true'}}\n";
@@ -108,7 +108,7 @@ fn what_cannot_be_compared_is_refused_where_it_is_named() {
     ] {
         says(&refused(&compare(wrong), &[]), parts);
     }
-    // A script may write any metric.
+    // Scripts may write any metric.
     let script = "  script: {kind: command, in: {truth: pairs}, with: {run: 'true'}}\n";
     let yaml = format!("{stages}{script}compare: {{metrics: [f1], same: [truth]}}\n");
     Project::new(&yaml).cli(&["plan", "p.yaml"]).exits(0);

@@ -1,8 +1,8 @@
-//! Mistakes in a pipeline file: each is refused with the place, what was found, and the mend.
+//! Mistakes in a pipeline file: each is refused with its place, what was found, and how to fix it.
 
 use support::Project;
 
-/// A file that cannot be used, the line that is to blame, and what must be said.
+/// A file that cannot be used, the line with the mistake, and what the message must contain.
 const MISTAKES: [(&str, usize, &[&str]); 30] = [
     ("stages:\n  a: {kind: comand, with: {run: x}}\n", 2, &["did you mean `command`"]),
     ("stages:\n  a:\n    kind: command\n    wiht: {run: x}\n", 4, &["wiht", "did you mean `with`"]),

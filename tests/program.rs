@@ -1,4 +1,4 @@
-//! What the program promises, asserted through it as it is shipped.
+//! Tests of the program's promises, through the shipped program.
 
 mod commands;
 mod compare;

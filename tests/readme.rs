@@ -1,4 +1,4 @@
-//! What the README tells people to type works, and every example pipeline runs.
+//! The commands in the README work, and every example pipeline runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ fn the_commands_of_the_readme_work() {
     assert!(typed >= 4);
 }
 
-/// A fenced block: its language and its text.
+/// The fenced blocks of a page: language and text.
 fn blocks(page: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(String, String)> = None;
@@ -53,7 +53,7 @@ fn blocks(page: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// Follows a page as a reader would: files that it shows are written, commands are typed in one shell.
+/// Follows a page as a reader would: writes the files that it shows and types its commands into one shell.
 fn follow(page: &str) {
     let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn the_readme_opens_with_a_run_and_all_tests() {
     assert_eq!(commands[1], "cargo test --workspace");
 }
 
-/// The long ones run where the program is optimised: `.ci/run` runs every one.
+/// Long pipelines are only planned here; `.ci/run` runs all of them with the optimised program.
 #[test]
 fn every_example_pipeline_can_be_planned_and_the_quick_ones_run_once() {
     let cache = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The report: one page that needs nothing else, works in a browser, and the same for other programs.
+//! The report: one self-contained page that works in a browser, and the same results for other programs.
 
 use needs::{Readers, left_out, python_with};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::{Project, Ran, files_below, program, quickstart};
 
-/// A pipeline with all that a report can show, made by a toy.
+/// A pipeline with everything that a report can show, made by a toy kind.
 const SHOWCASE: &str = "
 name: show <case> & co
 matrix: {seed: [1, 2, 3]}
@@ -49,7 +49,7 @@ fn the_page_needs_nothing_else_and_is_small() {
     {
         assert!(page.contains(&format!("<section id=\"{part}\"")), "{part}");
     }
-    // Every drawing says in words what it shows.
+    // Every drawing has a description in words.
     assert_eq!(page.matches("role=\"img\"").count(), page.matches("<desc>").count());
     assert!(page.contains("pipeline run p.yaml"));
 }
@@ -117,7 +117,7 @@ fn a_crate_names_every_part_that_it_holds() {
     parts.push(project.path("crate/ro-crate-metadata.json"));
     parts.sort();
     assert_eq!(parts, project.files("crate"), "what is named is there, and the other way around");
-    // No reference leads nowhere.
+    // Every reference has a target.
     let mut references = Vec::new();
     collect_references(&metadata["@graph"], &mut references);
     for id in references {
@@ -169,7 +169,7 @@ print(found.Tags()['scalars'], [(event.step, round(event.value, 4)) for event in
     assert_eq!(ran.stdout.trim(), "['loss', 'rate'] [(1, 1.0), (2, 0.5)]");
 }
 
-/// A browser that needs no display, if there is one.
+/// A headless browser, if one is installed.
 fn browser() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut names = ["chromium", "chromium-browser", "google-chrome", "chrome"].iter();
@@ -184,7 +184,7 @@ fn browser() -> Option<PathBuf> {
 
 const PHONE: &str = "390,844";
 
-/// Opens a page, lets a script act in it, and returns what it then says, with what the console said.
+/// Opens a page, runs a script in it, and returns the resulting page and the console's output.
 fn in_browser(browser: &Path, folder: &Path, page: &str, size: &str, script: &str) -> (String, String) {
     let probe = format!(
         "<script>onload = () => {{ let said; try {{ said = String((() => {{ {script} }})()); }} catch (error) {{ said = 'failed: ' + error; }}

@@ -1,4 +1,4 @@
-//! The fixture: a project in a folder of its own, and what a run of the program did there.
+//! Fixtures: a project in its own folder, and the result of running the program there.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -6,24 +6,24 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A project folder, removed afterwards.
+/// A project folder that is removed afterwards.
 pub struct Project {
     folder: tempfile::TempDir,
     /// The program that runs there.
     program: PathBuf,
 }
 
-/// What a run of the program did.
+/// The result of running the program.
 pub struct Ran {
-    /// Its exit code, unless a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// Results.
+    /// Standard output.
     pub stdout: String,
-    /// Everything else.
+    /// Standard error.
     pub stderr: String,
 }
 
-/// A program that was built beside the test that runs.
+/// A program that was built beside the running test.
 fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join(name);
@@ -47,12 +47,12 @@ impl Project {
         Project::with(program(), yaml)
     }
 
-    /// The same with toy kinds.
+    /// A project that uses the program with toy kinds.
     pub fn of_toys(yaml: &str) -> Project {
         Project::with(toys(), yaml)
     }
 
-    /// The same with any program.
+    /// A project that uses any program.
     pub fn with(program: PathBuf, yaml: &str) -> Project {
         let project = Project { folder: tempfile::tempdir().unwrap(), program };
         project.write("p.yaml", yaml);
@@ -76,7 +76,7 @@ impl Project {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Replaces text in `p.yaml`, which must hold it.
+    /// Replaces text in `p.yaml`, which must contain it.
     pub fn edit(&self, old: &str, new: &str) {
         let yaml = self.read("p.yaml");
         assert!(yaml.contains(old), "{old:?} is not in the pipeline file");
@@ -88,7 +88,7 @@ impl Project {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         command.env_remove("PIPELINE_CACHE").env_remove("PIPELINE_LOG").env_remove("NO_COLOR");
-        // Leases of GPUs are shared by runs of one project here, not by all of the machine.
+        // Here GPU leases are shared only by the runs of one project, not by the whole machine.
         command.env_remove("CUDA_VISIBLE_DEVICES").env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
@@ -103,14 +103,14 @@ impl Project {
         self.cli(&[&["run", "p.yaml"], arguments].concat())
     }
 
-    /// `run`, which must succeed.
+    /// Runs `run`, which must succeed.
     pub fn run_well(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
         assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
         ran
     }
 
-    /// Starts `run p.yaml` and leaves it going.
+    /// Starts `run p.yaml` and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(&[&["run", "p.yaml"], arguments].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -166,7 +166,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// The steps really computed, sorted.
+    /// The steps that were computed, sorted.
     pub fn computed(&self) -> Vec<&str> {
         let mut steps: Vec<&str> =
             self.stderr.lines().filter_map(|line| line.strip_prefix("computed ")).collect();
@@ -174,7 +174,7 @@ impl Ran {
         steps
     }
 
-    /// The counts of the last line: computed, cached, skipped, failed.
+    /// The counts in the last line: computed, cached, skipped, failed.
     pub fn counts(&self) -> [usize; 4] {
         let line = self.stdout.lines().last().unwrap_or_else(|| panic!("no summary; {}", self.stderr));
         let (_, counts) = line.split_once(": ").unwrap();
@@ -183,7 +183,7 @@ impl Ran {
         numbers.try_into().unwrap()
     }
 
-    /// Asserts that a text was said on standard error.
+    /// Asserts that standard error contains a text.
     #[track_caller]
     pub fn says(&self, text: &str) -> &Ran {
         assert!(self.stderr.contains(text), "{text:?} is not in:\n{}", self.stderr);
@@ -198,12 +198,12 @@ impl Ran {
     }
 }
 
-/// The project's own root.
+/// The root of this repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The quickstart pipeline and a cache in which it has run; all tests share one.
+/// The quickstart pipeline and a cache in which it has run, shared by all tests.
 pub fn quickstart() -> (PathBuf, PathBuf) {
     static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let file = root().join("pipelines/quickstart.yaml");
@@ -217,7 +217,7 @@ pub fn quickstart() -> (PathBuf, PathBuf) {
     (file, cache.path().to_owned())
 }
 
-/// Waits until a file is there: the known moment at which a test acts.
+/// Waits until a file exists: the known moment at which a test acts.
 #[track_caller]
 pub fn wait_for(path: &Path) {
     let began = Instant::now();

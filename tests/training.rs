@@ -1,4 +1,4 @@
-//! A training through the program: killed at any moment it ends with the bits of one that was not.
+//! Trainings that are killed at any moment give the same bits as uninterrupted ones.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ stages:
       training: {epochs: 30, batch: 8, accumulate: 2, schedule: {rate: 0.005}, checkpoint_minutes: 0.0000001}
 ";
 
-/// The method in small: a transformer, whose last block is trained again together with a graph network.
+/// A small version of the method: a transformer whose last block is trained again together with a graph network.
 const TOGETHER: &str = "
 stages:
   cells: {kind: simulate, with: {cells: 80, network: {scale_free: {genes: 60, tfs: 12}}}}
@@ -52,7 +52,7 @@ fn files_of(project: &Project, step: &str) -> Vec<(String, Vec<u8>)> {
     files_below(&folder).iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect()
 }
 
-/// Kills a training where its checkpoints have come to a number, and expects the bytes of one that was not killed.
+/// Kills a training when it has reached given numbers of checkpoints, and expects the bytes of an uninterrupted one.
 fn goes_on_bit_for_bit(whole: &Project, yaml: &str, step: &str, kills: [(&str, u64); 3]) {
     let expected = files_of(whole, step);
     for (name, checkpoint) in kills {
@@ -87,7 +87,7 @@ fn a_killed_training_goes_on_bit_for_bit_on_any_number_of_threads() {
     whole.run_well(&[]);
     assert!(files_of(&whole, "model").iter().any(|(name, _)| name == "model.safetensors"));
     goes_on_bit_for_bit(&whole, TRAIN, "model", [("TERM", 4), ("KILL", 17), ("KILL", 45)]);
-    // How often a checkpoint is saved changes no result, so it is in no key.
+    // How often checkpoints are saved does not change results, so it is not part of a key.
     whole.edit("checkpoint_minutes: 0.0000001", "checkpoint_minutes: 3");
     assert_eq!(whole.run_well(&[]).counts()[0], 0);
 }
@@ -99,8 +99,8 @@ fn a_training_that_diverges_says_in_which_step() {
     ran.exits(1).says("the training diverged in step ").says("the last good checkpoint is that of step ");
 }
 
-/// Whatever moment it is: what was announced stays, and the end is the same. The moments are drawn, as shares of the time
-/// that the whole takes; nothing is assumed about what runs then.
+/// Announced results survive a kill at any moment, and the final result is the same. The moments are random shares of
+/// the total time; nothing is assumed about which step runs then.
 #[test]
 fn five_kills_at_random_moments_lose_no_finished_step() {
     let whole = Project::new(TOGETHER);

@@ -1,23 +1,23 @@
-//! Steps that are absent, told in few lines: of each reason a few by name, the others by number.
+//! Summarises absent steps: for each reason the first few by name, the others as a count.
 
 use std::collections::BTreeMap;
 
-/// Steps that are absent for the same reason and told by name.
+/// How many absent steps are printed by name for each reason.
 const NAMED: usize = 3;
 
-/// By what is to be done about it, how many steps are absent.
+/// The number of absent steps for each hint on what to do about it.
 #[derive(Debug, Default)]
 pub struct Absences(BTreeMap<String, usize>);
 
 impl Absences {
-    /// Counts a step; says whether it is one that is told by name.
+    /// Counts a step and returns whether it should be printed by name.
     pub fn count(&mut self, hint: &str) -> bool {
         let count = self.0.entry(hint.to_owned()).or_default();
         *count += 1;
         *count <= NAMED
     }
 
-    /// A line for each reason for which steps are left that were not named.
+    /// One line for each reason that has more steps than were printed by name.
     pub fn rest(self) -> impl Iterator<Item = String> {
         let left = self.0.into_iter().filter(|(_, count)| *count > NAMED);
         left.map(|(hint, count)| format!("absent: {} more steps: {hint}", count - NAMED))

@@ -1,4 +1,4 @@
-//! `adopt`: takes an old artifact for a new key where only code or device differ, on the record.
+//! `adopt`: reuses an old artifact under a new key if only code or device differ, and records that it did.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -16,15 +16,15 @@ use petgraph::graph::NodeIndex;
 use results::output;
 use serde_json::{Value, json};
 
-/// Take the earlier artifact of a step whose code or device alone has changed
+/// Reuse the earlier artifact of a step if nothing but its code or device has changed
 #[derive(Args)]
 pub struct Adopt {
     #[command(flatten)]
     source: PipelineArgs,
-    /// The steps, producers before their consumers
+    /// The steps to adopt, producers before their consumers
     #[arg(required_unless_present = "all")]
     steps: Vec<String>,
-    /// Every step that is due only because the program changed
+    /// Adopt every step that is due only because the program changed
     #[arg(long, conflicts_with = "steps")]
     all: bool,
     /// Print JSON
@@ -36,7 +36,7 @@ impl Adopt {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
         store.prepare()?;
-        // A run like any other: its record is what keeps sweeps and collection off the drafts.
+        // Logged like any other run: its record protects the drafts from being swept or collected.
         let mut log = RunLog::create(&store)?;
         let arguments = std::env::args().collect();
         log.hear(&Event::Begun(run::begun(log.run(), graph, self.steps.len(), arguments)))?;
@@ -44,7 +44,7 @@ impl Adopt {
         let mut adopted = Vec::new();
         for name in &self.steps {
             let node = graph.find(name)?;
-            // An adopted producer may have settled what this step's inputs are: look anew each time.
+            // Adopting a producer may have settled this step's inputs, so survey again each time.
             let survey = Survey::until(graph, &store, node)?;
             adopted.push(self.adopt(&survey, node, &mut log)?);
         }
@@ -68,7 +68,7 @@ impl Adopt {
         Ok(0)
     }
 
-    /// Adopts what can be as things stand; whether there was any, so that consumers are due now.
+    /// Adopts every step that can be adopted now. Returns whether there were any: their consumers may then be due.
     fn adopt_all(
         &self,
         graph: &Graph,

@@ -1,4 +1,4 @@
-//! `compare`: variants side by side, straight from the cache.
+//! `compare`: shows variants side by side, straight from the cache.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -10,28 +10,28 @@ use engine::survey::Survey;
 use results::compare::{self, Layout, Request};
 use results::output;
 
-/// What is compared.
+/// The options that choose what is compared.
 #[derive(Args)]
 pub struct Choice {
-    /// The axis whose values are the rows [default: the variants]
+    /// Use the values of this axis as rows [default: the variants]
     #[arg(long, value_name = "AXIS")]
     rows: Option<String>,
-    /// Only what has one of these values: `--where dataset=a,b`
+    /// Compare only steps that have one of these values: `--where dataset=a,b`
     #[arg(long = "where", value_name = "AXIS=VALUES")]
     filters: Vec<String>,
-    /// Sort rows by this metric, the best first
+    /// Sort rows by this metric, best first
     #[arg(long, value_name = "METRIC")]
     sort: Option<String>,
     /// Show these metrics, or `all` [default: those of `compare:`]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     metrics: Vec<String>,
-    /// Show the paired difference of every row from this one
+    /// Show the paired difference of every row from this row
     #[arg(long, value_name = "ROW")]
     baseline: Option<String>,
 }
 
 impl Choice {
-    /// The same as the comparison takes it.
+    /// Converts the options to a request.
     pub fn request(self) -> Result<Request> {
         let Choice { rows, filters, sort, metrics, baseline } = self;
         let filters = filters.iter().map(|filter| parse_filter(filter)).collect::<Result<_>>()?;
@@ -46,7 +46,7 @@ pub struct Compare {
     source: PipelineArgs,
     #[command(flatten)]
     choice: Choice,
-    /// Show what has changed since this run; `last` is the newest
+    /// Show what has changed since this run; `last` is the newest run
     #[arg(long, value_name = "RUN")]
     against: Option<String>,
     /// Print JSON

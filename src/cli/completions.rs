@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete the command line.
+//! `completions`: prints completion scripts for shells.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -6,7 +6,7 @@ use engine::error::Result;
 use results::output;
 use serde_json::json;
 
-/// Print what a shell needs to complete the command line
+/// Print a completion script for a shell
 #[derive(Args)]
 pub struct Completions {
     /// The shell

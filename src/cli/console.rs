@@ -1,6 +1,6 @@
-//! Tells a person on standard error how a run goes: bars on a terminal, plain lines elsewhere.
+//! Reports the progress of a run on standard error: bars on a terminal, plain lines elsewhere.
 //!
-//! Two lines are stable, for other programs to lean on: `computed STEP` when a step was really computed,
+//! Other programs may rely on two lines: `computed STEP` if a step was computed rather than found in the cache,
 //! and `stage STEP done` once its artifact is durable.
 
 use crate::absence::Absences;
@@ -15,10 +15,10 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Between plain lines about one step that only say that it goes on.
+/// The least time between two plain progress lines about the same step.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// What the console shows.
+/// How much the console shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Warnings and failures.
@@ -27,7 +27,7 @@ pub enum Detail {
     Normal,
 }
 
-/// Standard error as a sink.
+/// An event sink that writes to standard error.
 pub struct Console {
     detail: Detail,
     bars: Option<Bars>,
@@ -35,7 +35,7 @@ pub struct Console {
     began: Instant,
     steps: usize,
     settled: usize,
-    /// Steps that were computed or failed: the ones that take time.
+    /// Steps that were computed or have failed: the ones that take time.
     worked: usize,
     due: usize,
     why: HashMap<String, String>,
@@ -47,9 +47,9 @@ pub struct Console {
 
 /// A step that is running.
 struct Running {
-    /// When what it says was last told in a plain line.
+    /// When its last plain progress line was printed.
     told: Instant,
-    /// When it first said how far it was, and how far; then how far it is, and of how much.
+    /// The time and the count of the first progress report; then the count and the total of the latest one.
     first: Option<(Instant, u64)>,
     last: (u64, u64),
 }
@@ -60,7 +60,7 @@ impl Running {
         self.last = (done, total);
     }
 
-    /// How many seconds it may still take at its pace; nothing where it has told of none.
+    /// Estimates from its pace how many seconds it still needs. `None` until the count has moved.
     fn remaining(&self) -> Option<f64> {
         let ((since, first), (done, total)) = (self.first?, self.last);
         let moved = done.checked_sub(first).filter(|moved| *moved > 0)?;
@@ -75,7 +75,7 @@ struct Bars {
 }
 
 impl Console {
-    /// A console as standard error allows.
+    /// Uses bars and colours only where standard error supports them.
     pub fn new(detail: Detail) -> Console {
         let stderr = std::io::stderr();
         let bars = (stderr.is_terminal() && detail == Detail::Normal).then(Bars::new);
@@ -144,7 +144,7 @@ impl Console {
         self.running.insert(step, Running { told: Instant::now(), first: None, last: (0, 0) });
     }
 
-    /// Shows what a step says; in plain lines only now and then.
+    /// Shows a step's progress. Without bars, prints at most one line per `HEARTBEAT`.
     fn goes_on(&mut self, step: &str, said: &str) {
         let Some(running) = self.running.get_mut(step) else { return };
         if self.bars.is_some() || running.told.elapsed() < HEARTBEAT || self.detail < Detail::Normal {
@@ -159,7 +159,7 @@ impl Console {
         ));
     }
 
-    /// How long the rest may take, from the pace of the steps computed so far; not less than a running step says.
+    /// Estimates the time left from the pace of the steps computed so far, but no less than a running step needs.
     fn remaining(&self) -> Option<String> {
         let left = self.due.checked_sub(self.worked).filter(|_| self.worked > 0);
         let by_steps = left.map(|left| self.began.elapsed().as_secs_f64() / self.worked as f64 * left as f64);
@@ -282,14 +282,14 @@ impl Sink for Console {
         };
         self.draw_overall();
         match written {
-            // Nobody is listening any more; the run goes on.
+            // The reader has closed the stream; the run continues.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other.map_err(|error| fault("writing", Path::new("standard error"), error))?),
         }
     }
 }
 
-/// Another run, for people.
+/// Names the process of another run in messages.
 fn who(process: Option<u32>) -> String {
     process.map_or_else(|| "another run".to_owned(), |id| format!("process {id}"))
 }
@@ -319,7 +319,7 @@ fn counting_style() -> ProgressStyle {
         .expect("the template is fixed")
 }
 
-/// Standard output as a sink: one JSON object per line.
+/// An event sink that writes one JSON object per line to standard output.
 #[derive(Debug, Default)]
 pub struct JsonLines;
 
@@ -327,7 +327,7 @@ impl Sink for JsonLines {
     fn hear(&mut self, event: &Event) -> Result<()> {
         let line = serde_json::to_string(event).expect("events are plain data with text keys");
         match output::write(&format!("{line}\n")) {
-            // Nobody is listening any more; the run goes on.
+            // The reader has closed the stream; the run continues.
             Err(Error::NobodyReads) => Ok(()),
             other => other,
         }
@@ -344,7 +344,7 @@ mod tests {
         let began = Instant::now() - Duration::from_secs(100);
         let mut running = Running { told: began, first: None, last: (0, 0) };
         assert!(running.remaining().is_none());
-        // One that went on from a checkpoint: half of it was done when it began.
+        // Resumed from a checkpoint: half of the work was done when it started.
         running.first = Some((began, 50));
         running.heard(50, 100);
         assert!(running.remaining().is_none());

@@ -1,4 +1,4 @@
-//! `diff`: two steps, or two runs, side by side.
+//! `diff`: compares two steps or two runs.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -16,19 +16,19 @@ use results::diff;
 use results::output::{self, table};
 use serde_json::json;
 
-/// Show what two steps, or two runs, differ in: recipes first, then tables
+/// Show how two steps, or two runs, differ: first their recipes, then their tables
 #[derive(Args)]
 pub struct Diff {
     #[command(flatten)]
     source: PipelineArgs,
-    /// A step, or a run; `last` is the newest
+    /// A step, or a run; `last` is the newest run
     first: String,
-    /// Another one
+    /// The step or run to compare it with
     second: String,
-    /// Of two runs, this step alone, table by table
+    /// When comparing two runs, compare only this step, table by table
     #[arg(long, value_name = "STEP")]
     step: Option<String>,
-    /// How many differing rows of each table
+    /// How many differing rows to show of each table
     #[arg(long, default_value_t = 3)]
     rows: usize,
     /// Print JSON
@@ -144,10 +144,10 @@ fn changed(store: &Store, one: Key, other: Key) -> Result<Vec<Change>> {
     Ok(newer.changes_since(&older))
 }
 
-/// An artifact and its record.
+/// An artifact and its manifest.
 type Found = (Artifact, Manifest);
 
-/// The artifact of a step as the pipeline file has it.
+/// The artifact of a step of the current pipeline file.
 fn current(graph: &Graph, store: &Store, name: &str) -> Result<Found> {
     let node = graph.find(name)?;
     let survey = Survey::until(graph, store, node)?;
@@ -163,7 +163,7 @@ fn current(graph: &Graph, store: &Store, name: &str) -> Result<Found> {
     Ok((artifact.clone(), artifact.manifest()?.ok_or_else(|| gone(name))?))
 }
 
-/// The artifact that a run used.
+/// The artifact of a step in an earlier run.
 fn past(graph: &Graph, store: &Store, key: Key, name: &str) -> Result<Found> {
     match store.open(key, &Memo::open_to_look(&store.memos(), &graph.file)?)? {
         Lookup::Hit(artifact) => {
@@ -179,7 +179,7 @@ fn gone(step: &str) -> Error {
     Error::Usage(format!("the artifact of {step} is gone; run the pipeline again"))
 }
 
-/// The key of every step that a run made or used.
+/// The key of every step that a run computed or found in the cache.
 fn keys(store: &Store, run: &str) -> Result<IndexMap<String, Key>> {
     let record = Record::find(store, run)?;
     Ok(record.artifacts().map(|(step, key)| (step.to_owned(), key)).collect())

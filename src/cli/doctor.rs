@@ -1,4 +1,4 @@
-//! `doctor`: whether this machine has what runs need.
+//! `doctor`: checks that this machine has what runs need.
 
 use super::Cache;
 use clap::Args;
@@ -14,7 +14,7 @@ use results::output::{self, table};
 use serde_json::json;
 use std::process::Command;
 
-/// Below this much free space a run is likely to meet the end of the disk.
+/// With less free space than this, a run is likely to fill the disk.
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// Check that this machine has what runs need
@@ -62,7 +62,7 @@ fn shell() -> Check {
     Check { name: "shell", good, found: found.to_owned() }
 }
 
-/// Locks are tried for real: some file systems accept the call and lock nothing.
+/// Really takes a lock: some file systems accept the call but lock nothing.
 fn locks(store: &Store) -> Result<Check> {
     let path = store.memos().join("doctor.lock");
     let held = Lock::alone(&path)?;

@@ -1,4 +1,4 @@
-//! `gc`: removes old artifacts, and says what it would cost to have them again.
+//! `gc`: removes old artifacts and says how long recomputing them would take.
 
 use super::Cache;
 use clap::Args;
@@ -11,7 +11,7 @@ use engine::text;
 use results::output;
 use serde_json::json;
 
-/// Records of runs beyond this many are forgotten with the artifacts.
+/// Only this many run records are kept; older ones are removed together with the artifacts.
 const RUNS_KEPT: usize = 1000;
 
 /// Remove old artifacts
@@ -19,13 +19,13 @@ const RUNS_KEPT: usize = 1000;
 pub struct Gc {
     #[command(flatten)]
     cache: Cache,
-    /// Remove the oldest until the rest is no larger: `20GiB`
+    /// Remove the oldest artifacts until the rest fits this size: `20GiB`
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
-    /// Remove what is older: `30d`, `12h`
+    /// Remove artifacts older than this: `30d`, `12h`
     #[arg(long, value_name = "TIME")]
     older_than: Option<String>,
-    /// Only say what would go
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
     /// Print JSON

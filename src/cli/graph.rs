@@ -1,4 +1,4 @@
-//! `graph`: the steps of a pipeline as a picture.
+//! `graph`: draws the steps of a pipeline.
 
 use super::PipelineArgs;
 use clap::{Args, ValueEnum};
@@ -11,12 +11,12 @@ use results::drawing;
 use results::output;
 use serde_json::json;
 
-/// Draw the steps of a pipeline, coloured by what is cached and what is due
+/// Draw the steps of a pipeline, coloured by their state, such as cached or due
 #[derive(Args)]
 pub struct Draw {
     #[command(flatten)]
     source: PipelineArgs,
-    /// The language of the picture
+    /// The output format
     #[arg(long, value_enum, default_value_t = Format::Mermaid)]
     format: Format,
     /// Print JSON
@@ -26,11 +26,11 @@ pub struct Draw {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
-    /// For Markdown
+    /// Mermaid, for Markdown
     Mermaid,
-    /// For Graphviz
+    /// DOT, for Graphviz
     Dot,
-    /// A picture
+    /// An SVG picture
     Svg,
 }
 

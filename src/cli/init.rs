@@ -1,4 +1,4 @@
-//! `init`: a first pipeline to change.
+//! `init`: creates a first pipeline that users can change.
 
 use clap::Args;
 use contract::disk;
@@ -6,7 +6,7 @@ use engine::error::{Error, Result};
 use results::output;
 use std::path::{Path, PathBuf};
 
-/// What a new project starts with: paths and contents.
+/// The files of a new project: paths and contents.
 const FILES: [(&str, &str); 5] = [
     ("pipelines/words.yaml", include_str!("../../pipelines/words.yaml")),
     ("pipelines/quickstart.yaml", include_str!("../../pipelines/quickstart.yaml")),
@@ -15,7 +15,7 @@ const FILES: [(&str, &str); 5] = [
     (".gitignore", "/cache\n"),
 ];
 
-/// Make a first pipeline to change
+/// Create a first pipeline to start from
 #[derive(Args)]
 pub struct Init {
     /// The project's folder
@@ -37,7 +37,7 @@ impl Init {
         for (path, content) in FILES {
             let path = self.folder.join(path);
             if path.exists() {
-                continue; // The project has its own .gitignore.
+                continue; // Keeps the project's own .gitignore.
             }
             disk::create_folders(path.parent().unwrap_or(Path::new(".")))?;
             disk::write(&path, content.as_bytes())?;

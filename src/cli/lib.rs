@@ -1,10 +1,10 @@
 //! The command line: one file per command.
 
-mod absence; // steps that are absent, told in few lines
+mod absence; // summaries of absent steps
 mod adopt;
 mod compare;
 mod completions;
-mod console; // events for a person
+mod console; // run progress on standard error
 mod diff;
 mod doctor;
 mod gc;
@@ -40,8 +40,8 @@ use tracing_subscriber::prelude::*;
 
 /// A workflow engine with cached stages.
 ///
-/// Every step's result is kept under a hash of all that it depends on, so that only what changed is
-/// computed again.
+/// The result of every step is stored under a hash of everything that it depends on. A run computes only the
+/// steps for which something has changed.
 #[derive(Parser)]
 #[command(name = "pipeline", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
@@ -75,24 +75,24 @@ enum Command {
     Man(man::Man),
 }
 
-/// Which pipeline, and where its cache is.
+/// Options that name the pipeline and its cache.
 #[derive(Args)]
 struct PipelineArgs {
     /// The pipeline file
     file: PathBuf,
-    /// Overrides a param: `--set model.width=200`; paths are relative to the current folder
+    /// Override a param: `--set model.width=200`; paths are relative to the current folder
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// The cache folder [default: $PIPELINE_CACHE, else `cache` in the project's root]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Where kinds compute that can do so on a GPU: auto, cpu, cuda or cuda:N; it is in their keys
+    /// Where kinds that support GPUs compute: auto, cpu, cuda or cuda:N; the choice is part of their keys
     #[arg(long, value_name = "DEVICE", default_value = "auto", hide_default_value = true)]
     device: Wanted,
 }
 
 impl PipelineArgs {
-    /// Nobody frees the graph: the process ends with the command, and freeing a thousand steps takes longer than
+    /// Leaks the graph on purpose: the process ends with the command, and freeing a thousand steps takes longer than
     /// looking them up.
     fn load(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store)> {
         let here = current_folder()?;
@@ -105,10 +105,10 @@ impl PipelineArgs {
     }
 }
 
-/// Which cache, for commands that need no pipeline.
+/// Options that name the cache, for commands that need no pipeline.
 #[derive(Args)]
 struct Cache {
-    /// A pipeline file whose cache is meant
+    /// Use the cache of this pipeline file
     file: Option<PathBuf>,
     /// The cache folder [default: $PIPELINE_CACHE, else `cache` in the project's root]
     #[arg(long, value_name = "DIR")]
@@ -125,16 +125,16 @@ impl Cache {
     }
 }
 
-/// Which steps.
+/// Options that select steps.
 #[derive(Args, Default)]
 struct Steps {
-    /// Just this stage or step; what it needs must have artifacts
+    /// Only this stage or step; the artifacts that it needs must exist
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
-    /// This stage or step and all that it needs
+    /// This stage or step and everything that it needs
     #[arg(long, value_name = "STAGE")]
     until: Vec<String>,
-    /// Compute this stage or step although it has an artifact
+    /// Compute this stage or step even if it has an artifact
     #[arg(long, value_name = "STAGE")]
     force: Vec<String>,
 }
@@ -208,7 +208,7 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
     }
 }
 
-/// Says on standard error what is wrong; where that cannot be written, the exit code says it alone.
+/// Prints the error to standard error. If that fails, the exit code alone reports it.
 fn complain(error: &Error) {
     use std::io::Write;
     let stderr = std::io::stderr();
@@ -223,7 +223,7 @@ fn complain(error: &Error) {
     let _ = writeln!(stderr.lock(), "{}", text.trim_end());
 }
 
-/// The command line as clap sees it; for completions and manual pages.
+/// The command line as clap sees it, for completions and manual pages.
 fn command() -> clap::Command {
     Cli::command()
 }

@@ -12,18 +12,18 @@ use engine::text;
 use results::output::{self, table};
 use serde_json::json;
 
-/// Show the history of runs, or what happened in one
+/// Show the history of runs, or the events of one run
 #[derive(Args)]
 pub struct Log {
     #[command(flatten)]
     cache: Cache,
-    /// The events of this run; `last` is the newest
+    /// Show the events of this run; `last` is the newest run
     #[arg(long, value_name = "ID")]
     run: Option<String>,
-    /// Keep the artifacts of this run from garbage collection
+    /// Protect the artifacts of this run from garbage collection
     #[arg(long, value_name = "ID")]
     pin: Option<String>,
-    /// Take such a mark back
+    /// Remove the protection that --pin gave
     #[arg(long, value_name = "ID")]
     unpin: Option<String>,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `man`: the manual pages.
+//! `man`: prints or writes the manual pages.
 
 use clap::Args;
 use contract::disk::fault;

@@ -11,7 +11,7 @@ use results::output;
 use serde_json::json;
 use std::fmt::Write;
 
-/// The exit code that says that work is due.
+/// The exit code if work is due.
 const WORK_IS_DUE: u8 = 10;
 
 /// Show what would run, and why
@@ -21,10 +21,10 @@ pub struct Plan {
     source: PipelineArgs,
     #[command(flatten)]
     steps: Steps,
-    /// Show every step: cached ones, and each that is absent
+    /// Show every step, also cached ones and every absent one
     #[arg(long)]
     all: bool,
-    /// End with exit code 10 when work is due
+    /// Exit with code 10 if work is due
     #[arg(long)]
     exit_code: bool,
     /// Print JSON

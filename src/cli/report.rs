@@ -1,4 +1,4 @@
-//! `report`: one page that people send to each other, and the same for other programs.
+//! `report`: one page with all results for people, and the same results in formats for other programs.
 
 use super::PipelineArgs;
 use super::compare::Choice;
@@ -12,26 +12,26 @@ use results::plot;
 use results::report::{self, PLOT_COLOURS, Report as Told};
 use std::path::{Path, PathBuf};
 
-/// Write what was found, how sure it is and what made it as one HTML page
+/// Write the results, their uncertainty and their provenance as one HTML page
 #[derive(Args)]
 pub struct Report {
     #[command(flatten)]
     source: PipelineArgs,
     #[command(flatten)]
     choice: Choice,
-    /// The page; `-` for standard output [default: the pipeline's name with .html]
+    /// The page's file; `-` for standard output [default: the pipeline's name with .html]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Also write each figure as an SVG file
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
-    /// Also write an RO-Crate: recipes, digests of inputs and outputs, versions, the page
+    /// Also write an RO-Crate: recipes, digests of inputs and outputs, versions and the page
     #[arg(long, value_name = "DIR")]
     ro_crate: Option<PathBuf>,
-    /// Also write histories as TensorBoard's event files
+    /// Also write training histories as TensorBoard event files
     #[arg(long, value_name = "DIR")]
     tensorboard: Option<PathBuf>,
-    /// Also write the comparison as custom content of MultiQC, as in `results_mqc.json`
+    /// Also write the comparison as MultiQC custom content, for example `results_mqc.json`
     #[arg(long, value_name = "FILE")]
     multiqc: Option<PathBuf>,
     /// Print what was written as JSON
@@ -103,7 +103,7 @@ fn default_name(name: &str) -> PathBuf {
     PathBuf::from(format!("{plain}.html"))
 }
 
-/// The command line that makes the artifacts again.
+/// The command line that computes the artifacts again.
 fn again(source: &PipelineArgs) -> String {
     let quoted = |text: &str| {
         let plain =

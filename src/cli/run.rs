@@ -22,9 +22,9 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
-/// How long a second signal leaves for drafts to be removed.
+/// How long drafts have to be removed after a second signal.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// However the loop fares, the process ends this long after the first signal.
+/// The process ends this long after the first signal, even if the loop hangs.
 const LAST_RESORT: Duration = Duration::from_secs(24);
 
 /// Compute what is due
@@ -37,10 +37,10 @@ pub struct Run {
     /// How many processors steps may use [default: all]
     #[arg(short, long)]
     jobs: Option<usize>,
-    /// The GPUs that may be leased to steps, by id [default: all]
+    /// The ids of the GPUs that may be leased to steps [default: all]
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     gpus: Option<Vec<u32>>,
-    /// Go on with other steps after one failed
+    /// Continue with other steps after one has failed
     #[arg(short, long)]
     keep_going: bool,
     /// Show only warnings and failures
@@ -100,14 +100,14 @@ fn summary(ended: &Ended) -> String {
     format!("run {run}: {computed} computed, {cached} cached, {skipped} skipped, {failed} failed in {time}\n")
 }
 
-/// The first signal asks, the second one insists, and in the end the process goes whatever holds it.
+/// The first signal asks the run to stop and the second one insists. A timer ends the process in any case.
 fn listen_to_signals(stop: StopFlag, messages: Sender<Message>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| fault("listening for", Path::new("signals"), error))?;
     std::thread::spawn(move || {
         for (count, signal) in signals.forever().enumerate() {
             stop.raise();
-            // The loop may be at its end already; then so is the process.
+            // The loop may have ended already, and then the process is about to end as well.
             let _ = messages.send(Message::Signal(signal));
             let wait = if count == 0 { LAST_RESORT } else { LAST_WORDS };
             std::thread::spawn(move || {

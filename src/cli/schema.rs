@@ -1,4 +1,4 @@
-//! `schema`: the JSON Schema of pipeline files, for editors.
+//! `schema`: prints the JSON Schema of pipeline files, for editors.
 
 use clap::Args;
 use contract::stage::Kind;
@@ -9,7 +9,7 @@ use results::output;
 /// Print the JSON Schema of pipeline files, for editors
 #[derive(Args)]
 pub struct Schema {
-    /// Print JSON, which is what a schema is
+    /// Print JSON; a schema always is JSON
     #[arg(long)]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! `show`: what a step's artifact holds and where it came from.
+//! `show`: what a step's artifact contains and where it came from.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -14,14 +14,14 @@ use results::preview;
 use serde_json::json;
 use std::fmt::Write;
 
-/// Show what a step's artifact holds and where it came from
+/// Show what a step's artifact contains and where it came from
 #[derive(Args)]
 pub struct Show {
     #[command(flatten)]
     source: PipelineArgs,
     /// The step
     step: String,
-    /// How many rows or lines of each file
+    /// How many rows or lines to show of each file
     #[arg(long, default_value_t = 5)]
     rows: usize,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `status`: how a pipeline stands, stage by stage.
+//! `status`: counts the cached, due, waiting and absent steps of each stage.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use results::output::{self, table};
 use serde::Serialize;
 
-/// Show how a pipeline stands, stage by stage
+/// Show the state of a pipeline, stage by stage
 #[derive(Args)]
 pub struct Status {
     #[command(flatten)]

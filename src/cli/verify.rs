@@ -1,4 +1,4 @@
-//! `verify`: reads everything in the cache and tells what is damaged.
+//! `verify`: reads everything in the cache and reports damage.
 
 use super::Cache;
 use clap::Args;
@@ -7,15 +7,15 @@ use engine::text;
 use results::output;
 use serde_json::json;
 
-/// The exit code for damage that is still there: the machine's fault.
+/// The exit code if damage remains: the fault is the machine's.
 const DAMAGED: u8 = 3;
 
-/// Read everything in the cache and tell what is damaged
+/// Read everything in the cache and report damage
 #[derive(Args)]
 pub struct Verify {
     #[command(flatten)]
     cache: Cache,
-    /// Put what is damaged into quarantine, so that the next run computes it again
+    /// Move damaged artifacts to quarantine, so that the next run computes them again
     #[arg(long)]
     repair: bool,
     /// Print JSON

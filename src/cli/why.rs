@@ -1,4 +1,4 @@
-//! `why`: what made a step run, component by component.
+//! `why`: explains why a step ran, component by component.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -83,7 +83,7 @@ fn explain_due(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> 
     Ok((report, json!({"step": name, "state": "due", "reason": reason})))
 }
 
-/// A cached step is explained by what it was before the run that made it.
+/// Explains a cached step by comparing it with what it was before the run that computed it.
 fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> {
     let (graph, store) = (survey.plan.graph(), survey.store);
     let name = &graph.steps[node].name;
@@ -138,7 +138,7 @@ fn changes_table(graph: &Graph, node: NodeIndex, changes: &[Change]) -> String {
     output::was_and_is(changes.iter().map(|change| (of(change), change.shown())), ["was", "is"])
 }
 
-/// Where an input comes from.
+/// Names the source of an input.
 fn source_of(graph: &Graph, node: NodeIndex, slot: &str) -> String {
     let input = graph.steps[node].inputs.iter().find(|input| input.slot == slot);
     match input.map(|input| &input.source) {

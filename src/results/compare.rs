@@ -1,9 +1,9 @@
-//! Variants side by side: what each reaches, how sure that is, and which differences are more than chance.
+//! Compares variants: what each reaches, how certain that is, and which differences are more than chance.
 //!
 //! A *row* is what is compared: a variant, or a value of another axis. A row has a *reading* for each point of the
 //! axes that are averaged over, and rows are compared point by point: seed with seed, never mean with mean. A *block*
-//! is a table of its own for each combination of the axes that are neither. Nothing is computed, and nothing that is
-//! missing is made up.
+//! is a separate table for each combination of the remaining axes. Nothing is computed, and missing values are not
+//! filled in.
 
 mod against;
 mod axes;
@@ -34,25 +34,25 @@ use std::rc::Rc;
 
 /// The axis of the variants, as the command line names it.
 pub const VARIANT: &str = "variant";
-/// The axis of the judging stages.
+/// The axis of the evaluating stages.
 pub const STAGE: &str = "stage";
 
-/// What is asked, beyond what the pipeline file says.
+/// What the user asks for, beyond the settings in the pipeline file.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The axis whose values are the rows.
     pub rows: Option<String>,
-    /// Axes, and the values that are looked at.
+    /// Axes, and the values that are selected.
     pub filters: Vec<(String, Vec<String>)>,
-    /// The metric by which rows are sorted.
+    /// The metric that rows are sorted by.
     pub sort: Option<String>,
     /// The metrics that are shown.
     pub metrics: Vec<String>,
-    /// The row that differences are taken from.
+    /// The row that differences are measured from.
     pub baseline: Option<String>,
 }
 
-/// Everything that was found.
+/// The result of a comparison.
 pub struct Comparison {
     /// The axis whose values are the rows.
     pub rows_by: String,
@@ -62,11 +62,11 @@ pub struct Comparison {
     pub metrics: Vec<Column>,
     /// One table for each combination of the other axes.
     pub blocks: Vec<Block>,
-    /// Steps without numbers, each with the reason.
+    /// Steps without metrics, each with the reason.
     pub missing: Vec<Missing>,
-    /// What a reader must know.
+    /// What a reader should know.
     pub notes: Vec<String>,
-    /// What takes a score's meaning away.
+    /// Why some score does not mean what it seems to.
     pub warnings: Vec<String>,
 }
 
@@ -75,19 +75,19 @@ pub struct Comparison {
 pub struct Column {
     /// What it is called.
     pub name: String,
-    /// Whether less is better.
+    /// Whether lower values are better.
     pub lower_is_better: bool,
 }
 
-/// Rows that may be held against each other.
+/// Rows that may be compared with each other.
 pub struct Block {
-    /// The axes that tell this block from the others, each with its value.
+    /// The axis values that distinguish this block from the others.
     pub axes: Vec<(String, String)>,
-    /// In the order of the file, or sorted.
+    /// In the order of the file, or sorted by the request.
     pub rows: Vec<Row>,
-    /// The row that differences are taken from.
+    /// The row that differences are measured from.
     pub baseline: Option<String>,
-    /// What the controls say.
+    /// The comparison of rows with controls.
     pub controls: Vec<Finding>,
 }
 
@@ -97,66 +97,66 @@ pub struct Row {
     pub name: String,
     /// Whether it is a control.
     pub control: bool,
-    /// What differs from the block's first row, or its baseline: params and wires.
+    /// Params and wires that differ from the block's baseline or, without one, from its first row.
     pub differs: Vec<(String, String)>,
     /// One for each metric.
     pub cells: Vec<Cell>,
-    /// Every step that judges it, those without an artifact too.
+    /// Every step that evaluates it, including those without an artifact.
     pub steps: Vec<NodeIndex>,
-    /// How many steps that should judge it have no numbers.
+    /// How many steps that should evaluate it have no metrics.
     pub missing: usize,
-    /// Why it cannot be held against the block's first row.
+    /// Why it cannot be compared with the block's first row.
     pub apart: Option<String>,
 }
 
-/// What a row reaches in one metric.
+/// The result of a row in one metric.
 #[derive(Debug, Default)]
 pub struct Cell {
     /// One for each point that has a value.
     pub readings: Vec<Reading>,
-    /// Whether it is better than every other row by more than the error of the difference to the next one.
+    /// Whether it is better than every other row, and leads the next one by more than the error of the difference.
     pub best: bool,
     /// The paired difference from the baseline.
     pub difference: Option<Difference>,
-    /// Its p-value after Holm's correction for all that are shown.
+    /// Its p-value after Holm's correction for all tests shown.
     pub holm: Option<f64>,
 }
 
 /// One value of one metric.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// The values of the axes that are averaged over; nothing where the step does not depend on one.
+    /// The values of the averaged axes; `None` where the step does not depend on an axis.
     pub point: Point,
-    /// The step that found it.
+    /// The step that measured it.
     pub step: NodeIndex,
     /// What it found.
     pub value: f64,
     /// The limits of its interval.
     pub interval: Option<(f64, f64)>,
-    /// How many things it was taken over.
+    /// How many things it was measured over.
     pub count: Option<i64>,
 }
 
 /// The values of the axes that are averaged over.
 pub type Point = Rc<[Option<String>]>;
 
-/// What a control says about a row in one metric.
+/// The comparison of a row with a control in one metric.
 #[derive(Debug)]
 pub struct Finding {
     /// The control.
     pub control: String,
-    /// The row that it is held against.
+    /// The row that is compared with it.
     pub row: String,
     /// The metric.
     pub metric: String,
-    /// Row minus control, the better the larger.
+    /// Row minus control; positive if the row is better.
     pub difference: Difference,
     /// Whether the row is better than the control by no more than the error of the difference.
     pub explained: bool,
 }
 
 impl Block {
-    /// The metrics, by their place, of which some row has a value.
+    /// The indices of the metrics for which some row has a value.
     pub fn metrics(&self) -> Vec<usize> {
         let count = self.rows.first().map_or(0, |row| row.cells.len());
         let has = |metric: &usize| self.rows.iter().any(|row| !row.cells[*metric].readings.is_empty());
@@ -175,7 +175,7 @@ impl Cell {
         statistics::mean(&self.values())
     }
 
-    /// Whether it holds one value several times, which says no more than once would.
+    /// Whether it holds the same value several times, which is no more evidence than one value.
     pub fn is_steady(&self) -> bool {
         matches!(&self.readings[..], [first, _, ..] if self.readings.iter().all(|reading| reading.value == first.value))
     }
@@ -201,7 +201,7 @@ impl Comparison {
             return Err(nothing(graph, &missing));
         }
         let metrics = columns(&judged, &settings, request)?;
-        // A stage that measures something else, a training say, is no judge here.
+        // Stages that measure something else, such as a training, are not compared here.
         judged.retain(|judged| metrics.iter().any(|column| judged.metrics.contains_key(&column.name)));
         let stages: HashSet<&str> =
             judged.iter().map(|judged| graph.steps[judged.node].stage.as_str()).collect();
@@ -240,7 +240,7 @@ impl Comparison {
         for (values, mut rows) in gathered {
             let uses = || rows.values().flatten();
             if uses().all(|used| used.judged.is_none()) && !axes.block.is_empty() {
-                // A table without a number would say no more than this one line.
+                // A table without numbers would only repeat this line.
                 let title: Vec<String> = values.into_iter().flatten().collect();
                 let why = uses().find_map(|used| why.get(&used.node)).copied().unwrap_or_default();
                 empty.entry(why.to_owned()).or_default().push(title.join(" "));

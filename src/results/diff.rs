@@ -1,4 +1,4 @@
-//! Two artifacts side by side: which files differ, and in tables which columns and rows.
+//! Compares two artifacts: which files differ, and for tables which columns and rows.
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -13,16 +13,16 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// What two artifacts differ in; files that are the same are counted alone.
+/// The differences of two artifacts. Identical files are only counted.
 #[derive(Debug, Serialize)]
 pub struct Difference {
     /// How many files are the same.
     pub same: usize,
-    /// The others.
+    /// The files that differ.
     pub files: Vec<FileDifference>,
 }
 
-/// A file that is not the same in both.
+/// A file that is not identical in both artifacts.
 #[derive(Debug, Serialize)]
 pub struct FileDifference {
     /// Its path in the artifacts.
@@ -39,33 +39,33 @@ pub enum How {
     OnlyFirst,
     /// Only the second artifact has it.
     OnlySecond,
-    /// Both are tables.
+    /// Both are tables with different content.
     Tables(TableDifference),
-    /// The first line that differs, as both have it.
+    /// The first line that differs, with its text in both.
     Line {
-        /// From 1.
+        /// Counted from 1.
         number: usize,
         /// In the first.
         first: String,
         /// In the second.
         second: String,
     },
-    /// Its bytes differ.
+    /// Only the bytes can be said to differ.
     Bytes,
 }
 
-/// What two tables differ in, row by row in their order.
+/// The differences of two tables whose rows are compared in order.
 #[derive(Debug, Default, Serialize)]
 pub struct TableDifference {
-    /// Columns that only one has, or that have another type, in words.
+    /// Columns that only one has, or whose types differ, described in words.
     pub schema: Vec<String>,
     /// How many rows each has.
     pub rows: [usize; 2],
-    /// How many rows differ, of those that both have.
+    /// How many of the rows that both have differ.
     pub differing: usize,
     /// Columns that differ.
     pub columns: Vec<ColumnDifference>,
-    /// The first rows that differ: where, and both as text by column.
+    /// The first rows that differ: their index, and the cells of both as text.
     pub first: Vec<(usize, Vec<String>, Vec<String>)>,
     /// The columns that both have.
     pub names: Vec<String>,
@@ -78,11 +78,11 @@ pub struct ColumnDifference {
     pub name: String,
     /// In how many rows.
     pub rows: usize,
-    /// Of numbers, the largest difference and its row.
+    /// For numbers, the largest difference and its row.
     pub largest: Option<(f64, usize)>,
 }
 
-/// Compares two artifacts, showing at most some rows of each table.
+/// Compares two artifacts, showing at most `rows` rows of each table.
 pub fn artifacts(
     one: (&Artifact, &Manifest),
     other: (&Artifact, &Manifest),
@@ -128,7 +128,7 @@ fn content(one: &Path, other: &Path, rows: usize) -> Result<How> {
     Ok(How::Bytes)
 }
 
-/// Compares two tables row by row, whatever batches their rows come in.
+/// Compares two tables row by row, however their rows are split into batches.
 pub fn tables(one: &Path, other: &Path, rows: usize) -> Result<TableDifference> {
     let (mut ours, mut theirs) = (Rows::open(one)?, Rows::open(other)?);
     let mut found = TableDifference::default();
@@ -224,7 +224,7 @@ fn compare(
     Ok(())
 }
 
-/// The rows of a table, taken as many at a time as is wanted.
+/// The rows of a table, taken in slices of any length.
 struct Rows {
     batches: Batches,
     current: Option<RecordBatch>,
@@ -235,7 +235,7 @@ impl Rows {
         Ok(Rows { batches: Batches::open(path)?, current: None })
     }
 
-    /// How many rows can be taken now; nothing at the end.
+    /// How many rows the current batch has left; `None` at the end.
     fn left(&mut self) -> Result<Option<usize>> {
         while self.current.as_ref().is_none_or(|batch| batch.num_rows() == 0) {
             match self.batches.next() {
@@ -246,7 +246,7 @@ impl Rows {
         Ok(self.current.as_ref().map(RecordBatch::num_rows))
     }
 
-    /// Prereq: so many are left.
+    /// Prereq: at least this many rows are left.
     fn take(&mut self, length: usize) -> RecordBatch {
         let batch = self.current.take().expect("there are rows left");
         self.current = Some(batch.slice(length, batch.num_rows() - length));
@@ -264,7 +264,7 @@ impl Rows {
 }
 
 impl Difference {
-    /// For people.
+    /// Formats the differences for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for FileDifference { path, how } in &self.files {

@@ -1,4 +1,4 @@
-//! The graph of a pipeline as a picture: Mermaid, Graphviz or SVG.
+//! Draws the graph of a pipeline as Mermaid, Graphviz or SVG.
 
 use crate::markup::escape;
 use engine::graph::Graph;
@@ -8,15 +8,15 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use std::fmt::Write;
 
-/// Pixels.
+/// In pixels.
 const BOX_HEIGHT: usize = 34;
 const ROW_GAP: usize = 14;
 const COLUMN_GAP: usize = 56;
 const MARGIN: usize = 20;
-/// A character of the label's font is about this wide.
+/// The approximate width of a character in the label's font.
 const CHARACTER_WIDTH: usize = 8;
 
-/// Fill and border of a state, readable in black on either.
+/// Fill and border of a state; black text is readable on either.
 fn colours(state: &State) -> (&'static str, &'static str) {
     match state {
         State::Cached(_) | State::Computed(_) => ("#d8f0dc", "#2f8f46"),
@@ -27,7 +27,7 @@ fn colours(state: &State) -> (&'static str, &'static str) {
     }
 }
 
-/// Mermaid, as Markdown viewers draw it.
+/// A Mermaid flowchart, as Markdown viewers render it.
 pub fn mermaid(survey: &Survey<'_>) -> String {
     let graph = survey.plan.graph();
     let mut text = String::from("flowchart LR\n");
@@ -44,7 +44,7 @@ pub fn mermaid(survey: &Survey<'_>) -> String {
     text
 }
 
-/// Graphviz.
+/// A graph in Graphviz's DOT language.
 pub fn dot(survey: &Survey<'_>) -> String {
     let graph = survey.plan.graph();
     let mut text = String::from("digraph pipeline {\n  rankdir=LR;\n  node [shape=box, style=filled];\n");
@@ -67,7 +67,7 @@ pub fn dot(survey: &Survey<'_>) -> String {
     text
 }
 
-/// A picture of its own: columns by distance from the inputs, rows ordered to keep arrows short.
+/// A self-contained SVG: columns by distance from the inputs, rows ordered to keep arrows short.
 pub fn svg(survey: &Survey<'_>) -> String {
     let graph = survey.plan.graph();
     let columns = columns(graph);
@@ -125,8 +125,8 @@ pub fn svg(survey: &Survey<'_>) -> String {
     text
 }
 
-/// Steps by their longest way from a step without inputs; within a column by the mean row of what they
-/// take their inputs from (one pass of the barycentre method of Sugiyama et al., 1981).
+/// Groups steps by their longest path from a step without inputs. Within a column they are sorted by the mean row of
+/// their producers (one pass of the barycentre method of Sugiyama et al., 1981).
 fn columns(graph: &Graph) -> Vec<Vec<NodeIndex>> {
     let mut depth = vec![0; graph.steps.node_count()];
     let mut row = vec![0.0; graph.steps.node_count()];

@@ -1,10 +1,10 @@
-//! What a file holds that can be shown, told by its columns and not by what wrote it.
+//! What a file holds that can be shown. This is recognised by its columns, whatever program wrote it.
 //!
 //! | columns | exhibit |
 //! |---|---|
 //! | text, `x`, `y` | curves |
 //! | `step`, `epoch`, `batch` or `iteration`, and numbers | a history |
-//! | text, text, one fraction called `share` | how evenly many divide themselves among others: weights, the mean share of each |
+//! | text, text, one fraction called `share` | how evenly weight is distributed: the mean share of each name |
 //! | text, text, another fraction | links, each with a weight |
 //! | text, list of fractions | vectors |
 //! | text, text | labels |
@@ -25,12 +25,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The names of what a history runs along.
+/// Names of the column that a history is indexed by.
 const STEPS: [&str; 4] = ["step", "epoch", "batch", "iteration"];
-/// Beyond these a table is no figure, and reading it would take longer than looking at it.
+/// Larger tables are not shown: reading them would take longer than looking at the figure.
 const MOST_ROWS: usize = 4_000_000;
 const MOST_VECTORS: usize = 3_000;
-/// Of links the strongest are kept.
+/// Only the strongest links are kept.
 const MOST_LINKS: usize = 500;
 /// Larger headers are rejected as corrupt.
 const HEADER_BYTES: u64 = 1 << 26;
@@ -39,15 +39,15 @@ const HEADER_BYTES: u64 = 1 << 26;
 pub enum Exhibit {
     /// Points by the name of their curve.
     Curves(IndexMap<String, Vec<(f64, f64)>>),
-    /// Columns along the steps of something that took time.
+    /// Columns indexed by the steps of something that took time.
     History(History),
-    /// The strongest links first, and how many there are.
+    /// The strongest links, strongest first, and the total number of links.
     Links(Vec<(String, String, f64)>, usize),
-    /// Names and vectors, at most some thousands, evenly taken.
+    /// Names and vectors: at most some thousands, evenly sampled.
     Vectors(Vec<String>, Vec<Vec<f32>>),
-    /// A label for each name.
+    /// One label for each name.
     Labels(Vec<(String, String)>),
-    /// A weight for each name.
+    /// One weight for each name.
     Weights(Vec<(String, f64)>),
     /// Columns of numbers, one for each name.
     Measures(Vec<String>, IndexMap<String, Vec<f64>>),
@@ -91,24 +91,24 @@ pub const ALL: [Sort; 9] = [
     Sort::Layers,
 ];
 
-/// What was written down while something was fitted.
+/// What was recorded during training or fitting.
 pub struct History {
-    /// What it runs along.
+    /// The column that it is indexed by.
     pub along: String,
-    /// Where it was written down.
+    /// The values of that column.
     pub steps: Vec<f64>,
-    /// What was measured; NaN where it was not.
+    /// What was measured; NaN where a value is missing.
     pub columns: IndexMap<String, Vec<f64>>,
 }
 
 /// One array of a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How long it is in each direction.
+    /// Its size along each axis.
     pub shape: Vec<u64>,
-    /// What its numbers are.
+    /// The type of its numbers.
     pub of: String,
 }
 
@@ -140,8 +140,8 @@ fn holds(schema: &Schema) -> Vec<Holds> {
     schema.fields().iter().map(|field| of(field.data_type())).collect()
 }
 
-/// What a file can show, if it is of a wanted sort; an error where it should be readable and is not. Of
-/// what is not wanted no more than the footer is read.
+/// What a file can show, if that is one of the wanted sorts; an error if the file should be readable but is not.
+/// If it is not wanted, only the footer is read.
 pub fn of(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => of_table(path, wanted),
@@ -175,7 +175,7 @@ fn sort(schema: &Schema) -> Option<Sort> {
         _ if names.iter().any(|name| STEPS.contains(name)) && kinds.iter().any(numbers) => {
             Some(Sort::History)
         }
-        // What compares methods has its own place.
+        // Metrics are shown elsewhere, in the comparison.
         [Holds::Text, ..] if names[0] == "metric" => None,
         [Holds::Text, Holds::Text, Holds::Fraction] if names[2] == "share" => Some(Sort::Shares),
         [Holds::Text, Holds::Text, Holds::Fraction] => Some(Sort::Links),
@@ -222,7 +222,7 @@ fn history(batches: Batches) -> Result<Exhibit> {
         let batch = batch?;
         history.steps.extend(floats(&batch, along)?);
         for (column, name) in names.iter().enumerate() {
-            // Whole numbers count along: epochs, examples.
+            // Whole numbers are counters, such as epochs or examples.
             if column != along && kinds[column] == Holds::Fraction {
                 history.columns.entry(name.clone()).or_default().extend(floats(&batch, column)?);
             }
@@ -287,7 +287,7 @@ fn vectors(batches: Batches) -> Result<Exhibit> {
     Ok(Exhibit::Vectors(names, values))
 }
 
-/// The first column, and what each batch adds; nothing of a table that is too long.
+/// Collects what `read` extracts from each batch; `None` if the table is too long.
 fn rows<T>(batches: Batches, mut read: impl FnMut(&RecordBatch) -> Result<Vec<T>>) -> Result<Option<Vec<T>>> {
     let mut rows = Vec::new();
     for batch in batches {
@@ -309,7 +309,7 @@ fn weights(batches: Batches) -> Result<Option<Exhibit>> {
     Ok(rows.map(Exhibit::Weights))
 }
 
-/// The mean share of each name in the second column, over the names in the first.
+/// The mean share of each name in the second column, averaged over the names in the first.
 fn shares(batches: Batches) -> Result<Option<Exhibit>> {
     let mut sums: HashMap<String, f64> = HashMap::new();
     let mut dividing: HashSet<String> = HashSet::new();
@@ -383,16 +383,16 @@ fn natural(name: &str) -> Vec<(u64, &str)> {
     name.split('.').map(|part| (part.parse().unwrap_or(0), part)).collect()
 }
 
-/// Vectors along two directions.
+/// Vectors projected onto two directions.
 #[derive(Debug, PartialEq)]
 pub struct Plane {
     /// One for each vector.
     pub places: Vec<(f64, f64)>,
-    /// The share of the spread that lies along each direction.
+    /// The share of the variance along each direction.
     pub shares: [f64; 2],
 }
 
-/// The two directions in which vectors spread most, and each vector's place along them: principal
+/// The two directions of largest variance and the position of each vector along them: principal
 /// components, by orthogonal iteration.
 pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
     const ROUNDS: usize = 40;
@@ -418,7 +418,7 @@ pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
         let length = dot(vector, vector).sqrt().max(f64::MIN_POSITIVE);
         vector.iter_mut().for_each(|value| *value /= length);
     };
-    // Any start does that is not orthogonal to what is looked for; the same one gives the same picture.
+    // Any start works that is not orthogonal to the components; a fixed one always gives the same picture.
     let mut axes =
         [0, 1].map(|which| (0..width).map(|i| ((i * (which + 2) + 1) as f64).sin()).collect::<Vec<f64>>());
     for _ in 0..ROUNDS {
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn the_widest_directions_are_found() {
-        // Along (1, 1, 0) with spread 3, along (1, -1, 0) with spread 1, flat in the third.
+        // Standard deviation 3 along (1, 1, 0), 1 along (1, -1, 0), and 0 along the third axis.
         let vectors: Vec<Vec<f32>> = (0..200)
             .map(|i| {
                 let (a, b) = ((i as f32 * 0.7).sin() * 3.0, (i as f32 * 1.3).cos());

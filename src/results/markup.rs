@@ -1,6 +1,6 @@
-//! Text within XML and HTML.
+//! Escaping of text in XML and HTML.
 
-/// Text as markup shows it, in an element or between quotes.
+/// Escapes text for use in an element or a quoted attribute.
 pub fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -10,7 +10,7 @@ pub fn escape(text: &str) -> String {
             '>' => shown.push_str("&gt;"),
             '"' => shown.push_str("&quot;"),
             '\'' => shown.push_str("&#39;"),
-            // XML has no way to write these.
+            // XML cannot represent these.
             c if c.is_control() && !matches!(c, '\n' | '\t') => shown.push('\u{fffd}'),
             c => shown.push(c),
         }

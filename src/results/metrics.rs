@@ -1,8 +1,8 @@
-//! The numbers that an artifact holds about a result, by name.
+//! The metrics in an artifact.
 //!
-//! `metrics.parquet` or `metrics.csv` has a row for each: `metric`, `value`, and, where they are known, `low` and
-//! `high` (the limits of an interval) and `n` (how many things it was taken over). `metrics.json` is one map of names
-//! to numbers, as scripts write it.
+//! `metrics.parquet` or `metrics.csv` has one row per metric: `metric`, `value` and, if known, `low` and
+//! `high` (the limits of an interval) and `n` (how many things it was measured over). `metrics.json` maps names
+//! to numbers; scripts usually write this one.
 
 use anyhow::{Context, Result, anyhow, bail};
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -13,28 +13,28 @@ use engine::store::Artifact;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Where an artifact's numbers are looked for, in this order.
+/// The names of metrics files, in the order in which they are looked for.
 pub const FILES: [&str; 3] = ["metrics.parquet", "metrics.csv", "metrics.json"];
 
-/// One number.
+/// One metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// What it measures.
+    /// Its name.
     pub name: String,
-    /// Nothing where it is not defined.
+    /// `None` if it is undefined.
     pub value: Option<f64>,
     /// The limits of its interval.
     pub interval: Option<(f64, f64)>,
-    /// How many things it was taken over.
+    /// How many things it was measured over.
     pub count: Option<i64>,
 }
 
-/// The file that holds an artifact's numbers, if it holds any.
+/// The metrics file of an artifact, if it has one.
 pub fn find(artifact: &Artifact) -> Option<PathBuf> {
     artifact.first_of(&FILES)
 }
 
-/// The numbers of a file that [`find`] found.
+/// Reads the file that [`find`] found.
 pub fn read(path: &Path) -> Result<Vec<Metric>> {
     let metrics = match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => read_parquet(path)?,
@@ -95,7 +95,7 @@ fn read_parquet(path: &Path) -> Result<Vec<Metric>> {
     Ok(metrics)
 }
 
-/// Plain columns: names of metrics hold neither commas nor quotes.
+/// Splits at commas only: names of metrics contain neither commas nor quotes.
 fn read_csv(text: &str) -> Result<Vec<Metric>> {
     let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     let (_, heading) = lines.next().ok_or_else(|| anyhow!("is empty"))?;

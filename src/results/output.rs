@@ -1,4 +1,4 @@
-//! Standard output: results, and nothing else.
+//! Standard output. Only results go there.
 
 use contract::disk::{self, fault};
 use engine::error::{Error, Result};
@@ -6,8 +6,8 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use unicode_width::UnicodeWidthStr;
 
-/// Writes a result. A reader that has seen enough (`| head`) ends the program in peace; any other error
-/// is told, because a full disk must not look like success.
+/// Writes a result. If the reader has closed the pipe (`| head`), the program ends quietly; any other error
+/// is reported, because a full disk must not look like success.
 pub fn write(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -17,13 +17,13 @@ pub fn write(text: &str) -> Result<()> {
     }
 }
 
-/// Writes one value as JSON, readable by people too.
+/// Writes one value as JSON, indented for readability.
 pub fn write_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).expect("results are plain data with text keys");
     write(&format!("{text}\n"))
 }
 
-/// Writes a file, over an older one: whoever reads it meanwhile sees the one or the other, whole.
+/// Writes a file or replaces an older one atomically: a concurrent reader sees either the old or the new content.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         disk::create_folders(folder)?;
@@ -33,29 +33,29 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let draft = Path::new(&draft);
     let written = disk::write(draft, bytes).and_then(|()| disk::rename(draft, path));
     if written.is_err() {
-        // What went wrong is told already.
+        // The first error is already being reported.
         let _ = disk::remove_file(draft);
     }
     Ok(written?)
 }
 
-/// Whether a stream may be coloured: it is a terminal, and `NO_COLOR` is not set.
+/// Whether a stream may be coloured: it is a terminal and `NO_COLOR` is not set.
 pub fn may_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text that stands out on a terminal.
+/// Emphasises text if standard output is a terminal.
 pub fn strong(text: &str) -> String {
     if may_colour(&std::io::stdout()) { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// Rows with their columns aligned; the last column is not padded. On a terminal that is too narrow for them the
-/// columns come below each other, each time beside the first one.
+/// Rows with aligned columns; the last column is not padded. If the terminal is too narrow, the columns are split into
+/// several blocks, one below the other, each of which repeats the first column.
 pub fn table(rows: &[Vec<String>]) -> String {
     table_within(rows, columns())
 }
 
-/// What changed, from what to what: a table, or where that is too wide each change in three lines.
+/// Shows changes as a table of old and new values or, if that is too wide, in three lines per change.
 pub fn was_and_is(changes: impl Iterator<Item = (String, (String, String))>, names: [&str; 2]) -> String {
     let changes: Vec<_> = changes.collect();
     let mut rows = vec![vec![String::new(), names[0].to_owned(), names[1].to_owned()]];
@@ -72,19 +72,19 @@ pub fn was_and_is(changes: impl Iterator<Item = (String, (String, String))>, nam
     lines.collect()
 }
 
-/// A paragraph, broken between words where standard output is a terminal; further lines are set in.
+/// A paragraph, wrapped at spaces if standard output is a terminal; all lines but the first are indented.
 pub fn paragraph(text: &str) -> String {
     let lines = columns().map_or_else(|| vec![text.to_owned()], |columns| broken(text, columns, 2));
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-/// How wide the terminal is that standard output is; a file or a pipe has no width.
+/// The width of the terminal that standard output is connected to; `None` for files and pipes.
 pub fn columns() -> Option<usize> {
     let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some(usize::from(columns).max(NARROWEST))
 }
 
-/// What no terminal is narrower than for us, and the least that is left for a last column.
+/// Terminals are assumed to be at least this wide, and the last column gets at least this much.
 const NARROWEST: usize = 24;
 const BETWEEN: usize = 2;
 
@@ -115,7 +115,7 @@ fn table_within(rows: &[Vec<String>], columns: Option<usize>) -> String {
     text
 }
 
-/// Some columns of a table; what the last one holds is broken where it does not fit.
+/// Some columns of a table; cells of the last one are wrapped if they do not fit.
 fn aligned(rows: &[Vec<String>], shown: &[usize], widths: &[usize], columns: usize) -> String {
     let Some((last, before)) = shown.split_last() else { return String::new() };
     let left: usize = before.iter().map(|column| widths[*column] + BETWEEN).sum();
@@ -143,7 +143,7 @@ fn aligned(rows: &[Vec<String>], shown: &[usize], widths: &[usize], columns: usi
     text
 }
 
-/// How many columns a text takes: escape sequences take none, and some characters take two.
+/// How many terminal columns a text occupies: none for escape sequences, two for some characters.
 fn visible(text: &str) -> usize {
     let mut shown = String::with_capacity(text.len());
     let mut escaped = false;
@@ -157,7 +157,7 @@ fn visible(text: &str) -> usize {
     shown.width()
 }
 
-/// A text in lines of at most so many characters, broken between words where that can be.
+/// Wraps a text into lines of at most `columns` characters, at spaces where possible.
 fn broken(text: &str, columns: usize, set_in: usize) -> Vec<String> {
     let mut lines = vec![" ".repeat(text.len() - text.trim_start().len())];
     for word in text.split_whitespace() {

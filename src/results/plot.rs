@@ -1,7 +1,7 @@
-//! Figures as SVG, small enough to stand in a page by the dozen.
+//! Figures as SVG, small enough for a page with dozens of them.
 //!
 //! Colours are variables (`--ink`, `--faint`, `--paper`, `--c0` to `--c7`) that the page sets, for light and for
-//! dark; [`standalone`] sets them within the file. A series is told from its neighbours by its dashes, too.
+//! dark; [`standalone`] sets them within the file. Series also differ in their dashes.
 
 mod layers;
 mod lines;
@@ -32,7 +32,7 @@ const BOTTOM: f64 = 44.0;
 pub const COLOURS: usize = 8;
 const DASHES: [&str; 4] = ["", "7 3", "2 3", "8 3 2 3"];
 
-/// From values to units of the drawing: linear, or by powers of ten.
+/// Maps values to units of the drawing, linearly or logarithmically.
 #[derive(Clone, Copy)]
 struct Scale {
     low: f64,
@@ -49,7 +49,7 @@ impl Scale {
         Scale { low, high, from, to, powers: false }
     }
 
-    /// The same by powers of ten, of values above zero.
+    /// A logarithmic scale for positive values.
     fn of_powers((low, high): (f64, f64), from: f64, to: f64) -> Scale {
         Scale { powers: true, ..Scale::new((low, high), from, to) }
     }
@@ -83,7 +83,7 @@ impl Scale {
     }
 }
 
-/// The range of some values, a little wider than they are.
+/// The range of some values, slightly widened.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .filter(|value| value.is_finite())
@@ -178,12 +178,12 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     path
 }
 
-/// The dashes of a colour, so that colour is not the only difference; where colours come again, their dashes do not.
+/// The dashes for a colour, so that colour is not the only difference; repeated colours get other dashes.
 fn dashes(colour: usize) -> &'static str {
     DASHES[(colour % COLOURS + colour / COLOURS) % DASHES.len()]
 }
 
-/// A quantile of sorted values, between two of them where it falls between.
+/// A quantile of sorted values, interpolated linearly.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let at = share * (sorted.len() - 1) as f64;
     let (low, part) = (at.floor() as usize, at.fract());

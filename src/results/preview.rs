@@ -1,4 +1,4 @@
-//! What a file holds, for people: its schema and first rows, and at a glance what it is about.
+//! Previews a file for people: its schema and first rows, and a short summary of some kinds of content.
 
 use crate::exhibit::{self, Exhibit, History, Layer};
 use crate::output;
@@ -13,25 +13,25 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// What is read of a file that is not a table.
+/// How much of a file is read if it is not a table.
 const TEXT_BYTES: u64 = 1 << 16;
 const LINE_CHARACTERS: usize = 160;
-/// How wide a sparkline is.
+/// The width of a sparkline.
 const SPARK_CHARACTERS: usize = 48;
-/// What can be told at a glance.
+/// The sorts of content that are summarised.
 const GLANCES: [exhibit::Sort; 3] = [exhibit::Sort::History, exhibit::Sort::Links, exhibit::Sort::Layers];
 
-/// The schema and the first rows of a Parquet table, the layers of a model, the first lines of a text, nothing of
+/// The schema and first rows of a Parquet table, the layers of a model, or the first lines of a text; empty for
 /// anything else.
 pub fn file(path: &Path, rows: usize) -> Result<String> {
     let file = File::open(path).map_err(|error| fault("opening", path, error))?;
-    // What is damaged is told with the table.
+    // Damage is reported when the table itself is read.
     let glance = exhibit::of(path, &GLANCES).ok().flatten().filter(|_| rows > 0);
     if let Some(Exhibit::Layers(layers)) = glance {
         return Ok(model(&layers, rows));
     }
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        // A `.parquet` that is none is shown as whatever it is, with the reason.
+        // A file named `.parquet` that cannot be read as Parquet gets one line with the reason.
         let shown = match &glance {
             Some(glance) => table(file, 0).map(|about| about + &at_a_glance(glance, rows)),
             None => table(file, rows),
@@ -55,7 +55,7 @@ fn at_a_glance(exhibit: &Exhibit, rows: usize) -> String {
     }
 }
 
-/// A line for each column: its course, its ends, its least.
+/// One line for each column: a sparkline, its ends and its minimum.
 fn sparklines(history: &History) -> String {
     let History { along, steps, columns } = history;
     let mut table = Vec::new();
@@ -82,7 +82,7 @@ fn sparklines(history: &History) -> String {
 fn model(layers: &[Layer], rows: usize) -> String {
     let numbers: u64 = layers.iter().map(Layer::size).sum();
     let mut table = vec![["  layer", "shape", "numbers", "type"].map(str::to_owned).to_vec()];
-    // A model is told by all of its layers, unless nothing but a line was asked for.
+    // A model is shown with all its layers unless only one line was asked for.
     let shown = layers.len().min(rows.max(1) * 40);
     for layer in &layers[..shown] {
         let shape: Vec<String> = layer.shape.iter().map(ToString::to_string).collect();
@@ -140,7 +140,7 @@ fn table(file: File, rows: usize) -> anyhow::Result<String> {
     Ok(shown)
 }
 
-/// A cell as people read it: of long fractions six digits.
+/// Formats a cell for people: long fractions get six digits.
 fn short(cell: String) -> String {
     match cell.parse::<f64>() {
         Ok(value) if cell.contains('.') && cell.len() > 9 && value.abs() >= 1e-3 => format!("{value:.6}"),
@@ -154,7 +154,7 @@ fn text(file: File, path: &Path, rows: usize) -> Result<String> {
     let mut start = (&file).take(TEXT_BYTES);
     start.read_to_end(&mut bytes).map_err(|error| fault("reading", path, error))?;
     disk::close(file, path)?;
-    // A character may be cut in two at the end of what was read.
+    // Reading a fixed number of bytes may have cut the last character in two.
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => text,
         Err(error) if error.valid_up_to() + 4 > TEXT_BYTES as usize => {

@@ -1,4 +1,4 @@
-//! A pipeline as people show it to each other: what was found, how sure it is, what made it.
+//! A pipeline's results as people share them: what was found, how certain it is, and how it was made.
 //!
 //! Everything comes from the cache and the records of runs; nothing is computed.
 
@@ -30,38 +30,38 @@ use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-/// How many files are looked into for figures.
+/// At most this many files are read for figures.
 const MOST_FILES: usize = 3_000;
 
-/// All that a report tells.
+/// Everything that a report shows.
 pub struct Report<'a> {
     /// The pipeline.
     pub graph: &'a Graph,
-    /// How it stands.
+    /// The state of its steps.
     pub survey: &'a Survey<'a>,
-    /// What is compared; where there is nothing to compare, why.
+    /// The comparison, or why there is nothing to compare.
     pub comparison: std::result::Result<Comparison, String>,
-    /// The record of every artifact.
+    /// The manifest of every artifact.
     pub manifests: HashMap<NodeIndex, Manifest>,
-    /// What the artifacts can show.
+    /// The content of the artifacts that can be shown.
     pub exhibits: Exhibits,
     /// The newest run of this file.
     pub last_run: Option<LastRun>,
-    /// The command line that makes it again.
+    /// The command line that computes the results again.
     pub command: String,
 }
 
 /// What a run did.
 pub struct LastRun {
-    /// How it began.
+    /// Its first event.
     pub begun: Begun,
-    /// How it ended, if it did.
+    /// Its last event, unless it was interrupted.
     pub ended: Option<Ended>,
     /// The steps that it computed.
     pub computed: HashSet<String>,
 }
 
-/// What artifacts can show, by step.
+/// Content of artifacts that can be shown, by step.
 #[derive(Default)]
 pub struct Exhibits {
     by_step: HashMap<NodeIndex, Vec<(String, Exhibit)>>,
@@ -70,14 +70,14 @@ pub struct Exhibits {
 }
 
 impl Exhibits {
-    /// What the artifact of a step can show, with the names of the files.
+    /// What can be shown of a step's artifact, with the file names.
     pub fn of(&self, node: NodeIndex) -> &[(String, Exhibit)] {
         self.by_step.get(&node).map_or(&[], Vec::as_slice)
     }
 }
 
 impl<'a> Report<'a> {
-    /// Collects what is there.
+    /// Collects the results from the cache and the run records.
     pub fn gather(survey: &'a Survey<'a>, request: &Request, command: String) -> Result<Report<'a>> {
         let graph = survey.plan.graph();
         let comparison = match compare::compare(survey, request) {
@@ -98,7 +98,7 @@ impl<'a> Report<'a> {
         Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
     }
 
-    /// The row that a reader asks about first: the best that is no control, by the first metric of the
+    /// The leading row: the best one that is not a control, by the first metric of the
     /// first block that has one.
     pub fn leading(&self) -> Option<Leading<'_>> {
         let comparison = self.comparison.as_ref().ok()?;
@@ -113,18 +113,18 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The row that a reader asks about first.
+/// The leading row and where it was found.
 #[derive(Clone, Copy)]
 pub struct Leading<'r> {
-    /// Where it stands.
+    /// Its block.
     pub block: &'r compare::Block,
     /// The row.
     pub row: &'r compare::Row,
-    /// The place of the metric that it leads in.
+    /// The index of the metric that it leads in.
     pub metric: usize,
 }
 
-/// A step and all that it needs, each after its inputs.
+/// A step and everything that it depends on, in the order of the graph.
 pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
     let mut seen = HashSet::from([node]);
     let mut found = vec![node];
@@ -139,8 +139,8 @@ pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
     found
 }
 
-/// A step, all that it needs, and what else the same variant makes of that at the same point: what a
-/// model found beside what it is judged by.
+/// A step, everything that it depends on, and what the same variant computes from those at the same point, such as
+/// what a model found in addition to its metrics.
 pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
     let mut found = above(graph, node);
     let mut included: HashSet<NodeIndex> = found.iter().copied().collect();
@@ -160,8 +160,8 @@ pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
     found
 }
 
-/// Reads what figures are made of: of judging steps what they found, of what leads to the first point of
-/// the first block's rows everything, and of all the rest the histories.
+/// Reads the content for figures: curves, measures and histories of evaluating steps; everything upstream of the first
+/// point of the first block's rows; histories of all other steps.
 fn look(
     survey: &Survey<'_>,
     manifests: &HashMap<NodeIndex, Manifest>,
@@ -189,7 +189,7 @@ fn look(
         None => wanted.extend(survey.plan.steps().map(|node| (node, &exhibit::ALL[..]))),
     }
     let mut nodes: Vec<(NodeIndex, &[Sort])> = wanted.into_iter().collect();
-    // What is asked for least comes last, where there may be too many.
+    // Steps of which only histories are wanted come last, since the number of files is limited.
     nodes.sort_unstable_by_key(|(node, sorts)| (sorts.len() == 1, *node));
     let files: Vec<(NodeIndex, &[Sort], String, PathBuf)> = nodes
         .iter()

@@ -1,40 +1,40 @@
-//! Spread, paired differences and how likely they are by chance.
+//! Spread, paired differences and significance tests.
 
 use data::random::Random;
 
-/// The share of repetitions in which an interval holds the truth.
+/// The confidence level of intervals.
 pub const COVERAGE: f64 = 0.95;
-/// Up to here all signs are tried; beyond, as many are drawn.
+/// Up to this many pairs all sign combinations are tried; for more, random ones are drawn.
 const EXACT: usize = 16;
 const DRAWS: usize = 50_000;
 
-/// The mean of some values; nothing of none.
+/// `None` if empty.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The standard deviation with `n - 1`; nothing of fewer than two values.
+/// The standard deviation with `n - 1` in the denominator; `None` for fewer than two values.
 pub fn deviation(values: &[f64]) -> Option<f64> {
     let mean = mean(values).filter(|_| values.len() > 1)?;
     let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
 }
 
-/// What paired measurements say about a difference.
+/// The difference between paired measurements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// How many pairs.
+    /// The number of pairs.
     pub pairs: usize,
     /// Their mean difference.
     pub mean: f64,
-    /// The 95 % interval of Student's t; nothing of a single pair.
+    /// The 95 % interval of Student's t; `None` for a single pair.
     pub interval: Option<(f64, f64)>,
-    /// How often the signs of the differences, if chance gave them, lead as far from zero.
+    /// The probability that random signs of the differences lead at least as far from zero.
     pub p: f64,
 }
 
 impl Difference {
-    /// What some differences say; nothing of none.
+    /// Summarises the differences; `None` if empty.
     pub fn of(differences: &[f64]) -> Option<Difference> {
         let mean = mean(differences)?;
         let half = deviation(differences).map(|deviation| {
@@ -48,22 +48,22 @@ impl Difference {
         })
     }
 
-    /// Whether it is above zero by more than its error.
+    /// Whether the whole interval lies above zero.
     pub fn is_above_zero(&self) -> bool {
         self.interval.is_some_and(|(low, _)| low > 0.0)
     }
 
-    /// The same, seen from the other side.
+    /// The difference with its direction reversed.
     pub fn reversed(self) -> Difference {
         Difference { mean: -self.mean, interval: self.interval.map(|(low, high)| (-high, -low)), ..self }
     }
 }
 
-/// The two-sided p-value of a permutation test: under the null hypothesis each pair's sign could as well
-/// be the other one (Fisher 1935).
+/// The two-sided p-value of a permutation test: under the null hypothesis each difference could equally well have
+/// the other sign (Fisher 1935).
 fn sign_flips(differences: &[f64]) -> f64 {
     let observed = differences.iter().sum::<f64>().abs();
-    // What rounding may add to a sum that is really equal.
+    // Rounding may change sums that are really equal by this much.
     let slack = differences.iter().map(|difference| difference.abs()).sum::<f64>() * 1e-12;
     let as_far = |sum: f64| sum.abs() >= observed - slack;
     if differences.len() <= EXACT {
@@ -86,11 +86,11 @@ fn sign_flips(differences: &[f64]) -> f64 {
         differences.iter().enumerate().map(signed).sum()
     };
     let count = (0..DRAWS).filter(|_| as_far(draw())).count();
-    // The observed signs are one of the draws, so that no p-value is 0.
+    // The observed signs count as one of the draws, so that no p-value is 0.
     (count + 1) as f64 / (DRAWS + 1) as f64
 }
 
-/// Holm's step-down correction for asking several questions at once (Holm 1979), in the order given.
+/// Holm's step-down correction for multiple tests (Holm 1979), in the order given.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
@@ -103,7 +103,7 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// How many standard errors a 95 % interval of Student's t reaches to each side.
+/// The number of standard errors that a 95 % interval of Student's t extends to each side.
 fn t_quantile(freedom: usize) -> f64 {
     let (mut low, mut high) = (0.0, 20.0);
     for _ in 0..60 {
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(Difference::of(&[0.5]).unwrap().interval, None);
         let many: Vec<f64> = (0..40).map(|i| if i % 2 == 0 { 1.0 } else { -0.99 }).collect();
         let p = Difference::of(&many).unwrap().p;
-        // All sums are as far but those where as many ones are positive as others are negative: 1 - C(40, 20) / 2^40.
+        // All sums are as far, except those with as many positive as negative ones: 1 - C(40, 20) / 2^40.
         assert!((p - 0.8746).abs() < 0.005, "{p}");
         assert!(Difference::of(&vec![1.0; 40]).unwrap().p < 1e-4);
     }

@@ -1,7 +1,7 @@
 //! `cells.parquet`: one row per cell, its genes by their index in `genes.parquet`.
 //!
-//! Columns: `cell` (text, unique), `genes` (list of u32, rising), `values` (list of f32, as long as
-//! `genes`). A gene that is not listed has the value zero.
+//! Columns: `cell` (text, unique), `genes` (list of u32, ascending), `values` (list of f32, as long as
+//! `genes`). Genes that are not listed have the value zero.
 
 pub mod passes;
 
@@ -20,14 +20,14 @@ use std::thread::JoinHandle;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "cells.parquet";
-/// What a slot takes that needs cells and their genes.
+/// The artifact that a slot accepts if it needs cells and their genes.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE, crate::genes::FILE]]);
 
-/// Batches that may wait to be used.
+/// How many batches may be decoded ahead of their use.
 const BATCHES_AHEAD: usize = 2;
-/// As in `table.rs`: what is read and written at once stays in the cache of a core and in the allocator's hands.
+/// As in `table.rs`: small enough for the cache of a core and for the allocator to reuse the memory.
 const VALUES_PER_BATCH: usize = 3 << 13;
-/// About 8 MB in memory: what a reader or a writer holds at least.
+/// About 8 MB in memory: the least that a reader or a writer holds.
 const VALUES_PER_GROUP: usize = 1 << 20;
 
 /// Writes cells one by one.
@@ -54,7 +54,7 @@ impl CellWriter {
         Ok(CellWriter { writer, schema, ids, ends: vec![0], genes, values, in_group: 0 })
     }
 
-    /// Appends a cell. Prereq: `genes` rise, and are as many as `values`. Zeros are left out.
+    /// Appends a cell. Prereq: `genes` ascend and are as many as `values`. Zeros are left out.
     pub fn push(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()> {
         if values.iter().fold(false, |zeros, value| zeros | (*value == 0.0)) {
             let pairs = genes.iter().zip(values).filter(|(_, value)| **value != 0.0);
@@ -74,7 +74,7 @@ impl CellWriter {
         Ok(())
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining cells and closes the file.
     pub fn finish(mut self) -> Result<()> {
         self.write_batch()?;
         self.writer.finish()
@@ -107,10 +107,10 @@ fn list_of(item_type: DataType) -> DataType {
     DataType::List(item(item_type))
 }
 
-/// Some cells, in the file's order.
+/// Consecutive cells of the file.
 pub struct CellBatch {
     ids: StringArray,
-    /// Where each cell begins and ends among the genes, and among the values.
+    /// Where each cell starts and ends in `genes` and in `values`.
     gene_ends: Vec<i32>,
     value_ends: Vec<i32>,
     genes: Vec<u32>,
@@ -124,16 +124,16 @@ impl Default for CellBatch {
     }
 }
 
-/// One cell: its id, the genes that are not zero and their values.
+/// One cell: its id, the genes with non-zero values, and these values.
 pub type Cell<'a> = (&'a str, &'a [u32], &'a [f32]);
 
 impl CellBatch {
-    /// How many there are.
+    /// The number of cells.
     pub fn count(&self) -> usize {
         self.ids.len()
     }
 
-    /// One after the other.
+    /// The cells in order.
     pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
         (0..self.count()).map(move |row| {
             let range = |ends: &[i32]| ends[row] as usize..ends[row + 1] as usize;
@@ -142,7 +142,7 @@ impl CellBatch {
     }
 }
 
-/// Reads cells batch by batch. A thread unpacks the next ones meanwhile.
+/// Reads cells batch by batch. A thread decodes the next batches ahead of their use.
 pub struct CellReader {
     receiver: Receiver<Result<CellBatch>>,
     thread: Option<JoinHandle<()>>,
@@ -165,7 +165,7 @@ impl CellReader {
                 Ok(())
             });
             if let Err(error) = sent {
-                // Nobody listens where reading was given up.
+                // The receiver may have stopped reading.
                 let _ = sender.send(Err(error));
             }
         });
@@ -178,7 +178,7 @@ impl Iterator for CellReader {
 
     fn next(&mut self) -> Option<Result<CellBatch>> {
         let batch = self.receiver.recv().ok();
-        // A thread that panicked must not look like the end of the file.
+        // If the thread panicked, this must not look like the end of the file.
         if batch.is_none()
             && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
         {
@@ -223,7 +223,7 @@ struct CellGroup<'a> {
 }
 
 impl CellGroup<'_> {
-    /// Reads the next cells, if there are more, into a batch that may have been used before.
+    /// Reads the next cells into a batch whose memory is reused; returns whether there were any.
     fn next(&mut self, batch: &mut CellBatch) -> Result<bool> {
         let CellGroups { genes: gene_count, path, .. } = self.file;
         let Some(ids) = self.ids.next().transpose()? else { return Ok(false) };
@@ -252,7 +252,7 @@ impl CellGroup<'_> {
     }
 }
 
-/// Whether each index is above the one before; without branches, for it is asked of every value.
+/// Whether the indices strictly ascend. Branch-free, because it is called for every value.
 pub fn rise(indices: &[u32]) -> bool {
     indices.windows(2).fold(true, |rise, pair| rise & (pair[0] < pair[1]))
 }

@@ -1,29 +1,29 @@
-//! `cells.parquet` turned around: of each gene, the cells where it is not zero.
+//! `cells.parquet` transposed: for each gene, the cells where it is not zero.
 
 use crate::cells::CellReader;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// One gene over the cells.
+/// The values of one gene over the cells.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Column {
-    /// Where it is not zero, rising.
+    /// The cells where it is not zero, ascending.
     pub cells: Vec<u32>,
-    /// What it is there; as many as `cells`.
+    /// Its values in those cells.
     pub values: Vec<f32>,
 }
 
-/// Genes over cells.
+/// Genes by cells.
 #[derive(Debug, Clone, Default)]
 pub struct Columns {
     /// The ids of the cells.
     pub ids: Vec<String>,
-    /// One for each gene that was asked for, in the order of all genes; the others are empty.
+    /// One column for each gene. Those that were not asked for are empty.
     pub genes: Vec<Column>,
 }
 
 impl Columns {
-    /// Reads the genes that are asked for; `batch_is_read` hears of each batch and may end it.
+    /// Reads the requested genes. `batch_is_read` is called after each batch and may abort by returning an error.
     pub fn read(
         path: &Path,
         wanted: &[bool],

@@ -1,21 +1,21 @@
-//! Decimal numbers in text, read as `f32` where they begin.
+//! Parses decimal numbers at the start of a text as `f32`.
 //!
-//! A matrix of text is mostly digits, which are taken eight at a time.
+//! Most bytes of a text matrix are digits, so they are parsed eight at a time.
 
-/// The powers of ten that digits behind the point ask for, all of them exact.
+/// The powers of ten for digits after the decimal point, all of them exact.
 const POWERS: [f64; MOST_DIGITS + 1] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19,
 ];
-/// So many digits fit in 64 bits.
+/// The number of digits that always fit in 64 bits.
 const MOST_DIGITS: usize = 19;
 
-/// The number that a text begins with, rounded to the nearest, and its length. The text may go on.
+/// The number at the start of a text, rounded to the nearest `f32`, and its length. The text may continue after it.
 pub fn parse_start(text: &[u8]) -> Option<(f32, usize)> {
     plain(text).or_else(|| lexical_core::parse_partial(text).ok())
 }
 
-/// As above, of numbers like `-12.345` whose nearest `f32` a quotient of `f64` tells; nothing of others.
+/// A fast path for numbers like `-12.345` whose nearest `f32` follows from a quotient of `f64`; `None` for others.
 fn plain(text: &[u8]) -> Option<(f32, usize)> {
     let negative = text.first() == Some(&b'-');
     let start = usize::from(negative);
@@ -40,15 +40,15 @@ fn plain(text: &[u8]) -> Option<(f32, usize)> {
         return None;
     }
     let quotient = number as f64 / POWERS[behind];
-    // Both roundings together are off by less than two units in the last place: only so near to the middle between two
-    // `f32`s could they tell the wrong one.
+    // Both roundings together err by less than two units in the last place. They can give a wrong result only if the
+    // quotient is this close to the middle between two `f32`s.
     const MIDDLE: u64 = 1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS - 1);
     let rest = quotient.to_bits() % (2 * MIDDLE);
     let value = quotient as f32;
     (rest.abs_diff(MIDDLE) > 4).then_some((if negative { -value } else { value }, end))
 }
 
-/// Appends the digits that a text begins with to a number; returns how many there are.
+/// Appends the leading digits of a text to a number; returns how many there are.
 fn digits(text: &[u8], number: &mut u64) -> usize {
     let mut count = 0;
     while let Some(eight) = text[count..].first_chunk() {
@@ -63,12 +63,12 @@ fn digits(text: &[u8], number: &mut u64) -> usize {
     count
 }
 
-/// Eight digits, the first in the lowest byte: neighbours are joined to pairs, pairs to fours, fours to all eight.
+/// Parses eight digits, the first in the lowest byte, by combining neighbours into pairs, fours and all eight.
 fn eight_digits(text: u64) -> Option<u64> {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const SIXES: u64 = 0x0606_0606_0606_0606;
     const UPPER: u64 = 0xf0f0_f0f0_f0f0_f0f0;
-    // A byte is a digit where its upper half is that of `0`, and stays so when 6 is added.
+    // A byte is a digit if its upper half equals that of `0` and still does after 6 is added.
     if (text & UPPER) != ZEROS || (text.wrapping_add(SIXES) & UPPER) != ZEROS {
         return None;
     }

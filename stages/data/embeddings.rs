@@ -1,7 +1,8 @@
 //! `embeddings.parquet`: a vector for each gene or each cell.
 //!
-//! Columns: `name` (text), `values` (list of f32, equally long in every row). `embeddings-by-cell.parquet`, a vector for
-//! each gene in each cell, has the column `cell` (text) before them; cell by cell, each with the same genes.
+//! Columns: `name` (text), `values` (list of f32, of equal length in all rows). `embeddings-by-cell.parquet`, with a
+//! vector for each gene in each cell, has the column `cell` (text) before them; its rows are grouped by cell, and every
+//! cell has the same genes.
 
 use crate::table::{self, Batches, column_as};
 use anyhow::{Result, bail, ensure};
@@ -16,22 +17,22 @@ use std::sync::Arc;
 pub const FILE: &str = "embeddings.parquet";
 /// The name of the file of vectors for each gene in each cell.
 pub const BY_CELL: &str = "embeddings-by-cell.parquet";
-/// What a slot takes that needs a vector for each gene, or for each cell.
+/// The artifact that a slot accepts if it needs a vector for each gene or for each cell.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
-/// What a slot takes that has use for a vector for each gene in each cell, too.
+/// The artifact that a slot accepts if it can also use a vector for each gene in each cell.
 pub const ANY_ARTIFACT: Takes = Takes::OneOf(&[&[FILE], &[BY_CELL]]);
 
-/// A row group of a file that is written cell by cell: 4 MB.
+/// The size of a row group in files that are written cell by cell: 4 MB.
 const VALUES_PER_GROUP: usize = 1 << 20;
 
 /// Vectors by name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
-    /// What each vector stands for.
+    /// The name of each vector.
     pub names: Vec<String>,
-    /// How long each is.
+    /// The length of each vector.
     pub dimensions: usize,
-    /// One vector after the other.
+    /// All vectors, concatenated.
     pub values: Vec<f32>,
 }
 
@@ -75,7 +76,7 @@ impl Embeddings {
         Ok(embeddings)
     }
 
-    /// The vectors of these names in their order.
+    /// The vectors of these names, in the order of the names.
     pub fn of(&self, names: &[String], path: &Path) -> Result<Vec<f32>> {
         let index: std::collections::HashMap<&str, usize> =
             self.names.iter().enumerate().map(|(index, name)| (name.as_str(), index)).collect();
@@ -115,19 +116,19 @@ impl Writer {
         Ok(Writer { inner, schema, dimensions, names: Vec::new(), values: Vec::new() })
     }
 
-    /// How long each vector is.
+    /// The length of each vector.
     pub fn dimensions(&self) -> usize {
         self.dimensions
     }
 
-    /// Appends a vector. Prereq: it has that length.
+    /// Appends a vector. Prereq: it has the right length.
     pub fn push(&mut self, name: &str, vector: &[f32]) -> Result<()> {
         self.names.push(name.to_owned());
         self.values.extend_from_slice(vector);
         if self.values.len() >= VALUES_PER_GROUP { self.write_group() } else { Ok(()) }
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining vectors and closes the file.
     pub fn finish(mut self) -> Result<()> {
         self.write_group()?;
         self.inner.finish()
@@ -170,14 +171,14 @@ impl ByCellWriter {
         })
     }
 
-    /// Appends a cell's vectors, one for each gene. Prereq: as many values as genes times dimensions.
+    /// Appends a cell's vectors, one for each gene. Prereq: there are genes × dimensions values.
     pub fn push(&mut self, cell: &str, vectors: &[f32]) -> Result<()> {
         self.cells.push(cell.to_owned());
         self.values.extend_from_slice(vectors);
         if self.values.len() >= VALUES_PER_GROUP { self.write_group() } else { Ok(()) }
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining vectors and closes the file.
     pub fn finish(mut self) -> Result<()> {
         self.write_group()?;
         self.inner.finish()
@@ -203,9 +204,9 @@ pub struct ByCell {
     pub cells: Vec<String>,
     /// The names of the genes, the same in every cell.
     pub genes: Vec<String>,
-    /// How long each vector is.
+    /// The length of each vector.
     pub dimensions: usize,
-    /// Cell after cell, gene after gene.
+    /// Ordered by cell, then by gene.
     pub values: Vec<f32>,
 }
 

@@ -1,4 +1,4 @@
-//! HDF5 files; the only place that knows which library reads them.
+//! Reads HDF5 files. Nothing else depends on the library that reads them.
 
 mod packed;
 
@@ -8,11 +8,11 @@ use packed::{Chunk, Number, Packed};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// More text than any table of names holds; a damaged length must not fill the memory.
+/// More text than any table of names has; a damaged length must not exhaust the memory.
 const MOST_TEXT_BYTES: usize = 1 << 30;
 
-/// What a file may unpack to, per byte of it and at least: deflate packs no more than 1,032 to 1, and a damaged
-/// extent must not fill the memory.
+/// How many bytes may be decompressed per byte of the file: deflate compresses at most 1,032 to 1, and a damaged
+/// extent must not exhaust the memory.
 const MOST_UNPACKED: u64 = 2048;
 const ALWAYS_UNPACKED: u64 = 1 << 26;
 
@@ -23,24 +23,24 @@ pub struct Hdf5 {
 }
 
 impl Hdf5 {
-    /// Reads what it must to find its way; the arrays stay on disk.
+    /// Reads only the metadata; the arrays stay on disk.
     pub fn open(path: &Path) -> Result<Hdf5> {
         let file = hdf5_pure::File::open_streaming(path)
             .map_err(|error| damaged(&path.display().to_string(), &error))?;
         Ok(Hdf5 { file, path: path.to_owned() })
     }
 
-    /// Whether a file begins as HDF5 files do.
+    /// Whether a file starts with the HDF5 signature.
     pub fn is(path: &Path) -> bool {
         hdf5_pure::is_hdf5(path).unwrap_or(false)
     }
 
-    /// Whether there is a group of this name.
+    /// Whether there is a group with this name.
     pub fn has_group(&self, name: &str) -> bool {
         self.file.group(name).is_ok()
     }
 
-    /// Whether there is an array of this name.
+    /// Whether there is an array with this name.
     pub fn has_array(&self, name: &str) -> bool {
         self.file.dataset(name).is_ok()
     }
@@ -51,7 +51,7 @@ impl Hdf5 {
         group.groups().map_err(|error| damaged(&self.place(name), &error))
     }
 
-    /// An array.
+    /// Opens an array.
     pub fn array(&self, name: &str) -> Result<Array> {
         let place = self.place(name);
         let dataset = self.file.dataset(name).map_err(|error| damaged(&place, &error))?;
@@ -59,7 +59,7 @@ impl Hdf5 {
         check_filters(&dataset.filters(), &self.path)?;
         let most_bytes = self.file.file_size().saturating_mul(MOST_UNPACKED).max(ALWAYS_UNPACKED);
         let mut array = Array { dataset, shape, place, most_bytes, packed: None };
-        // One chunk is unpacked whole, whatever part of it is wanted.
+        // A chunk is decompressed as a whole, even if only a part of it is wanted.
         let chunk = array.dataset.chunk_shape().map_err(|error| damaged(&array.place, &error))?;
         array.check_bytes(chunk.as_deref().unwrap_or(&[]))?;
         if array.dataset.is_chunked() {
@@ -86,7 +86,7 @@ impl Hdf5 {
         }
     }
 
-    /// An attribute of whole numbers.
+    /// An attribute that holds integers.
     pub fn sizes_attribute(&self, of: &str, name: &str) -> Option<Vec<u64>> {
         let signed = |values: Vec<i64>| values.into_iter().map(|value| u64::try_from(value).ok()).collect();
         match self.attribute(of, name)? {
@@ -120,7 +120,7 @@ fn damaged(place: &str, error: &Error) -> anyhow::Error {
     anyhow!("{place} cannot be read, the file may be damaged or cut off: {error}")
 }
 
-/// The array, if it has one dimension and its chunks follow each other without gaps.
+/// The array, if it has one dimension and its chunks cover it without gaps.
 fn packed_by_deflate(
     path: &Path,
     mut chunks: Vec<hdf5_pure::Chunk>,
@@ -141,7 +141,7 @@ fn packed_by_deflate(
     Some(Packed::new(File::open(path).ok()?, chunks.collect(), rows_per_chunk, number))
 }
 
-/// Filters by their registered numbers: those that can be undone here, and a hint for those that cannot.
+/// Checks filters by their registered numbers; an error for unsupported ones says how to convert the file.
 fn check_filters(filters: &[u16], path: &Path) -> Result<()> {
     const READABLE: [u16; 6] = [1, 2, 3, 5, 6, 32000];
     let Some(filter) = filters.iter().find(|filter| !READABLE.contains(filter)) else { return Ok(()) };
@@ -179,7 +179,7 @@ impl Array {
         &self.place
     }
 
-    /// The length of a chunk along the first dimension, if it is stored in chunks.
+    /// The length of a chunk along the first dimension; `None` if it is not chunked.
     pub fn chunk_rows(&self) -> Option<u64> {
         self.dataset
             .chunk_shape()
@@ -195,7 +195,7 @@ impl Array {
         self.dataset.element_size().expect("a type of numbers")
     }
 
-    /// Rows as numbers, one row after the other.
+    /// Reads rows as floats, concatenated.
     pub fn floats(&self, start: u64, count: u64) -> Result<Vec<f32>> {
         self.check_numbers(count)?;
         if let Some(floats) = self.packed.as_ref().and_then(|packed| packed.floats(start, count)) {
@@ -204,13 +204,13 @@ impl Array {
         self.dataset.read_f32_rows(start, count).map_err(|error| damaged(&self.place, &error))
     }
 
-    /// Rows as whole numbers.
+    /// Reads rows as integers.
     pub fn integers(&self, start: u64, count: u64) -> Result<Vec<i64>> {
         self.check_numbers(count)?;
         self.dataset.read_i64_rows(start, count).map_err(|error| damaged(&self.place, &error))
     }
 
-    /// Rows as indices below 2^32; a negative one comes out larger than any count of genes.
+    /// Reads rows as indices below 2^32; negative ones become larger than any count of genes.
     pub fn indices(&self, start: u64, count: u64) -> Result<Vec<u32>> {
         self.check_numbers(count)?;
         if let Some(indices) = self.packed.as_ref().and_then(|packed| packed.indices(start, count)) {
@@ -259,7 +259,7 @@ impl Array {
         texts.with_context(|| format!("{}: the member `{member}` is not UTF-8 text", self.place))
     }
 
-    /// What its numbers are, if they are packed by deflate and nothing else.
+    /// The type of its numbers, if deflate is their only filter.
     fn number(&self) -> Option<Number> {
         const DEFLATE: u16 = 1;
         use DatatypeByteOrder::LittleEndian;
@@ -292,7 +292,7 @@ impl Array {
         }
     }
 
-    /// Refuses rows that the file cannot hold.
+    /// Rejects row counts that the file cannot contain.
     fn check_size(&self, rows: u64) -> Result<()> {
         let extents: Vec<u64> =
             std::iter::once(rows.min(self.rows())).chain(self.shape.iter().skip(1).copied()).collect();

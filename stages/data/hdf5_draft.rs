@@ -1,4 +1,4 @@
-//! HDF5 files that are being made; beside the reader, the only place that knows the library.
+//! Writes HDF5 files. Apart from the reader, nothing else depends on the library.
 //!
 //! A file is held in memory until it is written. Its bytes depend on its content alone: the library
 //! writes no times.
@@ -11,7 +11,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 const DEFLATE_LEVEL: u32 = 4;
-/// Long enough to pack well, short enough to read a part.
+/// Long enough to compress well, short enough to read a part.
 const CHUNK: u64 = 1 << 15;
 /// The longest side of a chunk. The library writes longer sides in four bytes. HDF5 2.0 refuses a file whose sides
 /// take more bytes than the longest one needs, and 65,536 needs three.
@@ -28,7 +28,7 @@ pub struct Group {
 }
 
 impl Hdf5Draft {
-    /// A file whose root has these attributes.
+    /// A file whose root group has these attributes.
     pub fn new(attributes: &[(&str, &str)]) -> Hdf5Draft {
         let mut builder = FileBuilder::new();
         for (name, value) in attributes {
@@ -37,7 +37,7 @@ impl Hdf5Draft {
         Hdf5Draft { builder }
     }
 
-    /// Puts a group below the root.
+    /// Adds a group below the root.
     pub fn add(&mut self, group: Group) {
         self.builder.add_group(group.builder.finish());
     }
@@ -69,12 +69,12 @@ impl Group {
         self.builder.set_attr(name, text(value));
     }
 
-    /// Adds an attribute of whole numbers.
+    /// Adds an attribute that holds integers.
     pub fn sizes(&mut self, name: &str, values: &[i64]) {
         self.builder.set_attr(name, AttrValue::I64Array(values.to_vec()));
     }
 
-    /// Adds an attribute that holds no numbers, which is how h5py writes an empty list.
+    /// Adds an empty numeric attribute, which is how h5py writes an empty list.
     pub fn no_numbers(&mut self, name: &str) {
         self.builder.set_attr(name, AttrValue::F64Array(Vec::new()));
     }
@@ -93,24 +93,25 @@ impl Group {
         }
     }
 
-    /// Adds a list of whole numbers.
+    /// Adds a list of integers.
     pub fn integers(&mut self, name: &str, values: &[i32]) {
         let array = self.builder.create_dataset(name).with_i32_data(values);
         pack_list(array, values.len());
     }
 
-    /// Adds a list of whole numbers that may be large.
+    /// Adds a list of 64-bit integers.
     pub fn long_integers(&mut self, name: &str, values: &[i64]) {
         let array = self.builder.create_dataset(name).with_i64_data(values);
         pack_list(array, values.len());
     }
 
-    /// Adds `indices` and `indptr`, the columns of all values of a sparse matrix and the place where each row begins.
+    /// Adds `indices`, the columns of all values of a sparse matrix, and `indptr`, the offset at which each row starts.
     pub fn compressed_rows(&mut self, indices: &[i32], indptr: &[i64]) {
         self.compressed_rows_of(indices, indptr, i32::MAX as usize);
     }
 
-    /// Both have one type, as SciPy has them, and scanpy fails where they differ: 32 bits up to so many values, else 64.
+    /// Both get the same type, as in SciPy, because scanpy fails if they differ: 32 bits for up to `most_narrow`
+    /// values, else 64.
     fn compressed_rows_of(&mut self, indices: &[i32], indptr: &[i64], most_narrow: usize) {
         if indices.len() <= most_narrow {
             self.integers("indices", indices);
@@ -124,7 +125,7 @@ impl Group {
         }
     }
 
-    /// Adds a list of text.
+    /// Adds a list of strings.
     pub fn strings(&mut self, name: &str, values: &[String], attributes: &[(&str, &str)]) {
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         let array = self.builder.create_dataset(name).with_vlen_strings(&values);

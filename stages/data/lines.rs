@@ -1,4 +1,4 @@
-//! Lines of text files as people have them: gzipped or not, with a byte order mark, with CRLF.
+//! Lines of text files as found in practice: gzipped or not, with a byte order mark, with CRLF.
 
 use anyhow::{Context, Result, bail};
 use contract::disk;
@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// A line this long is no line of a table; a file without line ends would else be read whole.
+/// Longer lines cannot belong to a table; without this limit a file without line breaks would be read as a whole.
 const LONGEST_LINE: u64 = 1 << 28;
 const BUFFER_BYTES: usize = 1 << 18;
-/// What is read at once to be taken apart by several threads: enough for all cores, little beside a matrix.
+/// How much is read at a time to be parsed by several threads: enough for all cores, but little compared with a matrix.
 const BYTES_PER_BLOCK: u64 = 1 << 18;
 
 /// Reads a text file line by line.
@@ -19,7 +19,7 @@ pub struct Lines {
     path: PathBuf,
     line: String,
     number: u64,
-    /// The line is to be given once more.
+    /// Whether the current line is to be returned once more.
     again: bool,
 }
 
@@ -44,12 +44,12 @@ impl Lines {
         Ok(Lines { reader, path: path.to_owned(), line: String::new(), number: 0, again: false })
     }
 
-    /// The next line without its end, or nothing at the end of the file.
+    /// The next line without its line break; `None` at the end of the file.
     pub fn next_line(&mut self) -> Result<Option<&str>> {
         Ok(self.advance()?.then_some(&self.line))
     }
 
-    /// Goes on to the next line; says whether there is one.
+    /// Moves to the next line; returns whether there is one.
     pub fn advance(&mut self) -> Result<bool> {
         if std::mem::take(&mut self.again) {
             return Ok(true);
@@ -77,7 +77,7 @@ impl Lines {
         Ok(true)
     }
 
-    /// Fills a block with the next whole lines, about `BYTES_PER_BLOCK` of them; it is empty at the end of the file.
+    /// Fills a block with the next whole lines, about `BYTES_PER_BLOCK` bytes; it is empty at the end of the file.
     pub fn fill(&mut self, block: &mut Block) -> Result<()> {
         let mut bytes = std::mem::take(&mut block.text).into_bytes();
         bytes.clear();
@@ -108,12 +108,12 @@ impl Lines {
         Ok(())
     }
 
-    /// The line that was gone on to last.
+    /// The current line.
     pub fn line(&self) -> &str {
         &self.line
     }
 
-    /// Makes the line that was gone on to last the next one.
+    /// Makes `advance` return the current line once more.
     pub fn again(&mut self) {
         self.again = true;
     }
@@ -124,7 +124,7 @@ impl Lines {
     }
 }
 
-/// Some whole lines of a file, so that other threads may take them apart.
+/// Consecutive whole lines of a file, which other threads can parse.
 #[derive(Debug, Default)]
 pub struct Block {
     text: String,
@@ -133,12 +133,12 @@ pub struct Block {
 }
 
 impl Block {
-    /// Whether there are no more lines.
+    /// Whether it has no lines: the file has ended.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The lines without their ends, with their numbers.
+    /// The lines without their line breaks, with their numbers.
     pub fn lines(&self) -> impl Iterator<Item = (u64, &str)> {
         let text = self.text.strip_suffix('\n').unwrap_or(&self.text);
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain(std::iter::once(text.len()));
@@ -151,7 +151,7 @@ impl Block {
     }
 }
 
-/// The first bytes of a file, which tell its format.
+/// The first bytes of a file, from which its format is detected.
 pub fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|error| disk::fault("opening", path, error))?;
     let mut bytes = Vec::new();

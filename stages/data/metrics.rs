@@ -1,29 +1,29 @@
-//! How well scores tell edges from other pairs.
+//! How well scores distinguish edges from other pairs.
 //!
-//! Everything is a sum over thresholds: the distinct scores from the largest on, so that tied pairs are
-//! chosen together and the order within a tie never counts. Each TF has a weight, the number of times
-//! that its pairs are there: one for a plain judgement, drawn at random for a bootstrap.
+//! Everything is a sum over thresholds: the distinct scores in descending order, so that tied pairs are
+//! chosen together and the order within a tie never matters. Each TF has a weight, the number of times
+//! that its pairs count: one in a plain evaluation, drawn at random in a bootstrap.
 
 pub mod curves;
 pub mod summary;
 pub mod table;
 
-/// What one ranking of pairs is worth.
+/// The quality of one ranking of pairs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metrics {
-    /// The chance that an edge is scored above another pair, ties counted half (Hanley and McNeil 1982).
+    /// The probability that an edge is scored above another pair; ties count half (Hanley and McNeil 1982).
     pub auroc: f64,
     /// Precision averaged over the edges, without interpolation (scikit-learn's `average_precision_score`).
     pub average_precision: f64,
-    /// Average precision over the share of edges, which is what chance reaches.
+    /// Average precision divided by the share of edges, which is the precision of chance.
     pub average_precision_ratio: f64,
     /// Precision among the first k pairs, for k edges (Pratapa et al. 2020).
     pub early_precision: f64,
-    /// Early precision over the share of edges.
+    /// Early precision divided by the share of edges.
     pub early_precision_ratio: f64,
-    /// The area under straight lines between points of precision and recall, as BEELINE has it. It
-    /// promises what no threshold between tied scores can keep (Davis and Goadrich 2006): it is here to be
-    /// compared with the literature, and average precision to be believed.
+    /// The area under straight lines between points of precision and recall, as BEELINE computes it. It
+    /// includes points that no threshold can reach if scores are tied (Davis and Goadrich 2006): use it only to
+    /// compare with the literature, and rely on average precision.
     pub auprc_trapezoid: f64,
 }
 
@@ -38,7 +38,7 @@ impl Metrics {
         "auprc_trapezoid",
     ];
 
-    /// All of them in the order of their names.
+    /// All metrics in the order of their names.
     pub fn values(&self) -> [f64; 6] {
         let Metrics {
             auroc,
@@ -62,19 +62,19 @@ impl Metrics {
 /// One scored pair.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
-    /// The larger, the likelier. Never NaN; not negative where early precision is asked for.
+    /// Larger means more likely. Never NaN; not negative if early precision is computed.
     pub score: f64,
     /// Whether it is an edge.
     pub edge: bool,
-    /// The number of its TF.
+    /// The index of its TF.
     pub tf: u32,
 }
 
-/// Pairs from the likeliest on.
+/// Pairs by descending score.
 #[derive(Debug, Clone)]
 pub struct Ranking(Vec<Scored>);
 
-/// How many edges and other pairs, counted by the weights of their TFs.
+/// The numbers of edges and of other pairs, weighted by their TFs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
     edges: u64,
@@ -98,22 +98,22 @@ impl Ranking {
         Ranking(pairs)
     }
 
-    /// The pairs from the likeliest on; the order among equals means nothing.
+    /// The pairs by descending score; the order among equal scores is arbitrary.
     pub fn pairs(&self) -> &[Scored] {
         &self.0
     }
 
-    /// The pairs of each TF on their own. Prereq: the TFs' numbers are below `tfs`.
+    /// Splits the ranking by TF. Prereq: the TFs' indices are below `tfs`.
     pub fn by_tf(&self, tfs: usize) -> Vec<Ranking> {
         let mut rankings: Vec<Ranking> = (0..tfs).map(|_| Ranking(Vec::new())).collect();
-        // One by one from the likeliest on, so that each stays ranked.
+        // Keeps the order, so that each part stays ranked.
         for pair in &self.0 {
             rankings[pair.tf as usize].0.push(*pair);
         }
         rankings
     }
 
-    /// Judges each pair as often as its TF's weight says; nothing where one class is missing.
+    /// Computes the metrics, counting each pair as often as its TF's weight says; `None` if one class is missing.
     pub fn metrics(&self, weight: impl Fn(u32) -> u64) -> Option<Metrics> {
         let total = self.groups(&weight).fold(Count::default(), |total, (_, group)| Count {
             edges: total.edges + group.edges,
@@ -123,10 +123,10 @@ impl Ranking {
             return None;
         }
         let mut chosen = Count::default();
-        // Twice the number of pairs of an edge and another that are in the right order.
+        // Twice the number of (edge, other pair) combinations in the right order.
         let mut ordered = 0u128;
         let (mut average_precision, mut auprc_trapezoid) = (0.0, 0.0);
-        // Without any pair chosen, precision is 1, as scikit-learn and BEELINE have it.
+        // If no pair is chosen, precision is 1, as in scikit-learn and BEELINE.
         let mut precision_before = 1.0;
         for (_, group) in self.groups(&weight).filter(|(_, group)| group.all() > 0) {
             ordered += u128::from(group.others) * u128::from(2 * chosen.edges + group.edges);
@@ -150,8 +150,8 @@ impl Ranking {
         })
     }
 
-    /// Precision among the first `count` pairs and all that are tied with the last of them, as BEELINE
-    /// has it: a score of zero is no prediction, unless there is nothing else. Without any pair, 0.
+    /// Precision among the first `count` pairs and all that are tied with the last of them, as in
+    /// BEELINE: a score of zero is not a prediction, unless there are no others. 0 if there is no pair.
     ///
     /// Prereq: no score is negative.
     pub fn early_precision(&self, count: u64, weight: impl Fn(u32) -> u64) -> f64 {
@@ -165,7 +165,7 @@ impl Ranking {
         if chosen.all() == 0 { 0.0 } else { chosen.precision() }
     }
 
-    /// The distinct scores from the largest on, each with what has it.
+    /// The distinct scores in descending order, each with the counts of its pairs.
     fn groups(&self, weight: impl Fn(u32) -> u64) -> impl Iterator<Item = (f64, Count)> {
         self.0.chunk_by(|a, b| a.score == b.score).map(move |group| {
             let mut count = Count::default();
@@ -213,7 +213,7 @@ mod tests {
         let mut turned = pairs;
         turned.reverse();
         assert_eq!(metrics(&pairs), metrics(&turned));
-        // Of the edge at .5, two of four others are tied and two below: 3 of 4; of that at .2: 1.5 of 4.
+        // The edge at .5 ties with two of four others and beats two: 3 of 4. The edge at .2: 1.5 of 4.
         near(metrics(&pairs).auroc, 4.5 / 8.0);
         near(metrics(&pairs).average_precision, 0.5 / 3.0 + 0.5 * 2.0 / 5.0);
     }
@@ -224,7 +224,7 @@ mod tests {
         near(found.auroc, 0.5);
         near(found.average_precision_ratio, 1.0);
         near(found.early_precision_ratio, 1.0);
-        // Which is why the trapezoid is not to be believed.
+        // This is why the trapezoid should not be relied on.
         near(found.auprc_trapezoid, 0.625);
     }
 

@@ -1,34 +1,34 @@
-//! Names of genes that mean the same and are written differently.
+//! Matches names of genes that mean the same but are written differently.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// How a gene was found.
+/// How a name was matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// By its very name.
+    /// The names are equal.
     Exact,
-    /// Apart from the version: `ENSG00000125398.7`.
+    /// They differ in the version: `ENSG00000125398.7`.
     Version,
-    /// Apart from upper and lower case, by which human and mouse symbols differ.
+    /// They differ in case, as human and mouse symbols do.
     Case,
-    /// A spreadsheet had made a date of it: `15-Sep` was `SEP15`.
+    /// A spreadsheet had turned it into a date: `15-Sep` was `SEP15`.
     Date,
 }
 
 /// Which names of a list were found among the genes.
 #[derive(Debug, Default)]
 pub struct Matching {
-    /// The name on the list for each gene that is written differently there.
+    /// The list's name for each gene whose name is written differently there.
     pub renamed: BTreeMap<usize, String>,
-    /// How many were found in each way.
+    /// How many names were matched in each way.
     pub found: BTreeMap<Way, usize>,
-    /// Names of the list that no gene has.
+    /// Names of the list that match no gene.
     pub missing: Vec<String>,
     examples: BTreeMap<Way, String>,
 }
 
 impl Matching {
-    /// Looks for each name of a list among the genes.
+    /// Matches each name of a list with the genes.
     pub fn new<'a>(genes: &[String], list: impl IntoIterator<Item = &'a str>) -> Matching {
         let exact: HashMap<&str, usize> =
             genes.iter().enumerate().map(|(index, gene)| (gene.as_str(), index)).collect();
@@ -67,12 +67,12 @@ impl Matching {
         matching
     }
 
-    /// How many names of the list were found.
+    /// How many names of the list were matched.
     pub fn matched(&self) -> usize {
         self.found.values().sum()
     }
 
-    /// One sentence with counts, or nothing if every name was found as it is written.
+    /// One sentence with counts; `None` if all names match exactly.
     pub fn sentence(&self, list: &str) -> Option<String> {
         let all = self.matched() + self.missing.len();
         let exact = self.found.get(&Way::Exact).copied().unwrap_or(0);
@@ -99,7 +99,7 @@ impl Matching {
     }
 }
 
-/// An Ensembl id without its version; any other name as it is, for `NKX2.1` has none.
+/// An Ensembl id without its version. Other names are unchanged, because the `.1` of `NKX2.1` is not a version.
 fn without_version(name: &str) -> &str {
     match name.split_once('.') {
         Some((id, version)) if is_ensembl(id) && version.bytes().all(|byte| byte.is_ascii_digit()) => id,
@@ -113,13 +113,13 @@ pub fn is_ensembl(name: &str) -> bool {
     name.starts_with("ENS") && digits >= 8
 }
 
-/// Whether a name is a barcode of a droplet method: `AAACCTGAGCGATTCT-1`.
+/// Whether a name is a cell barcode of a droplet method: `AAACCTGAGCGATTCT-1`.
 pub fn is_barcode(name: &str) -> bool {
     let bases = name.bytes().take_while(|byte| b"ACGT".contains(byte)).count();
     bases >= 10
 }
 
-/// What a gene may have been called before a spreadsheet took its name for a date, in upper case.
+/// The names, in upper case, that a spreadsheet may have turned into this date.
 pub fn before_the_spreadsheet(name: &str) -> Vec<String> {
     let Some((a, b)) = name.split_once('-') else { return Vec::new() };
     let (day, month) = if a.bytes().all(|byte| byte.is_ascii_digit()) { (a, b) } else { (b, a) };

@@ -1,7 +1,7 @@
 //! `network.parquet`: which gene regulates which.
 //!
 //! Columns: `tf`, `target` (text), `sign` (i8: 1 activates, -1 represses, 0 unknown). Rows are sorted
-//! and unique; no gene regulates itself, for no score of this field counts that.
+//! and unique; self loops are left out, because no metric in this field counts them.
 
 use crate::table::{self, Table};
 use anyhow::Result;
@@ -20,19 +20,19 @@ pub type Pair = (String, String);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network(BTreeMap<Pair, i8>);
 
-/// What became of an edge that was added.
+/// The outcome of adding an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     /// It is new.
     Kept,
     /// The pair was there before.
     Duplicate,
-    /// It leads from a gene to itself.
+    /// The edge is a self loop.
     SelfLoop,
 }
 
 impl Network {
-    /// Adds an edge. A pair that comes with both signs has an unknown one.
+    /// Adds an edge. If a pair occurs with both signs, its sign becomes unknown.
     pub fn add(&mut self, tf: &str, target: &str, sign: i8) -> Added {
         if tf == target {
             return Added::SelfLoop;
@@ -53,7 +53,7 @@ impl Network {
         self.0.iter().map(|((tf, target), sign)| (tf.as_str(), target.as_str(), *sign))
     }
 
-    /// How many edges there are.
+    /// The number of edges.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -63,7 +63,7 @@ impl Network {
         self.0.is_empty()
     }
 
-    /// Leaves out edges.
+    /// Keeps only the edges that `keep` accepts.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) {
         self.0.retain(|(tf, target), _| keep(tf, target));
     }

@@ -1,6 +1,6 @@
-//! `pairs.parquet`: labelled pairs of TF and target, each in one part.
+//! `pairs.parquet`: labelled pairs of TF and target, each assigned to one part.
 //!
-//! Columns: `tf`, `target` (text), `label` (i8: 1 regulates, 0 does not as far as is known), `part`
+//! Columns: `tf`, `target` (text), `label` (i8: 1 regulates, 0 is not known to), `part`
 //! (`train`, `validation` or `test`). Rows are sorted by TF, then target, and unique.
 
 use crate::table::{self, Table};
@@ -12,25 +12,25 @@ use std::sync::Arc;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "pairs.parquet";
-/// What a slot takes that needs them.
+/// The artifact that a slot accepts if it needs labelled pairs.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
 
-/// What a pair is for.
+/// The part of the split that a pair belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Models are fitted to it.
+    /// For fitting models.
     Train,
-    /// Models are chosen on it.
+    /// For choosing among models.
     Validation,
-    /// Models are judged on it, once.
+    /// For the final evaluation, once.
     Test,
 }
 
 impl Part {
-    /// All of them, in their order.
+    /// All parts in order.
     pub const ALL: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
 
-    /// As the column has it.
+    /// The part's name in the column.
     pub fn name(self) -> &'static str {
         match self {
             Part::Train => "train",
@@ -45,11 +45,11 @@ impl Part {
 pub struct Pair {
     /// The regulator.
     pub tf: String,
-    /// What it may regulate.
+    /// The possible target.
     pub target: String,
-    /// Whether it does.
+    /// Whether the TF regulates it.
     pub label: bool,
-    /// What the pair is for.
+    /// The part that the pair belongs to.
     pub part: Part,
 }
 
@@ -62,7 +62,7 @@ pub fn write(path: &Path, pairs: &[Pair]) -> Result<()> {
     table::write(path, vec![("tf", tfs), ("target", targets), ("label", Arc::new(labels)), ("part", parts)])
 }
 
-/// Reads the pairs in their order.
+/// Reads the pairs in order.
 pub fn read(path: &Path) -> Result<Vec<Pair>> {
     let table = Table::open(path)?;
     let (tfs, targets, parts) = (table.strings("tf")?, table.strings("target")?, table.strings("part")?);

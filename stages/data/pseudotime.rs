@@ -1,6 +1,6 @@
-//! `pseudotime.parquet`: where cells stand on lineages.
+//! `pseudotime.parquet`: the positions of cells on lineages.
 //!
-//! Columns: `cell`, `lineage` (text), `pseudotime` (f64). A cell that is not on a lineage has no row for it.
+//! Columns: `cell`, `lineage` (text), `pseudotime` (f64). Cells that are not on a lineage have no row for it.
 
 use crate::table::{self, Table};
 use anyhow::Result;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 /// The name of the file in an artifact.
 pub const FILE: &str = "pseudotime.parquet";
 
-/// Where a cell stands on a lineage.
+/// The position of a cell on a lineage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moment {
     /// The cell's id.
     pub cell: String,
     /// The lineage's name.
     pub lineage: String,
-    /// The time.
+    /// The pseudotime.
     pub pseudotime: f64,
 }
 
-/// Writes the moments in their order.
+/// Writes the rows in order.
 pub fn write(path: &Path, moments: &[Moment]) -> Result<()> {
     let cells = StringArray::from_iter_values(moments.iter().map(|moment| &moment.cell));
     let lineages = StringArray::from_iter_values(moments.iter().map(|moment| &moment.lineage));
@@ -33,7 +33,7 @@ pub fn write(path: &Path, moments: &[Moment]) -> Result<()> {
     )
 }
 
-/// Reads the moments in their order.
+/// Reads the rows in order.
 pub fn read(path: &Path) -> Result<Vec<Moment>> {
     let table = Table::open(path)?;
     let (cells, lineages) = (table.strings("cell")?, table.strings("lineage")?);

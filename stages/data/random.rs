@@ -1,7 +1,7 @@
-//! Random numbers that are the same on every machine, for ever.
+//! Random numbers that are the same on every machine and in every version.
 //!
-//! Seeded artifacts are compared by their bytes, so neither a new version of a crate nor another
-//! system's logarithm may change a draw. xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64.
+//! Seeded artifacts are compared byte by byte, so neither a new version of a crate nor another
+//! system's logarithm may change a draw. Uses xoshiro256++ (Blackman and Vigna 2019), seeded by SplitMix64.
 
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// One stream of many below a seed: parallel work takes one stream per item, never one per thread.
+    /// One of many streams of a seed. Parallel work uses one stream per item, never one per thread.
     pub fn new(seed: u64, stream: u64) -> Random {
         let mut mixer = split_mix(seed).wrapping_add(split_mix(!stream));
         let state = std::array::from_fn(|_| {
@@ -49,7 +49,7 @@ impl Random {
     pub fn below(&mut self, n: usize) -> usize {
         let n = n as u64;
         let mut product = u128::from(self.bits()) * u128::from(n);
-        // Only below n may the lower half be below the threshold, and the remainder is slow.
+        // A rejection is possible only if the lower half is below n; this check avoids the slow remainder.
         if (product as u64) < n {
             let threshold = n.wrapping_neg() % n;
             while (product as u64) < threshold {
@@ -80,7 +80,7 @@ impl Random {
         if mean < 30.0 { self.small_poisson(mean) } else { self.large_poisson(mean) }
     }
 
-    /// Multiplies uniforms until they fall below e^-mean (Knuth).
+    /// Multiplies uniforms until the product falls below e^-mean (Knuth).
     fn small_poisson(&mut self, mean: f64) -> u64 {
         let floor = libm::exp(-mean.max(0.0));
         let mut product = self.unit();
@@ -117,7 +117,7 @@ impl Random {
         }
     }
 
-    /// Puts items in a random order (Fisher and Yates).
+    /// Shuffles the items (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end + 1));

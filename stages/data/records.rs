@@ -1,14 +1,14 @@
 //! Records of csv and tsv files.
 //!
-//! A field may stand in double quotes, in which a doubled quote is one. Line ends in quotes are
-//! refused: no table of genes has them, and a quote that is never closed would swallow the file.
+//! Fields may be in double quotes, in which a doubled quote stands for one. Line breaks in quotes are
+//! rejected: gene tables do not have them, and an unclosed quote would otherwise swallow the rest of the file.
 
 use crate::lines::Lines;
 use anyhow::{Result, anyhow, bail};
 use std::ops::Range;
 use std::path::Path;
 
-/// All of them ASCII.
+/// All are ASCII.
 const DELIMITERS: [char; 3] = [',', '\t', ';'];
 
 /// Reads a file with a header record by record.
@@ -19,17 +19,17 @@ pub struct Records {
     record: Record,
 }
 
-/// How the lines of a file are taken apart, so that other threads may do it.
+/// How the lines of a file are split, so that other threads can do it.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// What stands between fields; ASCII.
+    /// The field delimiter; ASCII.
     pub delimiter: char,
-    /// As many as the header has.
+    /// The number of fields in the header.
     pub fields: usize,
 }
 
 impl Layout {
-    /// Takes a line apart; the error says what the line "has".
+    /// Splits a line. The error begins with "has": the caller puts the line's place before it.
     pub fn split(self, line: &str, record: &mut Record) -> Result<(), String> {
         record.split(line, self.delimiter)?;
         match record.len() {
@@ -39,12 +39,12 @@ impl Layout {
     }
 }
 
-/// Whether a line is passed over.
+/// Whether a line is blank and therefore skipped.
 pub fn is_blank(line: &str) -> bool {
     line.trim_matches(' ').is_empty()
 }
 
-/// One line as its fields.
+/// One line split into fields.
 #[derive(Debug, Default)]
 pub struct Record {
     text: String,
@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// How many fields it has.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -102,7 +102,7 @@ impl Record {
 }
 
 impl Records {
-    /// Opens a file and reads its header; the delimiter is whichever stands most often in it.
+    /// Opens a file and reads its header; the delimiter is the one that occurs most often in it.
     pub fn open(path: &Path) -> Result<Records> {
         let mut lines = Lines::open(path)?;
         let Some(first) = lines.next_line()? else { bail!("{}: is empty", path.display()) };
@@ -113,7 +113,7 @@ impl Records {
         split.map_err(|why| anyhow!("{} {why}", lines.place()))?;
         let mut header: Vec<String> = record.fields().map(|field| field.trim().to_owned()).collect();
         if lines.advance()? {
-            // R leaves the column of row names out of the header: only the second line's length tells.
+            // R omits the column of row names from the header: only the length of the second line shows this.
             if record.split(lines.line(), delimiter).is_ok() && record.len() == header.len() + 1 {
                 header.insert(0, String::new());
             }
@@ -123,7 +123,7 @@ impl Records {
         Ok(Records { lines, layout, header, record })
     }
 
-    /// The names of the columns; the first one may be empty.
+    /// The names of the columns; the first may be empty.
     pub fn header(&self) -> &[String] {
         &self.header
     }
@@ -138,7 +138,7 @@ impl Records {
         }
     }
 
-    /// Goes on to the next record, as long as the header; says whether there is one. Empty lines are passed over.
+    /// Moves to the next record, which must be as long as the header; returns whether there is one. Skips blank lines.
     pub fn advance(&mut self) -> Result<bool> {
         while self.lines.advance()? {
             if !is_blank(self.lines.line()) {
@@ -150,17 +150,17 @@ impl Records {
         Ok(false)
     }
 
-    /// The lines of the file, which are to be taken apart elsewhere.
+    /// The lines of the file, to be split elsewhere.
     pub fn lines(&mut self) -> &mut Lines {
         &mut self.lines
     }
 
-    /// How lines are taken apart.
+    /// How lines are split.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// The record that was gone on to last.
+    /// The current record.
     pub fn record(&self) -> &Record {
         &self.record
     }

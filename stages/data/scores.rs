@@ -1,7 +1,7 @@
-//! `scores.parquet`: how likely one gene regulates another, as some method sees it.
+//! `scores.parquet`: how likely a method considers each regulation.
 //!
-//! Columns: `tf`, `target` (text), `score` (f64; the larger in absolute value, the likelier; a negative
-//! one is a guess that the TF represses). A pair without a row has the score 0.
+//! Columns: `tf`, `target` (text), `score` (f64; a larger absolute value means more likely; a negative
+//! score predicts that the TF represses). A pair without a row has the score 0.
 
 use crate::table::{self, Table};
 use anyhow::{Result, bail};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "scores.parquet";
-/// What a slot takes that needs them.
+/// The artifact that a slot accepts if it needs scores.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
 
 /// One scored pair.
@@ -21,19 +21,19 @@ pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE]]);
 pub struct Score {
     /// The regulator.
     pub tf: String,
-    /// What it may regulate.
+    /// The possible target.
     pub target: String,
-    /// How likely it does.
+    /// How likely the regulation is.
     pub score: f64,
 }
 
-/// Puts the likeliest pairs first; of equals, the first by name.
+/// Sorts the most likely pairs first; ties are sorted by name.
 pub fn rank(scores: &mut [Score]) {
     let name = |score: &Score| (score.tf.clone(), score.target.clone());
     scores.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()).then_with(|| name(a).cmp(&name(b))));
 }
 
-/// Writes the scores in their order.
+/// Writes the scores in order.
 pub fn write(path: &Path, scores: &[Score]) -> Result<()> {
     let tfs = StringArray::from_iter_values(scores.iter().map(|score| &score.tf));
     let targets = StringArray::from_iter_values(scores.iter().map(|score| &score.target));
@@ -44,7 +44,7 @@ pub fn write(path: &Path, scores: &[Score]) -> Result<()> {
     )
 }
 
-/// Writes scores TF by TF, so that they need not fit in memory.
+/// Writes scores TF by TF, so that they do not have to fit in memory.
 pub struct Writer {
     inner: table::Writer,
     schema: Arc<Schema>,
@@ -74,7 +74,7 @@ impl Writer {
     }
 }
 
-/// Reads the scores in their order.
+/// Reads the scores in order.
 pub fn read(path: &Path) -> Result<Vec<Score>> {
     let table = Table::open(path)?;
     let (tfs, targets, values) = (table.strings("tf")?, table.strings("target")?, table.floats("score")?);

@@ -1,6 +1,6 @@
-//! Moments and tests of significance.
+//! Moments and significance tests.
 
-/// Mean and variance of values that come one by one, zeros counted only at the end.
+/// Mean and variance of a stream of values whose zeros are accounted for at the end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Moments {
     sum: f64,
@@ -8,13 +8,13 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Adds a value; zeros need not be added.
+    /// Adds a value; zeros may be left out.
     pub fn add(&mut self, value: f64) {
         self.sum += value;
         self.squares += value * value;
     }
 
-    /// Adds what others have seen.
+    /// Adds the values that `others` has seen.
     pub fn join(&mut self, others: &Moments) {
         self.sum += others.sum;
         self.squares += others.squares;
@@ -25,7 +25,7 @@ impl Moments {
         self.sum / count as f64
     }
 
-    /// The variance of `count` values around their mean, with `count - 1` as scanpy has it.
+    /// The variance of `count` values, with `count - 1` in the denominator as in scanpy.
     pub fn variance(&self, count: usize) -> f64 {
         let mean = self.mean(count);
         let around = self.squares - mean * self.sum;
@@ -33,9 +33,9 @@ impl Moments {
     }
 }
 
-/// How likely a cubic curve over `times` explains that much of `values` by chance: an F test.
+/// The probability that a cubic curve over `times` explains this much of `values` by chance: an F test.
 ///
-/// Prereq: both are as long, with more than 4 entries; otherwise nothing is explained.
+/// Prereq: both have the same length. With 4 or fewer entries nothing is explained.
 pub fn curve_p_value(times: &[f64], values: &[f64]) -> f64 {
     const DEGREE: usize = 3;
     let count = times.len();
@@ -63,7 +63,7 @@ pub fn curve_p_value(times: &[f64], values: &[f64]) -> f64 {
     incomplete_beta(freedom / 2.0, DEGREE as f64 / 2.0, freedom / (freedom + DEGREE as f64 * f))
 }
 
-/// The powers 1.. of `times`, made orthonormal to each other and to a constant (Gram and Schmidt).
+/// The powers 1.. of `times`, orthonormalised against each other and a constant (Gram and Schmidt).
 fn orthogonal_powers(times: &[f64], degree: usize) -> Vec<Vec<f64>> {
     let count = times.len() as f64;
     let mean = times.iter().sum::<f64>() / count;
@@ -72,7 +72,7 @@ fn orthogonal_powers(times: &[f64], degree: usize) -> Vec<Vec<f64>> {
     let mut basis: Vec<Vec<f64>> = vec![vec![1.0 / libm::sqrt(count); times.len()]];
     for power in 1..=degree {
         let mut column: Vec<f64> = centred.iter().map(|time| time.powi(power as i32)).collect();
-        // Twice, since once leaves what rounding lost.
+        // Orthogonalises twice, because rounding leaves errors after one pass.
         for other in basis.iter().chain(&basis) {
             let projection: f64 = other.iter().zip(&column).map(|(a, b)| a * b).sum();
             column.iter_mut().zip(other).for_each(|(value, other)| *value -= projection * other);

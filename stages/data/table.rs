@@ -1,7 +1,7 @@
-//! Parquet files whose bytes depend on nothing but their content.
+//! Parquet files whose bytes depend on their content only.
 //!
-//! A consumer's key holds the digest of these bytes, so a step that runs again must write the same
-//! ones: one writer, fixed properties, no time, no version of a library, rows in the caller's order.
+//! A consumer's key contains the digest of these bytes, so a step that runs again must write the same
+//! bytes: one writer, fixed properties, no time, no library version, rows in the caller's order.
 
 mod bits;
 mod delta;
@@ -36,29 +36,29 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bounds what a reader holds of a table with long lists, and keeps it in the cache of a core.
+/// Limits what a reader of long lists holds, and keeps it in the cache of a core.
 const VALUES_PER_BATCH: i64 = 3 << 13;
-/// Up to this size a file is read at once: from an open file, the Parquet library reads each of dozens of pieces
+/// Files up to this size are read into memory: from an open file, the Parquet library reads each of dozens of pieces
 /// with four system calls.
 const READ_WHOLE_BYTES: u64 = 1 << 18;
-/// Short rows, where each batch would cost more than its rows.
+/// For tables with short rows, where the cost of a batch would exceed that of its rows.
 const MOST_ROWS_PER_BATCH: i64 = 1 << 12;
-/// Tables that fit in memory are read in large pieces.
+/// Tables that fit in memory are read in large batches.
 const ROWS_OF_SMALL_TABLES: usize = 1 << 16;
 
-/// Small enough that what a page is packed in is used again by the allocator and not taken fresh from the system, where
-/// each byte costs more than packing it.
+/// Small enough for the allocator to reuse the memory in which a page is packed: fresh memory from the system costs
+/// more per byte than packing it.
 const BYTES_PER_PAGE: usize = 1 << 16;
-/// A table that begins with less is not compressed: setting up zstd, to write it and to read it, takes longer.
+/// A table whose first batch is smaller is not compressed: setting up zstd, for writing and reading, takes longer.
 const SMALL_BYTES: usize = 1 << 15;
-/// Rows of a row group at most.
+/// The most rows in a row group.
 const ROWS_PER_GROUP: usize = 1 << 20;
 
 /// Writes one Parquet file, batch by batch.
 pub struct Writer {
-    /// Nothing once there are rows.
+    /// `None` once there are rows.
     file: Option<File>,
-    /// Nothing before the first rows, which choose some of the settings.
+    /// `None` before the first rows, on which some of the settings depend.
     packer: Option<Packer>,
     schema: Arc<Schema>,
     path: PathBuf,
@@ -89,7 +89,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends a row group, which bounds what the writer holds.
+    /// Ends a row group, which limits what the writer holds.
     pub fn end_group(&mut self) -> Result<()> {
         self.rows_in_group = 0;
         self.packed(Packer::end_group)
@@ -119,8 +119,8 @@ fn writing(path: &Path) -> String {
     format!("writing {}", path.display())
 }
 
-/// Each setting that a later version of the library might choose otherwise is chosen here; columns of lists have their
-/// own (`lists.rs`).
+/// Sets every property that a later version of the library might choose differently; columns of lists have their
+/// own settings (`lists.rs`).
 fn properties(schema: &Schema, rows: Option<&RecordBatch>) -> WriterProperties {
     let bytes = rows.map_or(0, RecordBatch::get_array_memory_size);
     let compression = match bytes {
@@ -140,7 +140,7 @@ fn properties(schema: &Schema, rows: Option<&RecordBatch>) -> WriterProperties {
             continue;
         }
         let column = ColumnPath::new(vec![field.name().clone(), "list".to_owned(), item.name().clone()]);
-        // The library prepares for each column, also for those that are packed without it.
+        // The library would set up compression for every column, even for those that are packed without it.
         builder = builder.set_column_compression(column, Compression::UNCOMPRESSED);
     }
     builder.build()
@@ -177,12 +177,12 @@ impl Table {
         Ok(Table { batch, path: path.to_owned() })
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.batch.num_rows()
     }
 
-    /// Whether it has a column.
+    /// Whether it has a column with this name.
     pub fn has(&self, name: &str) -> bool {
         self.batch.column_by_name(name).is_some()
     }
@@ -192,19 +192,19 @@ impl Table {
         self.batch.schema().fields().iter().map(|field| field.name().clone()).collect()
     }
 
-    /// A column of text without missing values.
+    /// A text column without missing values.
     pub fn strings(&self, name: &str) -> Result<StringArray> {
         let column = self.column(name, &DataType::Utf8, "text")?;
         Ok(column.as_string().clone())
     }
 
-    /// A column of numbers without missing values.
+    /// A numeric column without missing values, as floats.
     pub fn floats(&self, name: &str) -> Result<Float64Array> {
         let column = self.column(name, &DataType::Float64, "numbers")?;
         Ok(column.as_primitive::<Float64Type>().clone())
     }
 
-    /// A column of whole numbers without missing values.
+    /// An integer column without missing values.
     pub fn integers(&self, name: &str) -> Result<Int64Array> {
         let column = self.column(name, &DataType::Int64, "whole numbers")?;
         Ok(column.as_primitive::<Int64Type>().clone())
@@ -223,7 +223,7 @@ impl Table {
     }
 }
 
-/// One column of a batch in the wanted type, whatever a writer of another library chose for it.
+/// A column of a batch converted to the wanted type; other libraries may have written another type.
 pub fn column_as(
     batch: &RecordBatch,
     name: &str,
@@ -239,7 +239,7 @@ pub fn column_as(
     let found = column.data_type();
     let wrong =
         || anyhow!("{}: the column `{name}` should hold {in_words} and holds {found}", path.display());
-    // Arrow would also turn numbers into text and text into numbers.
+    // Arrow would also convert between numbers and text.
     if wanted.is_numeric() != found.is_numeric() {
         return Err(wrong());
     }
@@ -251,9 +251,9 @@ pub fn column_as(
     Ok(converted)
 }
 
-/// The batches of a file, one after the other.
+/// The batches of a file, in order.
 pub struct Batches {
-    /// Nothing after an error, for what is left is in no known state.
+    /// `None` after an error, because the reader's state is then undefined.
     inner: Option<ParquetRecordBatchReader>,
     schema: Arc<Schema>,
     path: PathBuf,
@@ -292,17 +292,17 @@ impl Iterator for Batches {
     }
 }
 
-/// The library panics on some damaged pages, and a file that a person hands in may be damaged.
+/// The library panics on some damaged pages, and users may pass in damaged files: turns the panic into an error.
 fn damaged_where_it_panics<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| bail!("{}: is damaged: its pages make no sense", path.display()))
 }
 
-/// The row groups of a file, each of which can be read for itself.
+/// The row groups of a file, which can be read independently.
 pub struct Groups {
     footer: ArrowReaderMetadata,
     path: PathBuf,
-    /// All of a small file.
+    /// The whole content of a small file.
     whole: Option<Bytes>,
 }
 
@@ -323,24 +323,24 @@ impl Groups {
         Ok(Groups { footer, path: path.to_owned(), whole })
     }
 
-    /// How many there are.
+    /// The number of row groups.
     pub fn count(&self) -> usize {
         self.footer.metadata().num_row_groups()
     }
 
-    /// How many rows one has.
+    /// The number of rows in a row group.
     pub fn rows(&self, group: usize) -> usize {
         self.footer.metadata().row_group(group).num_rows() as usize
     }
 
-    /// The batches of a column of one.
+    /// The batches of a column in a row group.
     pub fn column(&self, group: usize, name: &str) -> Result<Batches> {
         let metadata = self.footer.metadata();
         let schema = metadata.file_metadata().schema_descr();
         self.batches(group..group + 1, self.rows_per_batch(), ProjectionMask::columns(schema, [name]))
     }
 
-    /// The lists of a column of one; `in_words` is what they should hold.
+    /// The lists of a column in a row group; `in_words` describes their expected content in messages.
     pub fn lists(&self, group: usize, name: &str, in_words: &str) -> Result<ListReader> {
         let metadata = self.footer.metadata();
         let leaves = metadata.file_metadata().schema_descr().columns().iter().enumerate();
@@ -376,7 +376,7 @@ impl Groups {
         Ok(Batches { inner: Some(inner), schema, path: self.path.clone() })
     }
 
-    /// By the longest lists of the file, on average.
+    /// Chooses the batch size by the row group with the longest lists on average.
     fn rows_per_batch(&self) -> usize {
         let rows_of_group = |group: &RowGroupMetaData| {
             group.num_rows().saturating_mul(VALUES_PER_BATCH) / values_of(group).max(1)
@@ -401,7 +401,7 @@ fn values_of(group: &RowGroupMetaData) -> i64 {
     group.columns().iter().map(ColumnChunkMetaData::num_values).max().unwrap_or(0)
 }
 
-/// The library takes these numbers as they are, and panics or asks for any memory where they are damaged.
+/// The library trusts these numbers: if they are damaged, it panics or allocates any amount of memory.
 fn columns_lie_within(metadata: &ParquetMetaData, bytes: u64) -> bool {
     let lies_within = |column: &ColumnChunkMetaData| {
         let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -439,8 +439,8 @@ mod tests {
         write_example(&b);
         let bytes = disk::read(&a).unwrap();
         assert_eq!(bytes, disk::read(&b).unwrap());
-        // A new version of the Parquet crate that writes other bytes makes every artifact of every user differ:
-        // that may be, but not unnoticed.
+        // If a new version of the Parquet crate writes other bytes, every artifact of every user changes. That may be
+        // acceptable, but must not go unnoticed.
         assert_eq!(blake3::hash(&bytes).to_hex()[..16], *"f93961426002570e");
     }
 

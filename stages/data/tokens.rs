@@ -1,8 +1,8 @@
-//! `tokens.parquet`: one row per cell, its tokens by the position of their gene in the vocabulary.
+//! `tokens.parquet`: one row per cell, its tokens indexed by the position of their gene in the vocabulary.
 //!
-//! Columns: `cell` (text), `genes` (list of u32, rising; the last one is the size of the vocabulary and
-//! stands for no gene), `tokens` (list of u8, as long as `genes`). A gene that is not listed has the token zero.
-//! Beside it lie `tokens.json`, the numbers that a model for these tokens takes, and the vocabulary.
+//! Columns: `cell` (text), `genes` (list of u32, ascending; the last one is the size of the vocabulary and
+//! stands for no gene), `tokens` (list of u8, as long as `genes`). Genes that are not listed have the token zero.
+//! The artifact also contains `tokens.json`, with the dimensions of a model for these tokens, and the vocabulary.
 
 use crate::genes;
 use crate::table::{Batches, Groups, Writer, column_as};
@@ -19,54 +19,54 @@ use std::sync::Arc;
 
 /// The name of the file in an artifact.
 pub const FILE: &str = "tokens.parquet";
-/// The numbers of a model that takes the tokens.
+/// The file with the dimensions of a model for these tokens.
 pub const ABOUT: &str = "tokens.json";
-/// The names of the genes in their order, as `data/genes.rs` writes them.
+/// The names of the genes in order, as `data/genes.rs` writes them.
 pub const VOCABULARY: &str = "vocabulary.parquet";
-/// What a slot takes that needs tokens.
+/// The artifact that a slot accepts if it needs tokens.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[FILE, ABOUT, VOCABULARY]]);
 
-/// What tokens are, so that a model knows what it is made for.
+/// Describes the tokens, so that a model can check that it fits them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The highest token of a gene.
     pub bins: u8,
-    /// The token that hides another.
+    /// The token that masks another.
     pub mask: u8,
     /// The number of tokens.
     pub classes: usize,
     /// The size of the vocabulary.
     pub genes: usize,
-    /// The position of the last token, which stands for no gene.
+    /// The position of the last token, which belongs to no gene.
     pub trailing: usize,
     /// Whether genes whose token is zero are listed.
     pub zeros: Zeros,
 }
 
-/// What becomes of zeros.
+/// How zeros are represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Zeros {
-    /// Every cell has a token for every gene.
+    /// Every cell lists a token for every gene.
     Keep,
-    /// A cell has tokens for the genes that it expresses.
+    /// A cell lists tokens only for the genes that it expresses.
     Drop,
 }
 
 impl About {
-    /// Of tokens from 0 to `bins`, for this many genes.
+    /// Describes tokens from 0 to `bins` for this number of genes.
     pub fn new(bins: u8, genes: usize, zeros: Zeros) -> About {
         About { bins, mask: bins + 1, classes: usize::from(bins) + 2, genes, trailing: genes, zeros }
     }
 
-    /// Writes the numbers and the vocabulary into an artifact.
+    /// Writes the description and the vocabulary into an artifact.
     pub fn write(&self, folder: &Path, vocabulary: &[String]) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
         disk::write(&folder.join(ABOUT), format!("{text}\n").as_bytes())?;
         genes::write(&folder.join(VOCABULARY), vocabulary)
     }
 
-    /// Reads them.
+    /// Reads the description and the vocabulary.
     pub fn read(folder: &Path) -> Result<(About, Vec<String>)> {
         let path = folder.join(ABOUT);
         let about: About = serde_json::from_slice(&disk::read(&path)?)
@@ -109,7 +109,7 @@ impl TokenWriter {
         Ok(TokenWriter { writer, schema, ids, ends: vec![0], genes, tokens, batches: 0 })
     }
 
-    /// Appends a cell. Prereq: `genes` are as many as `tokens`.
+    /// Appends a cell. Prereq: `genes` and `tokens` have the same length.
     pub fn push(&mut self, id: &str, genes: &[u32], tokens: &[u8]) -> Result<()> {
         self.ids.push(id.to_owned());
         self.genes.extend_from_slice(genes);
@@ -120,7 +120,7 @@ impl TokenWriter {
         if self.genes.len() >= TOKENS_PER_BATCH { self.write_batch() } else { Ok(()) }
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining cells and closes the file.
     pub fn finish(mut self) -> Result<()> {
         self.write_batch()?;
         self.writer.finish()
@@ -140,14 +140,14 @@ impl TokenWriter {
     }
 }
 
-/// Some cells, in the file's order.
+/// Consecutive cells of the file.
 pub struct TokenBatch {
     ids: StringArray,
     genes: ListArray,
     tokens: ListArray,
 }
 
-/// One cell: its id, positions, and the token of each.
+/// One cell: its id, the positions of its genes, and their tokens.
 pub type Tokens<'a> = (&'a str, &'a [u32], &'a [u8]);
 
 impl TokenBatch {
@@ -182,7 +182,7 @@ impl TokenReader {
         Ok(TokenReader { batches: Batches::open(&path)?, cells, about, path })
     }
 
-    /// How many cells there are in all.
+    /// The number of cells in the file.
     pub fn cells(&self) -> usize {
         self.cells
     }
@@ -222,11 +222,11 @@ impl Iterator for TokenReader {
     }
 }
 
-/// The tokens of many cells in memory, 5 bytes for each that is not zero.
+/// The tokens of many cells in memory, 5 bytes for each non-zero token.
 pub struct Corpus {
     /// The ids of the cells.
     pub ids: Vec<String>,
-    /// How many tokens come before each cell, and how many there are.
+    /// How many tokens precede each cell, and the total.
     starts: Vec<usize>,
     genes: Vec<u32>,
     tokens: Vec<u8>,
@@ -234,7 +234,7 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Reads an artifact; `batch_is_read` hears of each batch and may end it.
+    /// Reads an artifact. `batch_is_read` is called after each batch and may abort by returning an error.
     pub fn read(
         folder: &Path,
         about: About,
@@ -267,13 +267,13 @@ impl Corpus {
         self.ids.len()
     }
 
-    /// The tokens of a cell that are not zero.
+    /// The non-zero tokens of a cell, with their positions.
     pub fn expressed(&self, cell: usize) -> impl Iterator<Item = (u32, u8)> {
         let range = self.starts[cell]..self.starts[cell + 1];
         self.genes[range.clone()].iter().copied().zip(self.tokens[range].iter().copied())
     }
 
-    /// Appends the token of every position of a cell, as a model takes them.
+    /// Appends the tokens of all positions of a cell, as a model takes them.
     pub fn append(&self, cell: usize, tokens: &mut Vec<u32>) {
         let start = tokens.len();
         tokens.resize(start + self.positions, 0);

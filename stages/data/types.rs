@@ -11,14 +11,14 @@ use std::sync::Arc;
 /// The name of the file in an artifact.
 pub const FILE: &str = "types.parquet";
 
-/// Writes cells with their types in their order.
+/// Writes cells and their types in order.
 pub fn write(path: &Path, types: &[(String, String)]) -> Result<()> {
     let cells = StringArray::from_iter_values(types.iter().map(|(cell, _)| cell));
     let types = StringArray::from_iter_values(types.iter().map(|(_, of)| of));
     table::write(path, vec![("cell", Arc::new(cells)), ("type", Arc::new(types))])
 }
 
-/// Reads cells with their types in their order.
+/// Reads cells and their types in order.
 pub fn read(path: &Path) -> Result<Vec<(String, String)>> {
     let table = Table::open(path)?;
     let (cells, types) = (table.strings("cell")?, table.strings("type")?);

@@ -1,6 +1,6 @@
-//! What tests need beyond the checkout, and what happens where it is missing.
+//! What tests need in addition to the checkout, and what happens if it is missing.
 //!
-//! With `PIPELINE_TEST_REQUIRE_ALL` set, as `.ci/run` sets it, a test that lacks something fails. Elsewhere it says on
+//! If `PIPELINE_TEST_REQUIRE_ALL` is set, as in `.ci/run`, a test that lacks something fails. Otherwise it prints on
 //! standard error that it was left out, and passes.
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Says that a test does not look, or fails it where everything has to be there.
+/// Reports that a test was left out, or fails if everything is required.
 #[track_caller]
 pub fn left_out(why: &str) {
     let required = std::env::var_os("PIPELINE_TEST_REQUIRE_ALL").is_some_and(|value| !value.is_empty());
@@ -18,7 +18,7 @@ pub fn left_out(why: &str) {
     let _ = writeln!(std::io::stderr(), "left out: {test}: {why}");
 }
 
-/// A file or folder of `shared`, the data that lie beside the checkout.
+/// A file or folder in `shared`, the data beside the checkout.
 #[track_caller]
 pub fn shared(path: &str) -> Option<PathBuf> {
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
@@ -29,16 +29,16 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// A Python that `scripts/readers` installs.
+/// A Python environment that `scripts/readers` installs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// What tests/requirements.txt lists.
+    /// With the packages in tests/requirements.txt.
     Current,
-    /// The same with the older HDF5 of tests/requirements-hdf5-1.14.txt.
+    /// The same, but with the older HDF5 of tests/requirements-hdf5-1.14.txt.
     OlderHdf5,
 }
 
-/// A Python that has some modules, which are separated by commas. `python3` stands in for the current readers.
+/// A Python that has the modules, given as a comma-separated list. `python3` may stand in for the current readers.
 #[track_caller]
 pub fn python_with(readers: Readers, modules: &str) -> Option<PathBuf> {
     let (folder, other) = match readers {
@@ -59,7 +59,7 @@ fn imports(python: &OsStr, modules: &str) -> bool {
     import.is_ok_and(|output| output.status.success())
 }
 
-/// Runs a program that may use the modules and reads the files of `arguments`; returns what it printed.
+/// Runs a Python program that may use the modules, passing it `arguments`; returns what it printed.
 #[track_caller]
 pub fn python(readers: Readers, modules: &str, program: &str, arguments: &[&Path]) -> Option<String> {
     let python = python_with(readers, modules)?;

@@ -1,4 +1,4 @@
-//! Tables of every shape that a report shows, made in no time.
+//! Writes tables of every shape that a report shows, in no time.
 
 use anyhow::Context;
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, ListArray, StringArray};
@@ -71,7 +71,7 @@ impl Stage for Exhibit {
     }
 }
 
-/// Writes metrics that follow the mean of the links, curves and measures of each name.
+/// Writes metrics that follow the mean of the links, curves, and measures of each name.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {}

@@ -1,4 +1,4 @@
-//! The program with toy kinds, for tests that need a stage to misbehave, or to be fast.
+//! The program with toy kinds, for tests that need a fast or misbehaving stage.
 
 mod exhibit;
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 fn main() -> std::process::ExitCode {
     let mut kinds = [&[command::KIND], &TOYS[..]].concat();
-    // As if the program had been changed.
+    // Pretends that the program has changed.
     if std::env::var_os("TOYS_CHANGED").is_some() {
         kinds[1].code = &[("toys/grow.rs", "2")];
     }
@@ -98,7 +98,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(contract::disk::write(path, bytes)?)
 }
 
-/// A training whose state depends on every step before.
+/// A training whose state depends on every earlier step.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Train {
@@ -157,7 +157,7 @@ impl Stage for Train {
     }
 }
 
-/// What no cached stage should be.
+/// Writes something else each time, as no cached stage should.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Dice {}
@@ -189,7 +189,7 @@ impl Stage for Flaky {
     }
 }
 
-/// Sleeps whatever is said.
+/// Sleeps and ignores requests to stop.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Deaf {
@@ -204,7 +204,7 @@ impl Stage for Deaf {
     }
 }
 
-/// A bug in a stage.
+/// A stage with a bug.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Crash {}
@@ -216,7 +216,7 @@ impl Stage for Crash {
     }
 }
 
-/// Writes its device.
+/// Writes the name of its device.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Where {
@@ -231,7 +231,7 @@ impl Stage for Where {
     }
 }
 
-/// For mistakes in pipeline files.
+/// Has params of several types, for mistakes in pipeline files.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Typed {

@@ -1,4 +1,4 @@
-//! The present beside a run that was: row by row, point by point.
+//! Compares the current results with those of an earlier run: row by row, point by point.
 
 use super::table::{Grid, difference};
 use super::{Column, Comparison};
@@ -15,7 +15,7 @@ use petgraph::graph::NodeIndex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// The present and the past.
+/// The comparison of current results with an earlier run.
 pub struct Against {
     /// The run.
     pub run: String,
@@ -25,18 +25,18 @@ pub struct Against {
     pub notes: Vec<String>,
 }
 
-/// A row now and then.
+/// A row now and in the earlier run.
 pub struct Pair {
     /// The block and the row.
     pub name: Vec<String>,
-    /// One for each metric: the mean then and now, and what the points that both have say.
+    /// For each metric: the earlier mean, the current mean, and the difference at the points that both have.
     pub cells: Vec<(Option<f64>, Option<f64>, Option<Difference>)>,
 }
 
 /// What a step found in the run.
 type Past = HashMap<NodeIndex, IndexMap<String, f64>>;
 
-/// Holds a comparison against a run that was.
+/// Compares the current results with an earlier run.
 pub fn against(comparison: &Comparison, survey: &Survey<'_>, record: &Record) -> Result<Against> {
     let run = &record.run;
     let keys: HashMap<&str, Key> = record.artifacts().collect();
@@ -109,7 +109,7 @@ fn past(
     Ok(past)
 }
 
-/// What of the judging steps' own recipes changed; what changed before them shows in their inputs.
+/// What changed in the evaluating steps' own recipes. Earlier changes show up there as changed inputs.
 fn changes(comparison: &Comparison, survey: &Survey<'_>, keys: &HashMap<&str, Key>) -> Result<Vec<String>> {
     let graph = survey.plan.graph();
     let mut counted: IndexMap<String, usize> = IndexMap::new();
@@ -132,7 +132,7 @@ fn changes(comparison: &Comparison, survey: &Survey<'_>, keys: &HashMap<&str, Ke
 }
 
 impl Against {
-    /// As a table.
+    /// The comparison as a table.
     pub fn grid(&self, comparison: &Comparison) -> Grid {
         let axes = comparison.blocks.first().map_or(0, |block| block.axes.len());
         let mut heading: Vec<String> = comparison
@@ -160,7 +160,7 @@ impl Against {
         Grid { title, heading, rows: self.rows.iter().map(row).collect() }
     }
 
-    /// For programs.
+    /// The comparison as JSON.
     pub fn to_json(&self, comparison: &Comparison) -> Value {
         let row = |pair: &Pair| {
             let cells: serde_json::Map<String, Value> = comparison

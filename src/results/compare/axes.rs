@@ -1,4 +1,4 @@
-//! Which axis is rows, which is averaged over, which makes tables; and where each step stands on them.
+//! Decides which axis gives the rows, which are averaged over and which give separate tables; places each step on them.
 
 use super::judging::{Judged, Missing};
 use super::{Point, Request, STAGE, VARIANT};
@@ -9,18 +9,18 @@ use indexmap::IndexSet;
 use petgraph::graph::NodeIndex;
 use std::collections::HashMap;
 
-/// Which axis is what.
+/// The role of each axis.
 pub struct Axes {
-    /// Its values are the rows.
+    /// The axis whose values are the rows.
     pub rows: String,
-    /// Each row is the mean over these.
+    /// The axes that each row is averaged over.
     pub over: Vec<String>,
-    /// Each combination of values of these has a table of its own.
+    /// The axes that give a separate table for each combination of their values.
     pub block: Vec<String>,
     filters: Vec<(String, Vec<String>)>,
 }
 
-/// Where a step stands: the value of each axis that it has.
+/// The value of each axis that a step has.
 pub type Place<'g> = HashMap<&'g str, &'g str>;
 
 /// A step within a row.
@@ -28,14 +28,14 @@ pub type Place<'g> = HashMap<&'g str, &'g str>;
 pub struct Use<'j> {
     /// The step.
     pub node: NodeIndex,
-    /// What it found, if it has an artifact.
+    /// Its metrics, if it has an artifact.
     pub judged: Option<&'j Judged>,
-    /// Where it stands on the axes that are averaged over.
+    /// Its values of the axes that are averaged over.
     pub point: Point,
 }
 
 impl Axes {
-    /// Sorts the axes of all judging steps by what the pipeline file and the command line say.
+    /// Assigns roles to the axes of all evaluating steps, following the pipeline file and the command line.
     pub fn of(
         graph: &Graph,
         judged: &[Judged],
@@ -123,7 +123,7 @@ impl Axes {
         step.variants.iter().map(with).collect()
     }
 
-    /// Whether `--where` lets it pass.
+    /// Whether `--where` selects it.
     pub fn wanted(&self, place: &Place<'_>) -> bool {
         self.filters.iter().all(|(axis, values)| {
             place.get(axis.as_str()).is_some_and(|value| values.iter().any(|wanted| wanted == value))

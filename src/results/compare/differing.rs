@@ -1,4 +1,4 @@
-//! Which params and wires tell one row from another.
+//! Finds the params and wires that distinguish rows.
 
 use engine::graph::{Graph, Source};
 use engine::text;
@@ -8,10 +8,10 @@ use petgraph::graph::NodeIndex;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// Params and wires of all stages before a row, by stage: every value that they have in it.
+/// All values of each param and wire, by stage, over all stages upstream of a row.
 pub type Facts<'g> = IndexMap<&'g str, IndexMap<String, BTreeSet<String>>>;
 
-/// Everything that decides the result of some steps.
+/// Collects everything that determines the result of some steps.
 pub fn facts<'g>(graph: &'g Graph, nodes: &[NodeIndex]) -> Facts<'g> {
     let mut facts = Facts::new();
     let mut above = nodes.to_vec();
@@ -54,8 +54,8 @@ fn flatten(path: String, value: &Value, learn: &mut impl FnMut(String, String)) 
     }
 }
 
-/// What is not the same for all rows of the stages that the reference lacks: the params that tell rows apart which
-/// came by the same wire.
+/// In stages that the reference lacks, the params and wires that are not the same in all rows: they distinguish rows
+/// that were reached by the same new wire.
 pub fn beyond<'g>(reference: &Facts<'g>, rows: &[Facts<'g>]) -> HashSet<(&'g str, String)> {
     let mut values: HashMap<(&'g str, &str), HashSet<&BTreeSet<String>>> = HashMap::new();
     for (stage, facts) in rows.iter().flatten().filter(|(stage, _)| !reference.contains_key(*stage)) {
@@ -67,7 +67,7 @@ pub fn beyond<'g>(reference: &Facts<'g>, rows: &[Facts<'g>]) -> HashSet<(&'g str
     differing.map(|((stage, name), _)| (stage, name.to_owned())).collect()
 }
 
-/// What differs from a reference, then what is beyond it. Of a stage that became another kind, that alone is told.
+/// What differs from a reference, then what is in `beyond`. If a stage has another kind, its params are not listed.
 pub fn differences<'g>(
     reference: &Facts<'g>,
     own: &Facts<'g>,
@@ -76,7 +76,7 @@ pub fn differences<'g>(
 ) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut tell = |stage: &str, name: &str, was: &str, is: &str| {
-        // The row may be called after it.
+        // The row may be named after this value.
         if label != Some(is) {
             found.push((format!("{stage}.{name}"), text::difference(was, is).1));
         }
@@ -105,7 +105,7 @@ pub fn differences<'g>(
     found
 }
 
-/// What varies within a row, with the seed say, is told by the first value that the other row lacks.
+/// Represents values that vary within a row, for example with the seed, by the first one that the other row lacks.
 fn first<'v>(of: Option<&'v BTreeSet<String>>, not: Option<&BTreeSet<String>>) -> &'v str {
     let own = of.into_iter().flatten().find(|value| not.is_none_or(|not| !not.contains(*value)));
     own.or_else(|| of?.first()).map_or("none", String::as_str)

@@ -1,4 +1,4 @@
-//! Which numbers may be held against each other, and which into one mean.
+//! Checks which numbers may be compared or averaged.
 
 use super::axes::Use;
 use engine::complaint::{known, word};
@@ -8,8 +8,8 @@ use engine::text;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Refuses a mean over numbers that different judges gave: another kind, other code, other params than
-/// those that follow the axes that the mean is taken over.
+/// Refuses a mean over numbers that were measured differently: by another kind, other code, or other params than
+/// those that follow the averaged axes.
 pub fn check_mean(graph: &Graph, row: &str, uses: &[Use<'_>], over: &[String]) -> Result<()> {
     let mut judges = uses.iter().filter(|used| used.judged.is_some());
     let Some(first) = judges.next() else { return Ok(()) };
@@ -46,7 +46,7 @@ pub fn check_mean(graph: &Graph, row: &str, uses: &[Use<'_>], over: &[String]) -
     Ok(())
 }
 
-/// Whether two values differ in nothing but the labels of the points that they belong to.
+/// Whether two values differ only by the labels of the points that they belong to.
 fn follows(a: &Value, b: &Value, labels: &[(&str, &str)]) -> bool {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let (a, b) = (text(a), text(b));
@@ -59,9 +59,8 @@ fn follows(a: &Value, b: &Value, labels: &[(&str, &str)]) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(&theirs).all(word_follows)
 }
 
-/// Why a row cannot be held against the reference: at some point that both have, they were judged by
-/// another kind, code or params, on another content of a slot that must hold the same, or over another
-/// number of things.
+/// Why a row cannot be compared with the reference: at some common point they were evaluated by another kind, code or
+/// params, with different content in a slot that must be the same, or over a different number of things.
 pub fn apart(
     graph: &Graph,
     reference: &[Use<'_>],
@@ -120,7 +119,7 @@ pub fn apart(
     Ok(None)
 }
 
-/// The first param that differs, but for those that are explained.
+/// The first param that differs and whose difference is not explained.
 fn param_that_differs(
     one: &Value,
     other: &Value,

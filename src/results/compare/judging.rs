@@ -10,27 +10,27 @@ use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// A step that has judged.
+/// A step that has metrics.
 pub struct Judged {
     /// The step.
     pub node: NodeIndex,
-    /// What it found, by name.
+    /// Its metrics by name.
     pub metrics: IndexMap<String, Metric>,
-    /// The code that found it: of the kind, and of what was adopted although its code differed.
+    /// The code that computed them: of the kind, and of any adopted artifact whose code differed.
     pub code: String,
     /// What it read, by slot.
     pub inputs: Vec<(String, engine::key::Digest)>,
 }
 
-/// A step that should have judged.
+/// A step that should have metrics but has none.
 pub struct Missing {
     /// The step.
     pub node: NodeIndex,
-    /// Why there is nothing of it.
+    /// Why it has none.
     pub why: String,
 }
 
-/// Everybody who judges.
+/// Steps with metrics, and those that lack them.
 pub struct Judging {
     /// In the order of the graph.
     pub judged: Vec<Judged>,
@@ -39,8 +39,8 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// Reads the metrics of every artifact that has any. A step judges where another one of its stage, or
-    /// of its kind in another variant, does.
+    /// Reads the metrics of every artifact that has any. A step is expected to have metrics if another step of its
+    /// stage has them.
     pub fn read(survey: &Survey<'_>) -> Result<Judging> {
         let graph = survey.plan.graph();
         let nodes: Vec<NodeIndex> = survey.plan.steps().collect();
@@ -95,7 +95,7 @@ fn judge(
         Err(error) => return missing(format!("cannot be read: {error:#}")),
     };
     let recipe = survey.recipe(node).expect("a step with an artifact has a recipe");
-    // The recipe of an adopted artifact is not what made it.
+    // The recipe of an adopted artifact does not describe the code that computed it.
     let adopted = artifact.manifest()?.and_then(|manifest| manifest.adopted);
     let changes = adopted.iter().flat_map(|adopted| &adopted.changes);
     let older: Vec<String> =

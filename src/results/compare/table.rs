@@ -1,4 +1,4 @@
-//! A comparison as a table: for the terminal, Markdown, LaTeX and spreadsheets.
+//! A comparison as a table for the terminal, Markdown, LaTeX and spreadsheets.
 
 use super::{Block, Cell, Comparison, Missing, Row};
 use crate::output;
@@ -6,7 +6,7 @@ use crate::statistics::Difference;
 use engine::graph::Graph;
 use engine::text::{number, signed};
 
-/// The language of a table.
+/// The format of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Aligned columns.
@@ -15,17 +15,17 @@ pub enum Layout {
     Markdown,
     /// `tabular` with the rules of booktabs.
     Latex,
-    /// Comma-separated values, one number a cell.
+    /// Comma-separated values, one number per cell.
     Csv,
 }
 
 /// Rows of text below a heading.
 pub struct Grid {
-    /// What stands above; empty for nothing.
+    /// The line above the table; may be empty.
     pub title: String,
     /// The columns.
     pub heading: Vec<String>,
-    /// Each cell, and whether it stands out.
+    /// Each cell, and whether it is emphasised.
     pub rows: Vec<Vec<(String, bool)>>,
 }
 
@@ -63,7 +63,7 @@ impl Comparison {
         text
     }
 
-    /// What the numbers are.
+    /// Explains the numbers.
     pub fn caption(&self) -> String {
         match self.over.is_empty() {
             true => "one value for each row".to_owned(),
@@ -71,7 +71,7 @@ impl Comparison {
         }
     }
 
-    /// What a reader must know, line by line.
+    /// The notes, warnings and other remarks below the table, one per line.
     pub fn remarks(&self, graph: &Graph) -> Vec<String> {
         let rows = || self.blocks.iter().flat_map(|block| &block.rows);
         let mut lines = Vec::new();
@@ -136,7 +136,7 @@ impl Comparison {
         Some(Grid { title, heading, rows: rows.collect() })
     }
 
-    /// One row for each row, one number for each cell.
+    /// One line for each row and one number for each cell.
     fn csv(&self) -> Grid {
         let mut axes: Vec<&str> = Vec::new();
         for (axis, _) in self.blocks.iter().flat_map(|block| &block.axes) {
@@ -191,7 +191,7 @@ impl Comparison {
 }
 
 impl Block {
-    /// The axes that tell it from other blocks.
+    /// The axis values that distinguish it from other blocks.
     pub fn title(&self) -> String {
         let parts: Vec<String> = self.axes.iter().map(|(axis, value)| format!("{axis} {value}")).collect();
         parts.join(", ")
@@ -199,7 +199,7 @@ impl Block {
 }
 
 impl Row {
-    /// How many values stand behind its means: of every metric that it has.
+    /// How many values its means are taken over, for every metric that it has.
     pub fn counts(&self) -> String {
         let counts = || self.cells.iter().map(|cell| cell.readings.len()).filter(|count| *count > 0);
         match (counts().min(), counts().max()) {
@@ -210,7 +210,7 @@ impl Row {
     }
 }
 
-/// Mean and spread; of a single value the limits of its own interval, where it has them.
+/// Mean and spread; for a single value, its own interval if it has one.
 fn shown(cell: &Cell) -> String {
     let Some(mean) = cell.mean() else { return "–".to_owned() };
     let spread = match (cell.deviation(), &cell.readings[..]) {

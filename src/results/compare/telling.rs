@@ -1,10 +1,10 @@
-//! What a reader must know beside the numbers: notes, and warnings that take a score's meaning away.
+//! What a reader must know beside the numbers: notes, and warnings about scores that do not mean what they seem to.
 
 use super::{Cell, Comparison};
 use indexmap::{IndexMap, IndexSet};
 
 impl Comparison {
-    /// Says what the table alone would not.
+    /// Adds the notes and warnings.
     pub(super) fn note(&mut self) {
         let rows = || self.blocks.iter().flat_map(|block| &block.rows);
         let most = rows().flat_map(|row| &row.cells).map(|cell| cell.readings.len()).max().unwrap_or(0);
@@ -51,7 +51,7 @@ impl Comparison {
         let findings =
             self.blocks.iter().flat_map(|block| block.controls.iter().map(move |finding| (block, finding)));
         for (block, finding) in findings {
-            // What is asked about is the baseline, where there is one.
+            // If there is a baseline, only findings about it matter.
             if finding.explained && block.baseline.as_ref().is_none_or(|baseline| *baseline == finding.row) {
                 let rows = explained.entry(&finding.control).or_default();
                 rows.entry(&finding.row).or_default().insert(&finding.metric);

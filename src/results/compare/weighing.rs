@@ -1,4 +1,4 @@
-//! Which differences are more than chance: rows are paired point by point.
+//! Tests which differences are more than chance. Rows are paired point by point.
 
 use super::axes::Use;
 use super::{Block, Cell, Column, Finding, Point, Reading, Row};
@@ -6,7 +6,7 @@ use crate::statistics::{self, Difference};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// What a row reaches in a metric, not weighed yet.
+/// The readings of a row in a metric, before any test.
 pub fn cell(uses: &[Use<'_>], metric: &str) -> Cell {
     let readings = uses.iter().filter_map(|used| {
         let found = used.judged?.metrics.get(metric)?;
@@ -21,8 +21,8 @@ pub fn cell(uses: &[Use<'_>], metric: &str) -> Cell {
     Cell { readings: readings.collect(), ..Cell::default() }
 }
 
-/// The differences of two rows at the points that both have; what does not depend on an axis stands for
-/// every value of it. Of two rows that never vary, one pair says it all.
+/// The differences of two rows at the points that both have. A step that does not depend on an axis is paired with
+/// every value of it. If neither row ever varies, a single pair is returned: the others would add no evidence.
 fn paired(one: &Cell, other: &Cell) -> Vec<f64> {
     let mut differences = all_paired(one, other);
     if one.is_steady() && other.is_steady() {
@@ -48,13 +48,13 @@ fn all_paired(one: &Cell, other: &Cell) -> Vec<f64> {
     pairs.collect()
 }
 
-/// The paired difference of two rows, the better the larger.
+/// The paired difference of two rows; positive if the first is better.
 pub fn advantage(one: &Row, other: &Row, metric: usize, column: &Column) -> Option<Difference> {
     let difference = Difference::of(&paired(&one.cells[metric], &other.cells[metric]))?;
     Some(if column.lower_is_better { difference.reversed() } else { difference })
 }
 
-/// Marks the row that is better than the next one by more than the error.
+/// Marks the best row if it leads the next one by more than the error.
 pub fn mark_best(rows: &mut [Row], metric: usize, column: &Column) {
     let sign = if column.lower_is_better { -1.0 } else { 1.0 };
     let mut ranked: Vec<(usize, f64)> = rows
@@ -70,7 +70,7 @@ pub fn mark_best(rows: &mut [Row], metric: usize, column: &Column) {
     }
 }
 
-/// Every row beside the baseline.
+/// Sets the difference of every row from the baseline.
 pub fn differences_from(rows: &mut [Row], baseline: &str, metric: usize) {
     let Some(of) = rows.iter().position(|row| row.name == baseline) else { return };
     for i in (0..rows.len()).filter(|i| *i != of) {
@@ -81,11 +81,11 @@ pub fn differences_from(rows: &mut [Row], baseline: &str, metric: usize) {
     }
 }
 
-/// Corrects all p-values that are shown together.
+/// Applies Holm's correction to all p-values that are shown together.
 pub fn correct(blocks: &mut [Block]) {
     let cells = |blocks: &mut [Block], with: &mut dyn FnMut(&mut Cell, f64)| {
         for cell in blocks.iter_mut().flat_map(|block| &mut block.rows).flat_map(|row| &mut row.cells) {
-            // A single pair is no test.
+            // A single pair is not a test.
             let p = cell.difference.as_ref().filter(|difference| difference.pairs > 1).map(|found| found.p);
             if let Some(p) = p {
                 with(cell, p);
@@ -98,7 +98,7 @@ pub fn correct(blocks: &mut [Block]) {
     cells(blocks, &mut |cell, _| cell.holm = corrected.next());
 }
 
-/// Every row beside every control.
+/// Compares every row with every control.
 pub fn findings(rows: &[Row], metrics: &[Column]) -> Vec<Finding> {
     let mut found = Vec::new();
     for control in rows.iter().filter(|row| row.control) {

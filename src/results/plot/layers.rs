@@ -1,4 +1,4 @@
-//! Boxes in layers from top to bottom, with long arrows led past the boxes between (Sugiyama, Tagawa and Toda 1981).
+//! Draws boxes in layers from top to bottom; long arrows pass the boxes between (Sugiyama, Tagawa and Toda 1981).
 
 use super::{open, put};
 use crate::markup::escape;
@@ -8,21 +8,21 @@ const HEIGHT: f64 = 46.0;
 const GAP: f64 = 38.0;
 const BESIDE: f64 = 16.0;
 const MARGIN: f64 = 6.0;
-/// What an arrow takes of a layer that it passes.
+/// The width that an arrow takes in a layer that it passes through.
 const PASSING: f64 = 6.0;
-/// A character of a label is about this wide.
+/// The approximate width of a character.
 const CHARACTER: f64 = 7.0;
-/// Rounds of ordering, and of moving boxes below what they hang on.
+/// Rounds of ordering, and of moving boxes towards their neighbours.
 const ROUNDS: usize = 12;
 
-/// How a box looks.
+/// The look of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// All of it is there.
+    /// Everything is present.
     Whole,
-    /// Some of it lacks.
+    /// Something is missing.
     Partial,
-    /// It is left out.
+    /// It is absent.
     Absent,
 }
 
@@ -32,16 +32,16 @@ pub struct Node {
     pub name: String,
     /// One line below the name.
     pub about: String,
-    /// How it looks.
+    /// Its look.
     pub look: Look,
 }
 
-/// What stands in a layer: a box, or an arrow on its way.
+/// A place in a layer: a box, or an arrow that passes through.
 struct Slot {
     layer: usize,
     node: Option<usize>,
     width: f64,
-    /// The middle.
+    /// The horizontal centre.
     x: f64,
     above: Vec<usize>,
     below: Vec<usize>,
@@ -110,7 +110,7 @@ pub fn layers(title: &str, about: &str, nodes: &[Node], links: &[(usize, usize)]
     svg
 }
 
-/// The links without those that would lead back to where an earlier one came from.
+/// The links without those that would close a cycle.
 fn without_circles(count: usize, links: &[(usize, usize)]) -> Vec<(usize, usize)> {
     let mut below: Vec<Vec<usize>> = vec![Vec::new(); count];
     let mut kept = Vec::new();
@@ -128,7 +128,7 @@ fn without_circles(count: usize, links: &[(usize, usize)]) -> Vec<(usize, usize)
     kept
 }
 
-/// The layers, each of slots, and the way of each link through them.
+/// The layers as lists of slots, and the slots that each link passes through.
 fn slots(nodes: &[Node], links: &[(usize, usize)]) -> (Vec<Slot>, Vec<Vec<usize>>, Vec<Vec<usize>>) {
     let mut depth = vec![0; nodes.len()];
     for _ in nodes {
@@ -162,8 +162,8 @@ fn slots(nodes: &[Node], links: &[(usize, usize)]) -> (Vec<Slot>, Vec<Vec<usize>
     (slots, layers, routes)
 }
 
-/// Orders each layer by the mean place of what its slots hang on, downward and upward in turn; of all orders
-/// that are met the one in which the fewest arrows cross stays.
+/// Orders each layer by the mean position of its slots' neighbours, alternating between downward and upward passes.
+/// Keeps the order with the fewest crossings.
 fn order(layers: &mut Vec<Vec<usize>>, slots: &[Slot]) {
     let mut best = (crossings(layers, slots), layers.clone());
     for round in 0..ROUNDS {
@@ -207,7 +207,7 @@ fn crossings(layers: &[Vec<usize>], slots: &[Slot]) -> usize {
     layers.windows(2).map(between).sum()
 }
 
-/// Moves every slot towards the mean of what it hangs on, as far as its neighbours leave room.
+/// Moves every slot towards the mean of its neighbours, as far as there is room.
 fn place(slots: &mut [Slot], layers: &[Vec<usize>]) {
     for _ in 0..ROUNDS {
         for layer in layers {
@@ -219,7 +219,7 @@ fn place(slots: &mut [Slot], layers: &[Vec<usize>]) {
                 })
                 .collect();
             let apart = |a: usize, b: usize| (slots[layer[a]].width + slots[layer[b]].width) / 2.0 + BESIDE;
-            // Each as far left as it wants and may, each as far right: between the two there is room for all.
+            // Resolve overlaps once by pushing right and once by pushing left: the mean of the two never overlaps.
             let (mut left, mut right) = (wanted.clone(), wanted);
             for i in 1..layer.len() {
                 left[i] = left[i].max(left[i - 1] + apart(i - 1, i));
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn arrows_do_not_cross_where_they_need_not() {
-        // Two chains whose second halves are written in the other order.
+        // Two chains whose second halves are in reverse order.
         let links = [(0, 3), (1, 2), (2, 4), (3, 5)];
         let (slots, mut layers, _) = slots(&nodes(6), &links);
         assert_eq!(crossings(&layers, &slots), 1);

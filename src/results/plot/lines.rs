@@ -1,39 +1,39 @@
-//! A chart of lines, with what chance would give.
+//! A line chart, with the level of chance.
 
 use super::{BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, axes, dashes, open, path, put, range};
 use crate::markup::escape;
 
 /// A chart of lines.
 pub struct Lines {
-    /// One line that says what is shown.
+    /// The title.
     pub title: String,
-    /// The same in words, for who cannot see it.
+    /// A description in words, for readers who cannot see it.
     pub about: String,
-    /// Below the horizontal axis.
+    /// The label of the horizontal axis.
     pub x: String,
-    /// Beside the vertical one.
+    /// The label of the vertical axis.
     pub y: String,
     /// The lines.
     pub series: Vec<Series>,
-    /// The ranges of both axes, where they do not follow from the points.
+    /// The ranges of both axes; computed from the points if `None`.
     pub ranges: Option<[(f64, f64); 2]>,
-    /// What chance would give, from left to right.
+    /// The line of chance, from left to right.
     pub chance: Vec<(f64, f64)>,
 }
 
 /// A line of a chart.
 pub struct Series {
-    /// What it stands for.
+    /// Its name in the legend.
     pub name: String,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
-    /// Below and above each point.
+    /// The lower and upper limit at each point.
     pub band: Vec<(f64, f64)>,
-    /// Which colour.
+    /// The index of its colour.
     pub colour: usize,
 }
 
-/// Where the highest value is so many times the lowest one, heights are by powers of ten.
+/// The vertical axis is logarithmic if the highest value is this many times the lowest one.
 const POWERS: f64 = 3000.0;
 
 /// Draws lines.
@@ -48,7 +48,7 @@ pub fn lines(chart: &Lines) -> String {
         [if ends.0 <= ends.1 { ends } else { (0.0, 1.0) }, range(points().map(|(_, y)| *y).chain(bands()))]
     });
     let across = Scale::new(x_range, LEFT, WIDTH - RIGHT);
-    // What rises over several powers of ten would leave nothing to see of all the rest.
+    // On a linear axis, a curve that spans several powers of ten would flatten all others.
     let heights = || points().map(|(_, y)| *y).filter(|y| y.is_finite());
     let (lowest, highest) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
     let up = match ranges.is_none() && lowest > 0.0 && highest / lowest > POWERS {

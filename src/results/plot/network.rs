@@ -1,4 +1,4 @@
-//! A network drawn by forces: linked nodes pull, all nodes push (Fruchterman and Reingold 1991).
+//! Draws a network with forces: links pull, all nodes repel each other (Fruchterman and Reingold 1991).
 
 use super::{open, put};
 use crate::markup::escape;
@@ -16,11 +16,11 @@ pub struct Link {
     pub from: String,
     /// Where it ends.
     pub to: String,
-    /// How strong it is; a negative one is drawn with dashes.
+    /// Its strength; negative links are dashed.
     pub weight: f64,
 }
 
-/// Draws arrows between named nodes; nodes from which arrows start stand out.
+/// Draws arrows between named nodes; nodes with outgoing arrows are emphasised.
 pub fn network(title: &str, about: &str, links: &[Link]) -> String {
     let mut nodes: IndexMap<&str, bool> = IndexMap::new();
     for link in links {
@@ -43,7 +43,7 @@ pub fn network(title: &str, about: &str, links: &[Link]) -> String {
     for (link, (from, to)) in links.iter().zip(&ends) {
         let ((x, y), (to_x, to_y)) = (places[*from], places[*to]);
         let length = (to_x - x).hypot(to_y - y).max(1.0);
-        // The arrow ends at the rim of its node.
+        // The arrow ends at the edge of its node's circle.
         let (end_x, end_y) = (to_x - (to_x - x) / length * 8.0, to_y - (to_y - y) / length * 8.0);
         let dashes = if link.weight < 0.0 { " stroke-dasharray=\"4 3\"" } else { "" };
         put(
@@ -75,7 +75,7 @@ pub fn network(title: &str, about: &str, links: &[Link]) -> String {
     svg
 }
 
-/// A place for each node. Nothing is drawn by lot: the same network gives the same picture.
+/// Finds a position for each node. Nothing is random: the same network always gives the same picture.
 fn spread(count: usize, links: &[(usize, usize)]) -> Vec<(f64, f64)> {
     let golden = std::f64::consts::PI * (3.0 - 5f64.sqrt());
     let mut places: Vec<(f64, f64)> = (0..count)
@@ -99,7 +99,7 @@ fn spread(count: usize, links: &[(usize, usize)]) -> Vec<(f64, f64)> {
                 moves[i] = (moves[i].0 + x * force, moves[i].1 + y * force);
                 moves[j] = (moves[j].0 - x * force, moves[j].1 - y * force);
             }
-            // A weak pull to the middle keeps separate parts on the page.
+            // A weak pull towards the centre keeps separate components on the page.
             moves[i] = (moves[i].0 - places[i].0 * 0.9, moves[i].1 - places[i].1 * 1.0);
         }
         for &(a, b) in links.iter().filter(|(a, b)| a != b) {

@@ -5,13 +5,13 @@ use crate::markup::escape;
 
 /// A chart of points.
 pub struct Scatter {
-    /// One line that says what is shown.
+    /// The title.
     pub title: String,
-    /// The same in words.
+    /// A description in words.
     pub about: String,
-    /// Below and beside the axes.
+    /// The labels of the horizontal and the vertical axis.
     pub axes: [String; 2],
-    /// Place, name and group.
+    /// Position, name and group.
     pub points: Vec<(f64, f64, String, usize)>,
     /// The names of the groups.
     pub groups: Vec<String>,

@@ -1,15 +1,15 @@
-//! Drawings that stand within a line: of a table's cell, of a legend, of a terminal.
+//! Drawings that fit in a line: of a table cell, a legend or a terminal.
 
 use super::{COLOURS, Scale, dashes, put};
 
-/// What a legend explains.
+/// The mark of a legend entry.
 #[derive(Debug, Clone, Copy)]
 pub enum Mark {
     /// A line of this colour.
     Line(usize),
     /// A dot of this colour.
     Dot(usize),
-    /// What chance would give.
+    /// The level of chance.
     Chance,
 }
 
@@ -32,7 +32,7 @@ pub fn swatch(mark: Mark) -> String {
     format!("<svg class=\"swatch\" viewBox=\"0 0 28 8\" aria-hidden=\"true\">{drawn}</svg>")
 }
 
-/// The values of one cell of a table on the scale of its column: dots, and a tick at their mean.
+/// The values of one table cell on the scale of its column: dots, and a tick at their mean.
 pub fn dots(values: &[f64], within: (f64, f64), colour: usize) -> String {
     let scale = Scale::new(within, 4.0, 92.0);
     let mut svg = String::from(
@@ -74,7 +74,7 @@ pub fn interval(low: f64, mean: f64, high: f64, within: (f64, f64)) -> String {
     )
 }
 
-/// A line of a terminal: each value as one of eight heights.
+/// A line for a terminal that shows each value as one of eight heights.
 pub fn sparkline(values: &[f64], width: usize) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let finite = || values.iter().copied().filter(|value| value.is_finite());

@@ -6,11 +6,11 @@ use engine::text::number;
 
 /// A chart with a row of dots for each of several names.
 pub struct Strips {
-    /// One line that says what is shown.
+    /// The title.
     pub title: String,
-    /// The same in words.
+    /// A description in words.
     pub about: String,
-    /// Below the horizontal axis.
+    /// The label of the horizontal axis.
     pub x: String,
     /// Name, values and colour.
     pub rows: Vec<(String, Vec<f64>, usize)>,
@@ -81,7 +81,7 @@ pub fn strips(chart: &Strips) -> String {
             ),
         );
         for (j, value) in sorted.iter().enumerate() {
-            // Spread up and down in a fixed pattern, so that equal values are seen.
+            // Spread vertically in a fixed pattern, so that equal values do not hide each other.
             let aside = [0.0, 4.0, -4.0, 2.0, -2.0, 6.0, -6.0][j % 7];
             put(
                 &mut svg,

@@ -1,4 +1,4 @@
-//! The figures of a report, from what the artifacts can show.
+//! The figures of a report, drawn from what the artifacts contain.
 
 mod curves;
 mod findings;
@@ -10,36 +10,36 @@ use crate::compare::{Block, Row};
 use crate::plot::{COLOURS, Mark, Series};
 use std::collections::HashMap;
 
-/// The colours of figures that are files of their own; the page has the same.
+/// The colours of figures that are saved as separate files; the page uses the same.
 pub const PLOT_COLOURS: &str = include_str!("colours.css");
 
-/// Of this many rows each has a colour; controls share the last one.
+/// This many rows get a colour of their own; controls share the last colour.
 const ROW_COLOURS: usize = COLOURS - 1;
 
-/// Of more lines than these the spreads would hide each other.
+/// With more lines than this, the bands of their spreads would hide each other.
 const MOST_BANDS: usize = 8;
-/// Points at which curves are averaged.
+/// The number of points at which curves are averaged.
 const GRID: usize = 101;
 
 type Points = Vec<(f64, f64)>;
-/// The height of a curve at a place, where it has one.
+/// The height of a curve at a position, if it has one there.
 type Height = fn(&[(f64, f64)], f64) -> Option<f64>;
 
 /// One figure.
 pub struct Figure {
     /// The part of the report that it belongs to.
     pub part: Part,
-    /// What its file is called.
+    /// The name of its file, without extension.
     pub name: String,
-    /// Below it.
+    /// The text below it.
     pub caption: String,
     /// The drawing.
     pub svg: String,
-    /// Marks and what they stand for.
+    /// Marks and their meanings.
     pub legend: Vec<(Mark, String)>,
-    /// A table that belongs to it.
+    /// An accompanying table.
     pub table: Option<(Vec<String>, Vec<Vec<String>>)>,
-    /// Whether it needs the whole width.
+    /// Whether it needs the full width of the page.
     pub wide: bool,
 }
 
@@ -48,13 +48,13 @@ pub struct Figure {
 pub enum Part {
     /// How the rows differ beyond their numbers.
     Results,
-    /// How it was fitted.
+    /// How models were fitted.
     Fitting,
     /// What the leading row found.
     Findings,
 }
 
-/// Every figure that the artifacts give.
+/// All figures that can be drawn from the artifacts.
 pub fn figures(report: &Report<'_>) -> Vec<Figure> {
     let mut figures = Vec::new();
     if let Ok(comparison) = &report.comparison {
@@ -72,7 +72,7 @@ pub fn figures(report: &Report<'_>) -> Vec<Figure> {
 
 /// The colour of each row of a block.
 pub fn colours(block: &Block) -> Vec<usize> {
-    // Which colour, and how often the colours have come around: dashes follow from that.
+    // The colour plus `COLOURS` for each time that the colours have been used up; the latter selects the dashes.
     let (mut rows, mut controls) = (0, 0);
     let colour = |row: &Row| match row.control {
         true => {
@@ -100,8 +100,8 @@ fn legend(series: &[Series], chance: &[(f64, f64)]) -> Vec<(Mark, String)> {
     legend
 }
 
-/// Mean and spread of curves at the same places, where all of them have a height: a mean over those that are left
-/// would jump where one ends.
+/// Mean and spread of curves at common positions. Positions that some curve does not reach are left out: a mean over
+/// the remaining curves would jump where one ends.
 fn average(curves: &[&Points], height: Height) -> (Points, Points) {
     let ends = |of: fn(f64, f64) -> f64, start| {
         curves.iter().flat_map(|curve| curve.iter()).map(|(x, _)| *x).fold(start, of)
@@ -121,9 +121,9 @@ fn average(curves: &[&Points], height: Height) -> (Points, Points) {
     (points, band)
 }
 
-/// The height of a curve at a place, by straight lines between its points.
+/// The height of a curve at a position, interpolated linearly between its points.
 fn at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
-    // Where it rises straight up, the last point of the rise counts.
+    // At a vertical rise the last point counts.
     let next = curve.partition_point(|(place, _)| *place <= x);
     let before = next.checked_sub(1).map(|i| curve[i]);
     match (before, curve.get(next)) {
@@ -133,13 +133,13 @@ fn at(curve: &[(f64, f64)], x: f64) -> Option<f64> {
     }
 }
 
-/// The same between the first and the last point of a curve alone.
+/// Like [`at`], but `None` before the first and after the last point.
 fn within(curve: &[(f64, f64)], x: f64) -> Option<f64> {
     let (first, last) = (curve.first()?.0, curve.last()?.0);
     at(curve, x).filter(|_| first <= x && x <= last)
 }
 
-/// At most some hundred points: means of neighbours.
+/// At most `MOST` points, each the mean of several neighbours.
 fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     const MOST: usize = 400;
     let size = points.len().div_ceil(MOST).max(1);
@@ -150,7 +150,7 @@ fn thin(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.chunks(size).map(mean).collect()
 }
 
-/// Names of files: plain, and none twice.
+/// Makes file names plain and unique.
 fn unique_names(figures: &mut [Figure]) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     for figure in figures {
@@ -206,7 +206,7 @@ mod tests {
                 for text in ["ink", "muted", "link"] {
                     assert!(contrast(text, ground) >= 4.5, "{text} on {ground}");
                 }
-                // Lines and dots need less (WCAG 2.2, 1.4.11).
+                // Lines and dots need less contrast than text (WCAG 2.2, 1.4.11).
                 for colour in 0..COLOURS {
                     assert!(contrast(&format!("c{colour}"), ground) >= 3.0, "c{colour} on {ground}");
                 }

@@ -1,4 +1,4 @@
-//! The comparison as a table that MultiQC takes in: custom content.
+//! The comparison as a table in MultiQC's custom content format.
 
 use super::Report;
 use crate::compare::Comparison;

@@ -13,27 +13,27 @@ use std::path::Path;
 
 /// One stage of the pipeline.
 pub struct StageRow {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Its kinds: variants may give it several.
+    /// Its kinds; variants may give a stage several.
     pub kinds: IndexSet<String>,
     /// Its steps.
     pub steps: usize,
     /// Steps with an artifact.
     pub there: usize,
-    /// Steps that are left out, since an optional input is not there.
+    /// Steps that are absent because an optional input does not exist.
     pub absent: usize,
     /// Steps that the newest run computed.
     pub computed: usize,
-    /// The time that making them took.
+    /// The total time that its steps took.
     pub seconds: f64,
-    /// The size of what they made.
+    /// The total size of its artifacts.
     pub bytes: u64,
-    /// Where they computed.
+    /// The devices on which its steps ran.
     pub devices: IndexSet<String>,
-    /// What made them.
+    /// The program versions that computed its artifacts.
     pub versions: IndexSet<String>,
-    /// How many were adopted from other code.
+    /// How many artifacts were adopted although their code differed.
     pub adopted: usize,
 }
 
@@ -78,7 +78,7 @@ pub fn stages(report: &Report<'_>) -> Vec<StageRow> {
     rows.into_values().filter(|row| row.steps > 0).collect()
 }
 
-/// Every file that no step makes: as the pipeline names it, its digest, and who reads it.
+/// Every file that no step produces: its name in the pipeline, its digest and the steps that read it.
 pub fn inputs(report: &Report<'_>) -> Vec<(String, Option<Digest>, Vec<String>)> {
     let mut files: IndexMap<String, (Option<Digest>, IndexSet<String>)> = IndexMap::new();
     for node in report.survey.plan.steps() {
@@ -95,12 +95,12 @@ pub fn inputs(report: &Report<'_>) -> Vec<(String, Option<Digest>, Vec<String>)>
     files.into_iter().map(|(file, (digest, stages))| (file, digest, stages.into_iter().collect())).collect()
 }
 
-/// When the newest artifact was made.
+/// When the newest artifact was created.
 pub fn newest(report: &Report<'_>) -> Option<String> {
     report.manifests.values().map(|manifest| manifest.at).max().map(clock::date)
 }
 
-/// The pipeline file as the report names it.
+/// The pipeline file's name as shown in the report.
 pub fn file_name(report: &Report<'_>) -> String {
     let file = &report.graph.file;
     let here = std::env::current_dir().ok();
@@ -108,7 +108,7 @@ pub fn file_name(report: &Report<'_>) -> String {
     short.unwrap_or(file.file_name().map_or(file.as_path(), Path::new)).display().to_string()
 }
 
-/// The stages as a picture: one box each, below what it takes its inputs from.
+/// Draws the stages: one box each, below the stages that it takes inputs from.
 pub fn drawing(report: &Report<'_>, rows: &[StageRow]) -> String {
     let graph = report.graph;
     let place = |node: NodeIndex| rows.iter().position(|row| row.name == graph.steps[node].stage);
@@ -140,7 +140,7 @@ fn about(row: &StageRow) -> String {
 }
 
 impl StageRow {
-    /// How many steps there are, and how many of them have artifacts where not all do.
+    /// How many steps there are, and how many of them have artifacts if not all do.
     pub fn stand(&self) -> String {
         match self.steps - self.absent {
             steps if steps == self.there => text::count(steps, "step"),
@@ -149,7 +149,7 @@ impl StageRow {
     }
 }
 
-/// One word for how a step stands, with what the newest run did about it.
+/// The state of a step in one word, including what the newest run did with it.
 pub fn standing(report: &Report<'_>, node: NodeIndex) -> &'static str {
     let name = &report.graph.steps[node].name;
     match report.survey.plan.state(node) {

@@ -1,4 +1,4 @@
-//! The report as one HTML file that needs nothing else.
+//! The report as one self-contained HTML file.
 
 mod provenance;
 mod tables;
@@ -10,7 +10,7 @@ use crate::plot;
 use engine::text::count;
 use std::fmt::Write;
 
-/// Steps beyond these are counted, not listed.
+/// At most this many steps are listed; the others are only counted.
 const LISTED_STEPS: usize = 400;
 
 /// The whole page.
@@ -132,7 +132,7 @@ fn shown(figure: &Figure) -> String {
             .collect();
         format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     });
-    // What may be wider than the page is scrolled by the keyboard, too.
+    // Content that may be wider than the page must be scrollable with the keyboard too.
     let scrolled = if figure.wide { " role=\"group\" aria-label=\"Drawing\" tabindex=\"0\"" } else { "" };
     let drawing = format!("<div class=\"drawing\"{scrolled}>{}</div>", figure.svg);
     let caption = format!("<figcaption>{}</figcaption>", escape(&figure.caption));

@@ -1,7 +1,7 @@
 //! A run as a Process Run Crate: RO-Crate 1.1 metadata beside the pipeline file, the recipes and the page.
 //!
-//! Artifacts stay in the cache, which may be large: the crate names each by key and digest, and holds what judged
-//! them. <https://www.researchobject.org/workflow-run-crate/profiles/process_run_crate/>
+//! Artifacts stay in the cache, since they may be large: the crate names each by key and digest, and contains their
+//! metrics. <https://www.researchobject.org/workflow-run-crate/profiles/process_run_crate/>
 
 use super::Report;
 use crate::output;
@@ -19,7 +19,7 @@ const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.5";
 const PROGRAM: &str = "#pipeline";
 const LICENSE: &str = "#license";
 
-/// Writes a crate into a folder; returns how many steps it tells of.
+/// Writes a crate into a folder; returns how many steps it describes.
 pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     let mut entities: Vec<Value> = Vec::new();
     let mut parts: Vec<String> = Vec::new();
@@ -120,12 +120,12 @@ pub fn write(report: &Report<'_>, page: &str, folder: &Path) -> Result<usize> {
     Ok(count)
 }
 
-/// A single value stands without brackets, as RO-Crate asks.
+/// RO-Crate wants a single value without brackets.
 fn one_or_more(mut values: Vec<Value>) -> Value {
     if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
 }
 
-/// Steps that came out equal under other names share entities.
+/// Removes duplicates: steps with equal results under different names share entities.
 fn distinct(graph: Vec<Value>) -> Vec<Value> {
     let mut seen = std::collections::HashSet::new();
     graph.into_iter().filter(|entity| seen.insert(entity["@id"].clone())).collect()

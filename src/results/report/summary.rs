@@ -1,11 +1,11 @@
-//! What was found, in three sentences.
+//! The result in three sentences.
 
 use super::{Leading, Report};
 use crate::compare::{Comparison, Row};
 use crate::statistics::Difference;
 use engine::text::{count, number, signed};
 
-/// Three sentences: what leads, how sure that is, and what the controls and the gaps say.
+/// Three sentences: which row leads, how certain that is, and what the controls and the gaps mean.
 pub fn sentences(report: &Report<'_>) -> Vec<String> {
     let comparison = match &report.comparison {
         Ok(comparison) => comparison,

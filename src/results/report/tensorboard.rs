@@ -1,4 +1,4 @@
-//! Histories as TensorBoard reads them: one event file for each step.
+//! Writes histories for TensorBoard: one event file for each step.
 //!
 //! An event file is a sequence of records, each a length, its checksum, an `Event` in protocol buffers, and its
 //! checksum. Of `Event` only the time (1), the step (2), the version (3) and one scalar (5) are written.
@@ -26,7 +26,7 @@ pub fn tensorboard(report: &Report<'_>, folder: &Path) -> Result<Vec<PathBuf>> {
             }
         }
         if events.len() > 1 {
-            // A step's name is a folder's name: the labels in it hold no slash.
+            // The name of a step is a valid folder name: the labels in it contain no slash.
             let path = folder.join(&step.name).join(format!("events.out.tfevents.{}.pipeline", manifest.at));
             output::replace(&path, &events.iter().flat_map(|event| record(event)).collect::<Vec<u8>>())?;
             written.push(path);
@@ -60,7 +60,7 @@ fn event(time: f64, step: i64, content: Content<'_>) -> Vec<u8> {
     bytes
 }
 
-/// A field that has a length.
+/// A length-delimited field.
 fn field(number: u8, content: &[u8], bytes: &mut Vec<u8>) {
     bytes.push(number << 3 | 2);
     varint(content.len() as u64, bytes);
@@ -81,12 +81,12 @@ fn record(event: &[u8]) -> Vec<u8> {
         .concat()
 }
 
-/// The mask of the format: the checksum of bytes that hold checksums must not be one that it holds.
+/// Masks a checksum as the format requires, because checksums of data that contains checksums are problematic.
 fn masked(checksum: u32) -> u32 {
     checksum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Castagnoli's checksum, bit by bit: an event is a few dozen bytes.
+/// CRC-32C (Castagnoli), bit by bit: an event is only a few dozen bytes.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut checksum = !0u32;
     for byte in bytes {

@@ -1,4 +1,4 @@
-//! Several passes over `cells.parquet`, each by several threads.
+//! Repeated passes over `cells.parquet`, each with several threads.
 
 use super::{CellBatch, CellGroups, VALUES_PER_BATCH, VALUES_PER_GROUP};
 use anyhow::Result;
@@ -6,15 +6,15 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, SyncSender};
 
-/// Batches that may wait while another thread's row group is used: those of a row group of ours.
+/// How many batches a thread may decode ahead while another thread's row group is used: a whole row group of our files.
 const BATCHES_OF_GROUP: usize = VALUES_PER_GROUP / VALUES_PER_BATCH;
-/// Each thread may hold the batches of a row group.
+/// Limited because each thread may hold the batches of a row group.
 const MOST_THREADS: usize = 8;
 
-/// A file of cells that several threads read, each other row groups.
+/// A file of cells that several threads read, each its own row groups.
 pub struct CellFile {
     groups: CellGroups,
-    /// How many cells come before each row group.
+    /// How many cells precede each row group.
     starts: Vec<usize>,
 }
 
@@ -32,10 +32,10 @@ impl CellFile {
         Ok(CellFile { groups, starts })
     }
 
-    /// Gives what `make` makes of each batch, in the file's order, to `take`.
+    /// Passes each batch to `make` and the results, in the file's order, to `take`.
     ///
-    /// `make` runs on several threads and is told how many cells come before the batch. What it makes, it makes of
-    /// something used, for fresh memory costs as much as what is done with it.
+    /// `make` runs on several threads and is told how many cells precede the batch. It fills a result that was used
+    /// before, because fresh memory costs as much as the work that is done in it.
     pub fn each_batch<T: Default + Send>(
         &self,
         make: impl Fn(usize, &CellBatch, &mut T) -> Result<()> + Sync,
@@ -59,10 +59,10 @@ impl CellFile {
         )
     }
 
-    /// Gives what `add` gathers of each row group, in the file's order, to `take`.
+    /// Accumulates the batches of each row group with `add` and passes the results, in the file's order, to `take`.
     ///
-    /// `add` runs on several threads and is told how many cells come before the batch. What it gathers does not depend
-    /// on how many there are.
+    /// `add` runs on several threads and is told how many cells precede the batch. The results do not depend on the
+    /// number of threads.
     pub fn fold_groups<T: Default + Send>(
         &self,
         add: impl Fn(usize, &CellBatch, &mut T) -> Result<()> + Sync,
@@ -79,15 +79,15 @@ impl CellFile {
         )
     }
 
-    /// Takes what the threads send of their row groups, in the file's order. What sends is told false once nobody
-    /// listens.
+    /// Receives what the threads send for their row groups, in the file's order. Sending returns false once the
+    /// receiver is gone.
     fn each_group<T: Send>(
         &self,
         send_group: impl Fn(usize, &dyn Fn(T) -> bool) -> Result<()> + Sync,
         mut take: impl FnMut(T) -> Result<()>,
     ) -> Result<()> {
         let threads = rayon::current_num_threads().min(self.groups.count()).clamp(1, MOST_THREADS);
-        // Nothing follows what is sent of a row group.
+        // `None` or an error marks the end of a row group.
         let send_whole = |group: usize, sender: &SyncSender<Option<Result<T>>>| {
             let send = |made| sender.send(Some(Ok(made))).is_ok();
             let last = send_group(group, &send).err().map(Err);
@@ -102,7 +102,7 @@ impl CellFile {
             };
             let receivers: Vec<_> = (0..threads).map(start_thread).collect();
             for group in 0..self.groups.count() {
-                // A thread that panicked sends no more, and the scope panics in its turn.
+                // If a thread panicked, its channel closes, and leaving the scope panics too.
                 while let Ok(Some(made)) = receivers[group % threads].recv() {
                     take(made?)?;
                 }
@@ -111,7 +111,7 @@ impl CellFile {
         })
     }
 
-    /// Gives the batches of a row group, with how many cells come before each, until one is not wanted.
+    /// Passes on the batches of a row group, with the number of preceding cells, until the callee wants no more.
     fn each_batch_of(
         &self,
         group: usize,
@@ -133,7 +133,7 @@ mod tests {
 
     type Owned = (String, Vec<u32>, Vec<f32>);
 
-    /// Counts, fractions, a large index; several row groups.
+    /// Contains counts, fractions and a large index, and fills several row groups.
     fn example() -> Vec<Owned> {
         let cell = |index: u32| {
             let genes: Vec<u32> = (0..1000).map(|gene| gene * 3 + index % 3).collect();

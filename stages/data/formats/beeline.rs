@@ -4,7 +4,7 @@ use super::{Beside, Orient, Sink, tables, text};
 use anyhow::Result;
 use std::path::Path;
 
-/// Reads the expression; the network and the pseudotimes too, where they are there.
+/// Reads the expression and, if they exist, the network and the pseudotimes.
 pub fn read(path: &Path, sink: &mut dyn Sink) -> Result<Beside> {
     let mut beside = Beside::default();
     let network = path.join("refNetwork.csv");

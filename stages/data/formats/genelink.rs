@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use std::path::Path;
 
 /// Reads the expression and the network. Most published folders lack the expression: then the genes
-/// of `Target.csv` stand in its place, and there are no cells.
+/// are taken from `Target.csv`, and there are no cells.
 pub fn read(path: &Path, sink: &mut dyn Sink) -> Result<Beside> {
     let (network, left_out) = tables::network(&path.join("BL--network.csv"))?;
     let beside = Beside { network: Some(network), left_out, ..Beside::default() };
@@ -28,7 +28,7 @@ pub fn read(path: &Path, sink: &mut dyn Sink) -> Result<Beside> {
     Ok(Beside { labels_only: true, ..beside })
 }
 
-/// Sees to it that an index means the same gene to the labels as to the expression.
+/// Checks that an index means the same gene in the labels as in the expression.
 struct Checked<'a> {
     inner: &'a mut dyn Sink,
     indexed: Option<Vec<String>>,

@@ -12,7 +12,7 @@ use crate::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// What is read at once of a dense matrix.
+/// How many values of a dense matrix are read at a time.
 const VALUES_PER_WINDOW: u64 = 1 << 20;
 
 /// Reads `X`, the raw counts or a layer.
@@ -55,7 +55,7 @@ pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
     }
 }
 
-/// The paths of the wanted matrix and of its genes.
+/// The paths of the requested matrix and of its genes.
 fn place_of(file: &Hdf5, wanted: &str) -> Result<(String, &'static str)> {
     let there = |name: &str| file.has_group(name) || file.has_array(name);
     let candidates = match wanted {
@@ -95,7 +95,7 @@ fn dense(matrix: &Array, cells: &[String], genes: Vec<String>, sink: &mut dyn Si
     each_row(matrix, indices.len(), |row, values| sink.cell(&cells[row], &indices, values))
 }
 
-/// Gives the rows of a dense matrix of genes × cells as cells.
+/// Passes on a dense matrix of genes × cells cell by cell.
 pub fn dense_across(matrix: &Array, cells: &[String], genes: Vec<String>, sink: &mut dyn Sink) -> Result<()> {
     check_shape(matrix, genes.len(), cells.len())?;
     sink.genes(genes)?;

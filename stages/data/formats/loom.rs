@@ -6,7 +6,7 @@ use crate::hdf5::Hdf5;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Where writers of loom put the names: loompy, scanpy, Seurat.
+/// Where common writers of loom (loompy, scanpy, Seurat) put the names.
 const GENE_NAMES: [&str; 5] = [
     "row_attrs/Gene",
     "row_attrs/gene_names",

@@ -1,4 +1,4 @@
-//! Readers of other programs' files: expression, which gives genes first and then cells one by one, also NumPy arrays.
+//! Readers for files of other programs: expression (first the genes, then the cells one by one) and NumPy arrays.
 
 mod beeline;
 mod genelink;
@@ -23,39 +23,39 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Hears what a reader finds.
+/// Receives what a reader finds.
 pub trait Sink {
-    /// The names of the genes: once, before any cell.
+    /// The names of the genes. Called once, before any cell.
     fn genes(&mut self, names: Vec<String>) -> Result<()>;
 
-    /// A cell. The indices rise; genes that are not named are zero.
+    /// A cell. The indices ascend; genes that are not listed are zero.
     fn cell(&mut self, id: &str, genes: &[u32], values: &[f32]) -> Result<()>;
 
-    /// Something that a person should know and that stops nothing.
+    /// A warning for the user that does not stop the import.
     fn warn(&mut self, text: String);
 
-    /// Returns an error where the reader should end; called in every long loop that gives no cell.
+    /// Returns an error if the reader should stop. Called in every long loop that passes on no cells.
     fn poll(&self) -> Result<()>;
 }
 
-/// What lies beside the cells.
+/// What was found beside the cells.
 #[derive(Debug, Default)]
 pub struct Beside {
     /// The published network.
     pub network: Option<Network>,
-    /// Edges of the file that the network leaves out: those given twice, those of a gene to itself.
+    /// The number of edges that were left out: duplicates and self loops.
     pub left_out: usize,
     /// The published pseudotimes.
     pub pseudotime: Vec<Moment>,
-    /// Whether there are labels only, and no cells were given.
+    /// Whether there are only labels and no cells.
     pub labels_only: bool,
 }
 
-/// How a file is laid out.
+/// The layout of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
-    /// AnnData, of any age.
+    /// AnnData, any version.
     H5ad,
     /// A folder of Cell Ranger: `matrix.mtx`, `barcodes.tsv`, `features.tsv`.
     #[serde(rename = "10x")]
@@ -85,7 +85,7 @@ pub enum Orient {
     CellsByGenes,
 }
 
-/// Which of two names of a gene to take, where a file gives both.
+/// Which of a gene's two names to use if a file has both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
@@ -95,33 +95,33 @@ pub enum Names {
     Id,
 }
 
-/// What a file leaves open.
+/// What cannot be told from the file.
 pub struct Choices {
-    /// Of text and Parquet matrices.
+    /// For text and Parquet matrices.
     pub orient: Option<Orient>,
-    /// Of h5ad and loom: `X`, `raw`, or the name of a layer.
+    /// For h5ad and loom: `X`, `raw`, or the name of a layer.
     pub matrix: String,
-    /// Of 10x files.
+    /// For 10x files.
     pub names: Names,
 }
 
-/// Reads a network alone: `Gene1,Gene2[,Type]`.
+/// Reads a file that holds only a network: `Gene1,Gene2[,Type]`.
 pub fn read_network(path: &Path) -> Result<Beside> {
     let (network, left_out) = tables::network(path)?;
     Ok(Beside { network: Some(network), left_out, ..Beside::default() })
 }
 
-/// Reads a list of names, one a line.
+/// Reads a list of names, one per line.
 pub fn read_list(path: &Path) -> Result<Vec<String>> {
     tables::list(path)
 }
 
-/// Reads `TF,Target,Label`, whose pairs are indices below `genes`.
+/// Reads `TF,Target,Label`, whose genes are indices below `genes`.
 pub fn read_index_pairs(path: &Path, genes: usize) -> Result<Vec<(usize, usize, bool)>> {
     tables::index_pairs(path, genes)
 }
 
-/// Tells the format from the content of a folder or the first bytes of a file.
+/// Detects the format from the content of a folder or the first bytes of a file.
 pub fn detect(path: &Path) -> Result<Format> {
     let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
     if path.is_dir() {

@@ -1,6 +1,6 @@
-//! NumPy's arrays: `.npy`, and `.npz` whose members are stored, not deflated.
+//! NumPy arrays: `.npy`, and `.npz` with stored or deflated members.
 //!
-//! Read are versions 1 to 3 of the format, little-endian numbers in C order. Nothing is trusted: every offset and
+//! Supports versions 1 to 3 of the format with little-endian numbers in C order. Files are untrusted: every offset and
 //! size is checked against the bytes that are there.
 
 use super::zip;
@@ -11,13 +11,13 @@ use std::path::Path;
 /// One array.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
-    /// The size of each axis, none for a single number.
+    /// The size of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// The elements, the last axis fastest.
+    /// The elements in C order: the last axis varies fastest.
     pub values: Values,
 }
 
-/// Elements by their type.
+/// Elements, by type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// `f4` and `f8`.
@@ -27,7 +27,7 @@ pub enum Values {
 }
 
 impl Array {
-    /// The elements as 32-bit numbers, rounded where 64 bits or integers say more.
+    /// The elements as `f32`; 64-bit floats and integers may be rounded.
     pub fn floats(&self) -> Vec<f32> {
         match &self.values {
             Values::Floats(values) => values.iter().map(|value| *value as f32).collect(),
@@ -83,7 +83,7 @@ fn parse(bytes: &[u8]) -> Result<Array> {
     Ok(Array { shape, values })
 }
 
-/// What follows a key in the header, which is a Python dictionary.
+/// The text after a key in the header, which is a Python dictionary.
 fn field<'a>(header: &'a str, key: &str) -> Result<&'a str> {
     let (_, rest) = header
         .split_once(&format!("'{key}':"))

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::mpsc;
 
-/// What is read at once, 8 bytes each: enough to keep the cores busy, little beside the rest.
+/// How many values, 8 bytes each, are read at a time: enough to keep the cores busy, but little compared with the rest.
 const VALUES_PER_BLOCK: u64 = 1 << 17;
-/// What one core reads at once, at least: small enough that its memory is used again and again.
+/// The least that one core reads at a time: small enough that its memory is reused.
 const VALUES_PER_PART: u64 = 1 << 14;
 
 /// A matrix whose major dimension is compressed: the rows of CSR, the columns of CSC.
@@ -47,7 +47,7 @@ impl Sparse {
         }
     }
 
-    /// Gives each major line as a cell.
+    /// Passes on each major line (a row of CSR, a column of CSC) as a cell.
     pub fn cells(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
         self.each_line(|major, genes, values| {
             let id = &ids[major];
@@ -66,7 +66,7 @@ impl Sparse {
         })
     }
 
-    /// Gives each minor line as a cell.
+    /// Passes on each minor line as a cell.
     pub fn cells_across(&self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
         let mut transposer = Transposer::new(ids.len());
         self.each_line(|major, cells, values| {
@@ -86,7 +86,7 @@ impl Sparse {
         transposer.emit(ids, self.indices.place(), sink)
     }
 
-    /// Gives each major line with its indices and values; the next block is read meanwhile.
+    /// Passes on each major line with its indices and values, while the next block is being read.
     fn each_line(&self, mut line_is: impl FnMut(usize, &[u32], &[f32]) -> Result<()>) -> Result<()> {
         let lines = self.indptr.len() - 1;
         std::thread::scope(|scope| {
@@ -100,7 +100,7 @@ impl Sparse {
                     }
                 }
             });
-            // Of the lines that are not whole yet, and where in the file they begin.
+            // Values of lines that are not complete yet, and their position in the file.
             let (mut indices, mut data): (Vec<u32>, Vec<f32>) = (Vec::new(), Vec::new());
             let mut first = 0;
             let mut major = 0;
@@ -119,12 +119,12 @@ impl Sparse {
                 data.drain(..given);
                 first += given as u64;
             }
-            // There is nothing to read of a matrix without values.
+            // A matrix without values has no blocks, but its lines must still be passed on.
             (major..lines).try_for_each(|major| line_is(major, &[], &[]))
         })
     }
 
-    /// Prereq: `genes` rise.
+    /// Prereq: `genes` ascend.
     fn check(&self, genes: &[u32], id: &str) -> Result<()> {
         match genes.last() {
             Some(last) if u64::from(*last) >= self.minor => {
@@ -138,7 +138,7 @@ impl Sparse {
         }
     }
 
-    /// Runs of values that end where chunks do, so that none is unpacked twice.
+    /// Ranges of values that end at chunk boundaries, so that no chunk is decompressed twice.
     fn blocks(&self) -> impl Iterator<Item = Range<u64>> {
         let values = self.indptr[self.indptr.len() - 1];
         let chunk = self.data.chunk_rows().unwrap_or(1);
@@ -158,10 +158,10 @@ impl Sparse {
     }
 }
 
-/// What one core read after the other.
+/// What each core has read, in order.
 type Parts<T> = Vec<Vec<T>>;
 
-/// Reads a range in parallel; the parts end where chunks do.
+/// Reads a range in parallel; the parts end at chunk boundaries.
 fn in_parts<T: Send>(
     array: &Array,
     range: Range<u64>,

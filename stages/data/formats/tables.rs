@@ -80,7 +80,7 @@ pub fn genes_by_index(path: &Path) -> Result<Vec<String>> {
     Ok(genes)
 }
 
-/// Reads a list of names, one a line.
+/// Reads a list of names, one per line.
 pub fn list(path: &Path) -> Result<Vec<String>> {
     let mut lines = Lines::open(path)?;
     let mut names = Vec::new();
@@ -92,7 +92,7 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads `TF,Target,Label`, whose pairs are indices below `genes`.
+/// Reads `TF,Target,Label`, whose genes are indices below `genes`.
 pub fn index_pairs(path: &Path, genes: usize) -> Result<Vec<(usize, usize, bool)>> {
     let mut records = Records::open(path)?;
     let columns = [records.column("TF")?, records.column("Target")?, records.column("Label")?];

@@ -6,7 +6,7 @@ use crate::lines::Lines;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
-/// How many entries are looked at to tell whether they come cell by cell.
+/// How many entries are inspected to tell whether the file is ordered by cell.
 const LOOKED_AT: usize = 1 << 16;
 
 /// Reads the genes' counts.
@@ -35,7 +35,7 @@ fn column(path: &Path, index: usize) -> Result<Vec<String>> {
     let mut lines = Lines::open(path)?;
     let mut values = Vec::new();
     while let Some(line) = lines.next_line()? {
-        // Files from before Cell Ranger 3 may have one column only, which then is the name.
+        // Files from before Cell Ranger 3 may have a single column, which then is the name.
         let mut fields = line.split('\t');
         let field = fields.nth(index).or_else(|| line.split('\t').next_back()).unwrap_or("");
         if field.is_empty() {
@@ -46,10 +46,10 @@ fn column(path: &Path, index: usize) -> Result<Vec<String>> {
     Ok(values)
 }
 
-/// Passes genes on and leaves out antibodies, guides and whatever else Cell Ranger counts.
+/// Passes on genes and leaves out antibodies, guides and other features that Cell Ranger counts.
 pub struct GenesOnly<'a> {
     inner: &'a mut dyn Sink,
-    /// The new index of each feature, if any is left out.
+    /// The new index of each feature; `None` if all are kept.
     kept: Option<Vec<Option<u32>>>,
 }
 
@@ -156,7 +156,7 @@ impl Entries {
         Ok(Some(((gene - 1) as u32, cell - 1, value)))
     }
 
-    /// Cell Ranger writes cell by cell, which can be streamed; other programs write gene by gene.
+    /// Files ordered by cell, as Cell Ranger writes them, can be streamed; other programs order by gene.
     fn cells(&mut self, ids: &[String], sink: &mut dyn Sink) -> Result<()> {
         let mut ahead = Vec::new();
         while ahead.len() < LOOKED_AT
@@ -218,7 +218,7 @@ fn numbers(line: &str) -> Option<[u64; 3]> {
     numbers.try_into().ok()
 }
 
-/// The cell whose entries are coming in.
+/// The cell whose entries are being read.
 struct Stream<'a> {
     ids: &'a [String],
     /// The index of that cell.
@@ -228,7 +228,7 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Gives away all cells before `cell`.
+    /// Passes on all cells before `cell`.
     fn advance(&mut self, cell: usize, sink: &mut dyn Sink) -> Result<()> {
         while self.next < cell {
             let id = &self.ids[self.next];

@@ -1,7 +1,7 @@
 //! The `.h5` files of Cell Ranger.
 //!
-//! Since version 3 everything lies in `matrix`, before it in a group named for the genome. Both hold
-//! genes × cells by columns, which is cells × genes by rows.
+//! Since version 3 everything lies in `matrix`; older files have a group named after the genome. Both hold
+//! genes × cells by columns, which is the same as cells × genes by rows.
 
 use super::sparse::Sparse;
 use super::tenx_folder::GenesOnly;

@@ -1,4 +1,4 @@
-//! Matrices in csv or tsv: names in the first line and the first column, numbers between.
+//! Matrices in csv or tsv: names in the first line and the first column, numbers elsewhere.
 
 use super::transpose::Transposer;
 use super::{Orient, Sink};
@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Reads a matrix whose rows are what `orient` says.
+/// Reads a matrix; `orient` says whether its rows are genes or cells.
 pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
     let mut records = Records::open(path)?;
     if records.header().len() < 2 {
@@ -41,7 +41,7 @@ pub fn read(path: &Path, orient: Orient, sink: &mut dyn Sink) -> Result<()> {
     }
 }
 
-/// A name and the numbers behind it.
+/// A name and the numbers after it.
 struct Row {
     name: String,
     values: Vec<f32>,
@@ -53,8 +53,8 @@ impl AsRef<[f32]> for Row {
     }
 }
 
-/// Gives the rows, some at once. Taking lines apart is most of the work: it is done in parallel, while the rows
-/// before are given away and the lines behind are read.
+/// Passes on rows, several at a time. Most of the time goes into parsing lines, so this is done in parallel while
+/// earlier rows are passed on and later lines are read.
 fn each_block(
     path: &Path,
     records: &mut Records,
@@ -76,7 +76,7 @@ fn each_block(
         }
         Ok(Row { name: record.field(0).to_owned(), values })
     };
-    // Rows of the block before, up to the first that is broken.
+    // The rows of the previous block, up to the first malformed one.
     let (mut rows, mut broken): (Vec<Row>, Result<()>) = (Vec::new(), Ok(()));
     let (mut block, mut behind) = (Block::default(), Block::default());
     let mut filled = records.lines().fill(&mut block);
@@ -104,7 +104,7 @@ fn each_block(
     }
 }
 
-/// The name and numbers of a line that has nothing unusual, in half the time of taking it apart first.
+/// A fast path for lines without quotes and the like: takes half the time of splitting the line first.
 fn plain_row(line: &str, layout: Layout) -> Option<Row> {
     let (name, mut rest) = line.split_once(layout.delimiter)?;
     let mut values = Vec::with_capacity(layout.fields);
@@ -123,7 +123,7 @@ fn plain_row(line: &str, layout: Layout) -> Option<Row> {
     plain.then(|| Row { name: name.to_owned(), values })
 }
 
-/// The finite number that a field holds, perhaps between blanks.
+/// The finite number in a field; blanks around it are allowed.
 fn parse_number(field: &str) -> Option<f32> {
     let value: f32 = field.parse().or_else(|_| field.trim().parse()).ok()?;
     value.is_finite().then_some(value)

@@ -1,7 +1,7 @@
-//! Turns values that come gene by gene into cells.
+//! Converts values that come gene by gene into cells.
 //!
-//! It holds every value that is not zero, 8 bytes each: a layout by genes has no cell complete before
-//! its end. Layouts by cells never come here.
+//! Holds every non-zero value in memory, 8 bytes each, because in a layout by genes no cell is complete before
+//! the end of the file. Layouts by cells do not need this.
 
 use super::Sink;
 use anyhow::{Result, bail};
@@ -12,7 +12,7 @@ pub struct Transposer {
 }
 
 impl Transposer {
-    /// Prereq: that many cells have been seen by name, so that a damaged count cannot fill the memory.
+    /// Prereq: as many names of cells have been read, so that a damaged count cannot exhaust the memory.
     pub fn new(cells: usize) -> Transposer {
         Transposer { cells: vec![Vec::new(); cells] }
     }
@@ -24,12 +24,12 @@ impl Transposer {
         }
     }
 
-    /// Adds the values of some genes, from `first` on, each over all cells.
+    /// Adds the values of consecutive genes, starting at `first`, each over all cells.
     pub fn push_genes(&mut self, first: u32, rows: &[impl AsRef<[f32]>]) {
         for (index, cell) in self.cells.iter_mut().enumerate() {
             let mut end = cell.len();
             cell.resize(end + rows.len(), (0, 0.0));
-            // Each is put down, and the next one over it where it is zero: which are, no processor foresees.
+            // Write every value and overwrite zeros with the next one: a branch on zero would be unpredictable.
             for (gene, row) in (first..).zip(rows) {
                 cell[end] = (gene, row.as_ref()[index]);
                 end += usize::from(cell[end].1 != 0.0);
@@ -38,7 +38,7 @@ impl Transposer {
         }
     }
 
-    /// Gives the cells away.
+    /// Passes on the cells.
     pub fn emit(self, ids: &[String], place: &str, sink: &mut dyn Sink) -> Result<()> {
         let (mut genes, mut values) = (Vec::new(), Vec::new());
         for (id, mut cell) in ids.iter().zip(self.cells) {

@@ -1,6 +1,6 @@
 //! Zip archives whose members are stored or deflated: NumPy's `.npz` and PyTorch's `.pth`.
 //!
-//! Stored members are lent, not copied: those of a `.pth` are hundreds of megabytes of weights.
+//! Stored members are borrowed, not copied: those of a `.pth` are hundreds of megabytes of weights.
 
 use anyhow::{Context, Result, bail, ensure};
 use flate2::Crc;
@@ -8,21 +8,21 @@ use flate2::bufread::DeflateDecoder;
 use std::borrow::Cow;
 use std::io::Read;
 
-/// Where the size or place of a member does not fit into 32 bits, and stands in the extra field.
+/// This value means that a size or offset does not fit in 32 bits and is in the extra field.
 const IN_EXTRA: u64 = 0xffff_ffff;
-/// Deflate packs no more than this to one; a member that claims more is damaged, or made to fill the memory.
+/// Deflate compresses at most this much; a member that claims more is damaged or meant to exhaust the memory.
 const MOST_TO_ONE: usize = 1032;
 
-/// The members by name in their order, found through the central directory (APPNOTE.TXT 4.3).
+/// The members and their names, in order, found through the central directory (APPNOTE.TXT 4.3).
 pub fn members(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
-    // The end record is the last thing in the file but for a comment of up to 64 KiB.
+    // Only a comment of up to 64 KiB may follow the end record.
     let tail = bytes.len().saturating_sub(22 + 65_535);
     let end = bytes[tail..].windows(4).rposition(|window| window == b"PK\x05\x06").map(|at| tail + at);
     let end = end.context("not a zip file, or one that is cut short")?;
     slice(bytes, end, 22)?;
     let (mut count, mut at) = (number(bytes, end + 10, 2)?, number(bytes, end + 16, 4)?);
     if count == 0xffff || at == IN_EXTRA {
-        // The record of large files, to which a locator before the end record points.
+        // The end record of large files; a locator before the ordinary end record points to it.
         let locator = end.checked_sub(20).context("the directory is damaged")?;
         ensure!(slice(bytes, locator, 4)? == b"PK\x06\x07", "the directory is damaged");
         let large = place(number(bytes, locator + 8, 8)?)?;
@@ -30,7 +30,7 @@ pub fn members(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
         (count, at) = (number(bytes, large + 32, 8)?, number(bytes, large + 48, 8)?);
     }
     let mut at = place(at)?;
-    // A member takes 46 bytes of the directory at least.
+    // Each member takes at least 46 bytes in the directory.
     ensure!(count <= (bytes.len() / 46) as u64, "the directory is damaged");
     let mut members = Vec::with_capacity(place(count)?);
     let mut left = bytes.len();
@@ -45,7 +45,7 @@ pub fn members(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
         let Entry { packed, size, local } = entry(bytes, at, extra)?;
         ensure!(slice(bytes, local, 4)? == b"PK\x03\x04", "{name} is not where the directory says");
         let start = local + 30 + place(number(bytes, local + 26, 2)? + number(bytes, local + 28, 2)?)?;
-        // Members that share their bytes could unpack to far more than the file's size allows.
+        // Overlapping members could decompress to far more than the file's size allows.
         left = left.checked_sub(packed).with_context(|| format!("{name} overlaps with other members"))?;
         let packed = slice(bytes, start, packed)?;
         let content = match number(bytes, at + 10, 2)? {
@@ -63,7 +63,7 @@ pub fn members(bytes: &[u8]) -> Result<Vec<(String, Cow<'_, [u8]>)>> {
     Ok(members)
 }
 
-/// Unpacks what must come to so many bytes.
+/// Decompresses data that must have this size.
 fn inflate(packed: &[u8], size: usize) -> Result<Vec<u8>> {
     ensure!(size / MOST_TO_ONE <= packed.len(), "{size} bytes do not fit into {}", packed.len());
     let mut content = Vec::new();
@@ -71,11 +71,11 @@ fn inflate(packed: &[u8], size: usize) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// What the directory says of a member.
+/// A member's entry in the directory.
 struct Entry {
     packed: usize,
     size: usize,
-    /// The place of its local header.
+    /// The offset of its local header.
     local: usize,
 }
 
@@ -87,7 +87,7 @@ fn entry(bytes: &[u8], at: usize, extra: &[u8]) -> Result<Entry> {
             at += 4 + place(number(extra, at + 2, 2)?)?;
         }
         at += 4;
-        // Only what did not fit stands here, in this order.
+        // The extra field has only the values that did not fit, in this order.
         for field in [&mut size, &mut packed, &mut local] {
             if matches!(field, Ok(IN_EXTRA)) {
                 *field = number(extra, at, 8);
@@ -121,7 +121,7 @@ mod tests {
     use flate2::{Compression, Crc};
     use std::io::Write;
 
-    /// A zip of one member, as numpy.savez writes it; `large` puts sizes and place into the extra field.
+    /// A zip with one member, as numpy.savez writes it; `large` puts sizes and offset into the extra field.
     fn zip(name: &str, content: &[u8], method: u8, large: bool) -> Vec<u8> {
         let mut packed = content.to_vec();
         if method == 8 {

@@ -1,14 +1,14 @@
-//! Arrays of one dimension whose chunks are packed by deflate and by nothing else, unpacked straight into numbers.
+//! Decompresses one-dimensional arrays whose only filter is deflate straight into numbers.
 //!
-//! That is how most large arrays of AnnData lie on disk, and unpacking is most of the work of reading them: a chunk is
-//! unpacked at once, in two thirds of the time that a stream takes, and copied once. What is unusual in any way is left
-//! to the library, which also finds the words for what is damaged.
+//! Most large arrays of AnnData are stored like this, and decompression is most of the work of reading them. A chunk is
+//! decompressed in one call, which takes two thirds of the time of a stream, and copied once. Everything unusual is
+//! left to the library, which also words the errors for damaged files.
 
 use libdeflater::Decompressor;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Where the chunks of an array lie.
+/// The location of an array's chunks.
 pub struct Packed {
     file: File,
     chunks: Vec<Chunk>,
@@ -16,34 +16,34 @@ pub struct Packed {
     number: Number,
 }
 
-/// Where a chunk lies in the file.
+/// The location of a chunk in the file.
 pub struct Chunk {
     /// Its first byte.
     pub address: u64,
-    /// How long it is.
+    /// Its length.
     pub bytes: u64,
 }
 
-/// What the numbers are, in the order of bytes that nearly all machines have.
+/// The type of the numbers, all little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Number {
-    /// Fractions of 4 bytes.
+    /// 32-bit floats.
     F32,
-    /// Fractions of 8 bytes.
+    /// 64-bit floats.
     F64,
-    /// Whole numbers of 4 bytes; a negative one reads as a very large one.
+    /// 32-bit integers; negative ones read as very large ones.
     I32,
-    /// Whole numbers of 8 bytes.
+    /// 64-bit integers.
     I64,
 }
 
 impl Packed {
-    /// Prereq: the chunks follow each other without gaps, each with `rows_per_chunk` numbers.
+    /// Prereq: the chunks are in order and without gaps, and have `rows_per_chunk` numbers each.
     pub fn new(file: File, chunks: Vec<Chunk>, rows_per_chunk: u64, number: Number) -> Packed {
         Packed { file, chunks, rows_per_chunk, number }
     }
 
-    /// Some of the numbers as fractions.
+    /// A range of the numbers as floats.
     pub fn floats(&self, start: u64, count: u64) -> Option<Vec<f32>> {
         match self.number {
             Number::F32 => self.read(start, count, f32::from_le_bytes),
@@ -52,7 +52,7 @@ impl Packed {
         }
     }
 
-    /// Some of the numbers as indices; a negative one comes out larger than any count of genes.
+    /// A range of the numbers as indices; negative ones become larger than any count of genes.
     pub fn indices(&self, start: u64, count: u64) -> Option<Vec<u32>> {
         let narrow = |wide: i64| u32::try_from(wide).unwrap_or(u32::MAX);
         match self.number {

@@ -1,11 +1,11 @@
-//! The curves behind the numbers: few points that show what all would show.
+//! The curves behind the metrics, reduced to few points of the same shape.
 
 use super::Ranking;
 
-/// Points of a curve, x rising.
+/// The points of a curve, ascending in x.
 pub type Curve = Vec<(f64, f64)>;
 
-/// The share of the edges that is found (y) beside the share of the other pairs that is taken for edges (x).
+/// The true positive rate (y) against the false positive rate (x).
 pub fn roc(ranking: &Ranking, limit: usize) -> Curve {
     let (points, edges, others) = counts(ranking);
     let share = |count: u64, of: u64| count as f64 / of.max(1) as f64;
@@ -14,7 +14,7 @@ pub fn roc(ranking: &Ranking, limit: usize) -> Curve {
     thin(start.chain(rest).collect(), limit)
 }
 
-/// Precision (y) by recall (x), from the point where nothing is chosen and nothing wrong.
+/// Precision (y) against recall (x), starting where nothing is chosen and precision is 1.
 pub fn precision_recall(ranking: &Ranking, limit: usize) -> Curve {
     let (points, edges, _) = counts(ranking);
     let start = std::iter::once((0.0, 1.0));
@@ -24,7 +24,7 @@ pub fn precision_recall(ranking: &Ranking, limit: usize) -> Curve {
     thin(start.chain(rest).collect(), limit)
 }
 
-/// Edges and other pairs above each threshold, and in all.
+/// The numbers of edges and of other pairs above each threshold, and their totals.
 fn counts(ranking: &Ranking) -> (Vec<(u64, u64)>, u64, u64) {
     let (mut found, mut wrong) = (0, 0);
     let points = ranking
@@ -38,9 +38,9 @@ fn counts(ranking: &Ranking) -> (Vec<(u64, u64)>, u64, u64) {
     (points, found, wrong)
 }
 
-/// Divides the way along the curve into equal pieces and keeps the first point of each, and the last
-/// point of all. A precision-recall curve goes up and down most at its beginning, where equal steps of
-/// rank would leave nothing of it. Prereq: `limit` is at least 2.
+/// Divides the curve into pieces of equal length and keeps the first point of each, and the last point
+/// of all. Precision-recall curves vary most at their beginning, which equal steps of rank would
+/// hardly show. Prereq: `limit` is at least 2.
 fn thin(curve: Curve, limit: usize) -> Curve {
     if curve.len() <= limit {
         return curve;

@@ -1,23 +1,23 @@
-//! A method's numbers over all pairs and over TFs, each with its uncertainty.
+//! A method's metrics over all pairs and over TFs, each with its uncertainty.
 //!
-//! Pairs of one TF are no independent draws: they share its profile and its number of targets. So the
+//! Pairs of one TF are not independent: they share its profile and its number of targets. So the
 //! bootstrap draws whole TFs with replacement (the cluster bootstrap; Davison and Hinkley 1997, 3.8).
 //!
 //! Chance is not 1 in `average_precision_ratio_per_tf`: a single edge among n pairs in random order has
-//! an average precision of H(n) / n, not 1 / n. What it is for a given split, a shuffled control shows.
+//! an average precision of H(n) / n, not 1 / n. A shuffled control shows the level of chance for a given split.
 
 use super::{Metrics, Ranking};
 use crate::random::Random;
 use rayon::prelude::*;
 
-/// The share of the replicates between the limits of an interval.
+/// The confidence level of intervals.
 const COVERAGE: f64 = 0.95;
-/// With fewer replicates the limits are mostly chance, and with one TF every replicate is the same.
+/// With fewer replicates the limits would be mostly noise; with one TF all replicates are the same.
 const MIN_REPLICATES: usize = 20;
 const MIN_TFS: usize = 2;
 const POOLED: usize = Metrics::NAMES.len();
 const ALL: usize = POOLED + MEANS.len();
-/// The names of the means over TFs: those of all metrics, and AUROC weighted by edges.
+/// The names of the means over TFs: all metrics, and AUROC weighted by edges.
 pub const MEANS: [&str; 7] = [
     "auroc_per_tf",
     "average_precision_per_tf",
@@ -33,23 +33,23 @@ pub const MEANS: [&str; 7] = [
 pub struct Row {
     /// Its name: that of a metric, with `_per_tf` where it is the mean over TFs.
     pub metric: String,
-    /// Nothing where no TF has both classes.
+    /// `None` if no TF has both classes.
     pub value: Option<f64>,
-    /// The limits of the 95 % interval; nothing where there are too few TFs or replicates to tell.
+    /// The limits of the 95 % interval; `None` if there are too few TFs or replicates.
     pub interval: Option<(f64, f64)>,
-    /// How many pairs, or how many TFs with both classes, it is taken over.
+    /// The number of pairs, or of TFs with both classes, that it is taken over.
     pub count: usize,
 }
 
-/// What each TF's pairs are worth on their own, in the order of their numbers.
+/// The metrics of each TF's own pairs, in the order of the TFs' indices.
 pub fn per_tf(ranking: &Ranking, tfs: usize) -> Vec<Option<Metrics>> {
     ranking.by_tf(tfs).par_iter().map(|of_tf| of_tf.metrics(|_| 1)).collect()
 }
 
-/// All numbers: over all pairs as one ranking; as the mean of the TFs that have both classes; and AUROC
-/// as the mean weighted by their edges, since that of a TF with one or two edges is mostly chance.
+/// All metrics: over all pairs as one ranking; as the mean over the TFs that have both classes; and AUROC
+/// as the mean weighted by edges, since the AUROC of a TF with one or two edges is mostly noise.
 ///
-/// `of_tfs` is what `per_tf` gives; the same seed gives the same bits on any number of threads.
+/// `of_tfs` comes from `per_tf`; the same seed gives the same bits on any number of threads.
 pub fn summarise(ranking: &Ranking, of_tfs: &[Option<Metrics>], replicates: usize, seed: u64) -> Vec<Row> {
     let mut edges = vec![0; of_tfs.len()];
     ranking.pairs().iter().filter(|pair| pair.edge).for_each(|pair| edges[pair.tf as usize] += 1);
@@ -74,12 +74,12 @@ pub fn summarise(ranking: &Ranking, of_tfs: &[Option<Metrics>], replicates: usiz
 struct Subject<'a> {
     ranking: &'a Ranking,
     of_tfs: &'a [Option<Metrics>],
-    /// How many edges each TF has.
+    /// The number of edges of each TF.
     edges: Vec<u64>,
 }
 
 impl Subject<'_> {
-    /// The numbers where each TF is there as often as its weight says.
+    /// The metrics if each TF counts as often as its weight says.
     fn values(&self, weights: &[u64]) -> [Option<f64>; ALL] {
         let mut values = [None; ALL];
         if let Some(pooled) = self.ranking.metrics(|tf| weights[tf as usize]) {
@@ -101,7 +101,7 @@ impl Subject<'_> {
         values
     }
 
-    /// The numbers of as many TFs, drawn with replacement.
+    /// The metrics for TFs that are drawn with replacement.
     fn replicate(&self, seed: u64, replicate: usize) -> [Option<f64>; ALL] {
         let mut random = Random::new(seed, replicate as u64);
         let mut weights = vec![0; self.of_tfs.len()];
@@ -110,7 +110,7 @@ impl Subject<'_> {
     }
 }
 
-/// The quantiles that leave out as much on either side, between draws by a straight line; nothing for few draws.
+/// The quantiles that leave out equal shares on both sides, interpolated linearly; `None` if there are few draws.
 pub fn limits(draws: &mut [f64]) -> Option<(f64, f64)> {
     if draws.len() < MIN_REPLICATES {
         return None;
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::metrics::Scored;
 
-    /// Scores whose edges are `shift` standard deviations above the others.
+    /// Scores whose edges lie `shift` standard deviations above the others.
     fn ranking(tfs: usize, shift: f64, seed: u64) -> Ranking {
         let mut random = Random::new(seed, 1 << 50);
         let pair = |index: usize| {
@@ -189,7 +189,7 @@ mod tests {
             let (low, high) = row(&rows(&ranking, 40), "auroc").interval.unwrap();
             low <= 0.5 && 0.5 <= high
         };
-        // Of 100 that hold with 95 %, fewer than 87 would do so once in a thousand times.
+        // Of 100 intervals that cover with probability 95 %, fewer than 87 do so once in a thousand times.
         let count = (0..100).filter(covered).count();
         assert!(count >= 87, "{count}");
     }

@@ -1,8 +1,8 @@
-//! `metrics.parquet`: one row per number.
+//! `metrics.parquet`: one row per metric.
 //!
-//! Columns: `metric` (text), `value`, `low`, `high` (f64, null where they mean nothing; the limits are those of the 95 %
-//! interval), `n` (i64: how many pairs, TFs or cells it is taken over). In long form, so that tables of many runs are
-//! put below each other and a new metric breaks nobody's reader.
+//! Columns: `metric` (text), `value`, `low`, `high` (f64, null if undefined; the limits are those of the 95 %
+//! interval), `n` (i64: how many pairs, TFs or cells it is taken over). Long form, so that tables of many runs can be
+//! concatenated and new metrics do not break readers.
 
 use super::summary::Row;
 use crate::table;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The name of the file in an artifact.
 pub const FILE: &str = "metrics.parquet";
 
-/// Writes the rows in their order.
+/// Writes the rows in order.
 pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
     let names = StringArray::from_iter_values(rows.iter().map(|row| &row.metric));
     let values: Float64Array = rows.iter().map(|row| row.value).collect();

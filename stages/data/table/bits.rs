@@ -1,15 +1,15 @@
-//! Whole numbers in as few bits as the largest of them takes, as Parquet packs them.
+//! Packs integers with as many bits each as the largest of them needs, as Parquet does.
 
-/// How many are packed at once.
+/// How many numbers are packed at a time.
 const BLOCK: usize = 32;
 
-/// How many bits the largest of the numbers takes.
+/// How many bits the largest number needs.
 pub fn width(numbers: &[u32]) -> usize {
     (u32::BITS - numbers.iter().fold(0, |all, number| all | number).leading_zeros()) as usize
 }
 
-/// Appends the numbers one after the other, each in `width` bits, the lowest first, up to a whole byte.
-/// Prereq: none takes more.
+/// Appends the numbers, each in `width` bits, least significant bit first, padded to a whole byte.
+/// Prereq: none needs more bits.
 pub fn pack(numbers: &[u32], width: usize, packed: &mut Vec<u8>) {
     let (blocks, rest) = numbers.as_chunks::<BLOCK>();
     blocks.iter().for_each(|block| pack_block(block, width, packed));
@@ -23,7 +23,7 @@ pub fn pack(numbers: &[u32], width: usize, packed: &mut Vec<u8>) {
 }
 
 fn pack_block(numbers: &[u32; BLOCK], width: usize, packed: &mut Vec<u8>) {
-    // Four fit in 64 bits, and eight end with a byte.
+    // Four numbers fit in 64 bits, and eight end at a byte boundary.
     if width <= 16 {
         let join = |four: &[u32]| {
             four.iter().rev().fold(0_u64, |joined, number| (joined << width) | u64::from(*number))
@@ -49,7 +49,7 @@ fn pack_block(numbers: &[u32; BLOCK], width: usize, packed: &mut Vec<u8>) {
     }
 }
 
-/// Appends a number in as few bytes as it takes, seven bits in each.
+/// Appends a number as a varint: seven bits per byte, in as few bytes as it needs.
 pub fn varint(mut number: u64, packed: &mut Vec<u8>) {
     while number >= 0x80 {
         packed.push(number as u8 | 0x80);

@@ -1,13 +1,13 @@
-//! DELTA_BINARY_PACKED, Parquet's encoding of whole numbers by what each adds to the one before.
+//! DELTA_BINARY_PACKED, Parquet's encoding of integers by their differences.
 
 use super::bits::{self, varint};
 
-/// Differences whose least is written once.
+/// Differences that share a stored minimum.
 const BLOCK: usize = 128;
-/// Differences that are packed in one width.
+/// Differences that share a bit width.
 const MINI_BLOCK: usize = 32;
 
-/// Packs the numbers, which readers take for 32 bits with a sign.
+/// Packs the numbers, which readers interpret as signed 32-bit integers.
 pub fn pack(numbers: &[u32]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(numbers.len() * 2);
     let first = numbers.first().copied().unwrap_or(0);
@@ -22,7 +22,7 @@ pub fn pack(numbers: &[u32]) -> Vec<u8> {
         }
         let differences = &differences[..after.len()];
         let least = differences.iter().copied().min().unwrap_or(0);
-        // Behind the last difference there is nothing, which a reader unpacks and passes over.
+        // Padding after the last difference, which readers skip.
         let mut above = [0; BLOCK];
         for (above, difference) in above.iter_mut().zip(differences) {
             *above = difference.wrapping_sub(least) as u32;
@@ -37,7 +37,7 @@ pub fn pack(numbers: &[u32]) -> Vec<u8> {
     packed
 }
 
-/// Small numbers of either sign as small ones without.
+/// Maps small numbers of either sign to small unsigned numbers.
 fn zigzag(number: i32) -> u64 {
     u64::from(((number << 1) ^ (number >> 31)) as u32)
 }
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn numbers_are_packed_as_the_format_has_it() {
         let packed = pack(&[7, 5, 3, 1, 2, 3, 4, 5]);
-        // The example of Parquet's specification: the least difference is -2, the others are 0 or 3 above it.
+        // The example of Parquet's specification: the minimum difference is -2, the others are 0 or 3 above it.
         let head = [0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0];
         assert_eq!(packed[..10], head);
         assert_eq!(packed[10..], [0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0]);

@@ -1,24 +1,24 @@
-//! The distinct words of a column, numbered in the order in which they come first.
+//! The distinct words of a column, numbered in order of first occurrence.
 
-/// As many as a small cache holds; of more, the numbers are hardly shorter than the words.
+/// Fits in a small cache; with more words, their numbers would be hardly shorter than the words.
 const MOST_WORDS: usize = 1 << 15;
-/// So many of the first page tell whether words repeat.
+/// This many words of the first page show whether words repeat.
 const TRIED_WORDS: usize = 1 << 12;
-/// Half of the slots stay empty, so that a word is found at once.
+/// At least half of the slots stay empty, so that lookups are fast.
 const SLOT_BITS: u32 = 16;
 
-/// Words by number and numbers by word.
+/// Maps numbers to words and words to numbers.
 #[derive(Default)]
 pub struct Dictionary {
     words: Vec<u32>,
-    /// A word below, its number and one more above; zero where there is none.
+    /// The word in the lower half, its number plus one in the upper half; zero if the slot is empty.
     slots: Vec<u64>,
-    /// Numbers are given no more.
+    /// Whether the dictionary has been given up: later pages do not use it.
     closed: bool,
 }
 
 impl Dictionary {
-    /// The numbers of the words of a page; nothing from the page on where they save nothing.
+    /// The numbers of a page's words. `None` for this and all later pages if a dictionary saves nothing.
     pub fn number(&mut self, words: &[u32]) -> Option<Vec<u32>> {
         if self.closed || words.is_empty() {
             return None;
@@ -33,7 +33,7 @@ impl Dictionary {
         if fits {
             return Some(numbers);
         }
-        // Pages before refer to these and to no others.
+        // Keep only the words that earlier pages refer to.
         self.words.truncate(before);
         self.slots = Vec::new();
         self.closed = true;
@@ -45,7 +45,7 @@ impl Dictionary {
         self.words
     }
 
-    /// Says whether all of the words have numbers.
+    /// Returns whether all words have numbers.
     fn append_numbers(&mut self, words: &[u32], numbers: &mut Vec<u32>) -> bool {
         for word in words {
             let Some(number) = self.number_of(*word) else { return false };
@@ -55,7 +55,7 @@ impl Dictionary {
     }
 
     fn number_of(&mut self, word: u32) -> Option<u32> {
-        // Multiplied by the golden ratio, its upper bits depend on all of a word.
+        // Multiplying by the golden ratio makes the upper bits depend on all bits of the word.
         let mut slot = (word.wrapping_mul(0x9e37_79b9) >> (u32::BITS - SLOT_BITS)) as usize;
         loop {
             match self.slots[slot] {

@@ -1,21 +1,21 @@
-//! Where lists begin and which of them are empty, as Parquet writes it.
+//! Encodes where lists start and which are empty, as Parquet does.
 
 use super::bits::varint;
 
 /// The levels of a page of lists: a slot for each item and for each empty list.
 pub struct Levels {
-    /// 0 where a list begins, 1 where it goes on; packed.
+    /// 0 where a list starts, 1 where it continues; packed.
     pub repetition: Vec<u8>,
-    /// 0 where a list is empty, 1 where there is an item; packed.
+    /// 0 for an empty list, 1 for an item; packed.
     pub definition: Vec<u8>,
-    /// How many lists there are.
+    /// The number of lists.
     pub rows: usize,
-    /// How many slots they take.
+    /// The number of slots that they take.
     pub slots: usize,
 }
 
 impl Levels {
-    /// Of lists that end where `ends` say, after the first of them.
+    /// The levels of lists whose ends are all but the first of `ends`.
     pub fn new(ends: &[i32]) -> Levels {
         let (mut repetition, mut definition) = (Runs::default(), Runs::default());
         let mut slots = 0;
@@ -32,7 +32,7 @@ impl Levels {
     }
 }
 
-/// Levels of one bit as the runs of Parquet's RLE, none of them packed by bits: our lists are long.
+/// One-bit levels as runs of Parquet's RLE; bit packing is not used, because our lists are long.
 #[derive(Default)]
 struct Runs {
     bytes: Vec<u8>,
@@ -71,7 +71,7 @@ mod tests {
     fn lists_are_runs_of_slots() {
         let levels = Levels::new(&[5, 8, 8, 9, 309]);
         assert_eq!((levels.rows, levels.slots), (4, 305));
-        // Three items, none, one, three hundred: a run is its length, doubled, and its level.
+        // Lists of three, no, one and three hundred items: a run is twice its length, then its level.
         assert_eq!(levels.repetition, [1 << 1, 0, 2 << 1, 1, 3 << 1, 0, 0xd6, 0x04, 1]);
         assert_eq!(levels.definition, [3 << 1, 1, 1 << 1, 0, 0xda, 0x04, 1]);
     }

@@ -1,8 +1,8 @@
-//! Reads a column of lists straight into vectors that are used again.
+//! Reads a column of lists straight into reusable vectors.
 //!
-//! Arrow's reader makes an array of each batch, and asks of each item whether a list begins there: more work than
-//! unpacking. This one takes what lies in the pages, whatever encoding, compression or width another writer chose, and
-//! looks for the few places where lists begin.
+//! Arrow's reader creates an array for each batch and checks for each item whether a list starts there, which takes
+//! longer than decompression. This reader takes the items from the pages, whatever encoding, compression or width the
+//! writer chose, and searches only for the few places where lists start.
 
 use super::damaged_where_it_panics;
 use anyhow::{Context, Result, bail};
@@ -21,7 +21,7 @@ pub struct ListReader {
     name: String,
 }
 
-/// The items of one batch, in the type in which they lie in the file.
+/// The items of one batch, in the file's type.
 enum Column {
     I32(ColumnReaderImpl<Int32Type>, Vec<i32>),
     I64(ColumnReaderImpl<Int64Type>, Vec<i64>),
@@ -29,19 +29,19 @@ enum Column {
     F64(ColumnReaderImpl<DoubleType>, Vec<f64>),
 }
 
-/// Of each slot of a batch, which is an item or an empty list.
+/// The levels of each slot of a batch; a slot is an item or an empty list.
 struct Levels {
-    /// How much of an item is there.
+    /// Distinguishes items, missing items and empty lists.
     definition: Vec<i16>,
-    /// 0 where a list begins.
+    /// 0 where a list starts.
     repetition: Vec<i16>,
-    /// The definition of an item, and of a list without one.
+    /// The definition levels of an item and of an empty list.
     whole: i16,
     empty: i16,
 }
 
 impl ListReader {
-    /// Begins to read. Prereq: `pages` are those of `column`, which repeats once.
+    /// Prereq: `pages` are those of `column`, which has one level of repetition.
     pub fn new(
         column: ColumnDescPtr,
         pages: Box<dyn PageReader>,
@@ -65,7 +65,7 @@ impl ListReader {
         Ok(ListReader { column, levels, path: path.to_owned(), name: name.to_owned() })
     }
 
-    /// Reads the next lists as numbers; `ends` become where they end, after where the first begins.
+    /// Reads the next lists as floats. `ends` gets the start of the first list and the end of each.
     pub fn floats(&mut self, rows: usize, ends: &mut Vec<i32>, floats: &mut Vec<f32>) -> Result<()> {
         self.read(rows, ends)?;
         floats.clear();
@@ -78,7 +78,7 @@ impl ListReader {
         Ok(())
     }
 
-    /// Reads the next lists as indices below 2^32; a negative one comes out larger than any count of genes.
+    /// Reads the next lists as indices below 2^32; negative ones become larger than any count of genes.
     pub fn indices(&mut self, rows: usize, ends: &mut Vec<i32>, indices: &mut Vec<u32>) -> Result<()> {
         self.read(rows, ends)?;
         indices.clear();
@@ -119,7 +119,7 @@ impl ListReader {
 }
 
 impl Levels {
-    /// Returns how many items there are.
+    /// Returns the number of items.
     fn read<T: DataType>(
         &mut self,
         reader: &mut ColumnReaderImpl<T>,
@@ -134,10 +134,10 @@ impl Levels {
         Ok(items.len())
     }
 
-    /// Finds where lists end, after where the first begins; says whether all is there.
+    /// Appends the start of the first list and the end of each; returns false if an item or a list is missing.
     fn find_ends(&self, ends: &mut Vec<i32>) -> bool {
         if self.definition.iter().fold(0, |other, level| other | (level ^ self.whole)) == 0 {
-            // Most lists are long: few of so many slots begin one.
+            // Most lists are long, so few blocks of this many slots contain the start of one.
             const AT_ONCE: usize = 32;
             for (start, slots) in (0..).step_by(AT_ONCE).zip(self.repetition.chunks(AT_ONCE)) {
                 if slots.iter().fold(true, |goes_on, level| goes_on & (*level != 0)) {
@@ -176,7 +176,7 @@ mod tests {
 
     type Read = Result<(Vec<i32>, Vec<f32>)>;
 
-    /// Writes a column as another library might and reads it, two rows at a time.
+    /// Writes a column as another library might, and reads it two rows at a time.
     fn read(column: ArrayRef) -> (Read, Result<Vec<u32>>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.parquet");

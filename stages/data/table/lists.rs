@@ -1,14 +1,14 @@
-//! Packs a column of lists into the pages of Parquet.
+//! Packs a column of lists into Parquet pages.
 //!
-//! Nearly all bytes of our tables are lists of numbers that are all there, of 4 bytes each. A writer of any column asks
-//! of each of them how deep it lies, copies it, and looks it up among values of any type; this one writes where lists
-//! begin as runs, and takes one of three encodings:
+//! Nearly all bytes of our tables are in lists of 4-byte numbers without missing values. A general writer determines
+//! the levels of each item, copies it, and looks it up in a dictionary for any type. This writer stores the levels
+//! as runs and uses one of three encodings:
 //!
-//! - indices (`u32`), which rise within a list, by their differences;
-//! - other items by their numbers in a dictionary;
-//! - or as they are, where a dictionary saves nothing.
+//! - indices (`u32`), which ascend within a list, as differences;
+//! - other items as numbers in a dictionary;
+//! - or plain, if a dictionary saves nothing.
 //!
-//! Pages are of version 2: each says for itself whether zstd made it smaller.
+//! Pages have version 2, in which each page says whether it is compressed.
 
 use super::bits::{self, varint};
 use super::delta;
@@ -30,15 +30,15 @@ use std::io::Cursor;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-/// A page ends with the list that reaches so many: what one core packs at once stays in its cache.
+/// A page ends with the list that reaches this many items: what one core packs at a time stays in its cache.
 const ITEMS_PER_PAGE: i32 = 3 << 13;
 
-/// Makes pages smaller. A thread has one for all its columns, for setting it up takes longer than many a page.
+/// Compresses pages. A thread uses one for all its columns, because setting it up takes longer than many a page.
 pub fn compressor() -> Result<Compressor<'static>> {
     Ok(Compressor::new(ZstdLevel::default().compression_level())?)
 }
 
-/// Whether a column is packed here.
+/// Whether a column is packed by this module.
 pub fn packs(column: &Field) -> bool {
     let DataType::List(item) = column.data_type() else { return false };
     let known = matches!(item.data_type(), DataType::UInt8 | DataType::UInt32 | DataType::Float32);
@@ -52,13 +52,13 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Puts it into the file.
+    /// Appends it to the file.
     pub fn append_to(self, group: &mut SerializedRowGroupWriter<File>) -> Result<()> {
         Ok(group.append_column(&self.bytes, self.about)?)
     }
 }
 
-/// A column of a row group that is being packed.
+/// A column of a row group while it is being packed.
 pub struct Lists {
     column: ColumnDescPtr,
     pages: TrackedWrite<Vec<u8>>,
@@ -70,7 +70,7 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// Begins it.
+    /// Starts with no lists.
     pub fn new(column: ColumnDescPtr) -> Lists {
         Lists {
             column,
@@ -83,7 +83,7 @@ impl Lists {
         }
     }
 
-    /// Appends lists. Prereq: [`packs`] their type.
+    /// Appends lists. Prereq: [`packs`] is true for their column.
     pub fn write(&mut self, lists: &ListArray, compressor: &mut Compressor) -> Result<()> {
         let items = lists.values();
         let (words, rise): (ScalarBuffer<u32>, bool) = match items.data_type() {
@@ -151,7 +151,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Ends it: the dictionary comes before the pages that refer to it.
+    /// Finishes the column. The dictionary page comes before the pages that refer to it.
     pub fn close(self, compressor: &mut Compressor) -> Result<Packed> {
         let Lists { column, pages, dictionary, mut encodings, mut unpacked_bytes, rows, slots } = self;
         let words = dictionary.into_words();
@@ -195,8 +195,8 @@ impl Lists {
     }
 }
 
-/// How many bits each of the numbers gets: a few, which are hardly made fewer, or whole bytes, in which zstd finds what
-/// repeats.
+/// How many bits each number gets: up to 8, which zstd would hardly shrink, or 16, because zstd finds repetitions only
+/// in whole bytes.
 fn width_of(numbers: &[u32]) -> usize {
     match bits::width(numbers) {
         width @ 0..=8 => width.max(1),
@@ -204,9 +204,9 @@ fn width_of(numbers: &[u32]) -> usize {
     }
 }
 
-/// Numbers as one run that is packed by bits.
+/// The numbers as one bit-packed run.
 fn numbered(numbers: &[u32], width: usize) -> Vec<u8> {
-    // A run is made of whole groups of eight, each as many bytes as a number has bits.
+    // A run consists of groups of eight numbers; a group takes as many bytes as a number has bits.
     let groups = numbers.len().div_ceil(8);
     let mut bytes = Vec::with_capacity(groups * width + 8);
     bytes.push(width as u8);
@@ -223,12 +223,12 @@ fn plain(words: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// What zstd looks for.
+/// Which repetitions zstd looks for.
 #[derive(Clone, Copy)]
 enum Repeats {
-    /// Whatever its level has.
+    /// Those of its compression level.
     Any,
-    /// Only long ones: what is packed by bits repeats by chance, and naming that takes twice the time and more bytes.
+    /// Only long ones: short ones in bit-packed data are chance, and encoding them takes twice the time and more bytes.
     Long,
 }
 
@@ -250,7 +250,7 @@ fn append_compressed(
     Ok(())
 }
 
-/// Appends a page; returns how many bytes it has unpacked, with its header.
+/// Appends a page; returns its uncompressed size, including its header.
 fn append(pages: &mut TrackedWrite<Vec<u8>>, page: Page, unpacked: usize) -> Result<usize> {
     let written = SerializedPageWriter::new(pages).write_page(CompressedPage::new(page, unpacked))?;
     Ok(written.uncompressed_size)
@@ -272,7 +272,7 @@ mod tests {
         ListArray::new(field, ends, items, None)
     }
 
-    /// Writes each batch as a row group; returns the columns as they are read.
+    /// Writes each batch as a row group; returns the columns as read back.
     fn through_a_file(batches: &[Vec<ListArray>]) -> Vec<ListArray> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lists.parquet");
@@ -299,7 +299,7 @@ mod tests {
             let rows = 1 + random.below(40);
             // Empty lists, short ones, and some that are longer than a page.
             let most = [1, 3, 100, 3000, 40_000][round % 5];
-            // Few distinct values, more than fit in a byte, more than a dictionary takes.
+            // Few distinct values, more than fit in a byte, and more than a dictionary takes.
             let distinct = [1, 5, 200, 2000, usize::MAX >> 1][round / 5 % 5];
             let mut batches = Vec::new();
             for _ in 0..1 + round % 3 {

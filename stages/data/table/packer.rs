@@ -1,6 +1,6 @@
-//! Packs the columns of a Parquet file on threads of their own.
+//! Packs the columns of a Parquet file on several threads.
 //!
-//! Packing takes about as long as making what is packed. The threads change no byte: each column is
+//! Packing takes about as long as computing the content. The threads do not affect the bytes: each column is
 //! packed by one of them, in the order of its rows.
 
 use super::lists::{self, Lists};
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use zstd::bulk::Compressor;
 
-/// Of the batches that may wait to be packed: a row group of cells, so that a thread whose column takes longer is not
-/// waited for while another has nothing to do.
+/// How much may wait to be packed: a row group of cells, so that a thread with a slow column does not stall
+/// the others.
 const BYTES_AHEAD: usize = 1 << 23;
-/// No table of ours has more than two large columns.
+/// None of our tables has more than two large columns.
 const MOST_THREADS: usize = 2;
 
 /// A file that is being packed, row group by row group.
@@ -30,30 +30,30 @@ pub struct Packer {
     schema: Arc<Schema>,
     factory: ArrowRowGroupWriterFactory,
     threads: Vec<Thread>,
-    /// Row groups that were begun.
+    /// The number of row groups started.
     begun: usize,
-    /// Whether the last of them may get more rows.
+    /// Whether the last of them is still open.
     open: bool,
-    /// Those that were ended and are not in the file yet: the next one is packed while they are waited for.
+    /// Finished row groups that are not in the file yet: they are completed while the next one is being packed.
     ended: usize,
 }
 
-/// Packs some of the columns: others in each row group, because some take longer.
+/// Packs some of the columns. The assignment changes with each row group, because some columns take longer.
 struct Thread {
-    /// Nothing once there are no more.
+    /// `None` after an error.
     parts: Option<SyncSender<Part>>,
     packed: Receiver<Result<Vec<Packed>>>,
 }
 
-/// What a thread is told.
+/// A message to a thread.
 enum Part {
-    /// A row group begins; these pack some of its columns.
+    /// Starts a row group, with the columns that this thread packs.
     Begin(Vec<(usize, Column)>),
     Rows(RecordBatch),
     End,
 }
 
-/// Packs a column of a row group.
+/// A column of a row group while it is being packed.
 enum Column {
     Flat(Box<ArrowColumnWriter>),
     Lists(Lists),
@@ -66,9 +66,9 @@ enum Packed {
 }
 
 impl Packer {
-    /// Begins a file. Prereq: no column holds more than one column of numbers or text, perhaps in lists.
+    /// Starts a file. Prereq: each column is one column of numbers or text, or of lists of them.
     ///
-    /// Other batches are about as large as `first`.
+    /// The number of batches that may wait is chosen by the size of `first`; later ones should be about as large.
     pub fn new(
         file: File,
         schema: &Arc<Schema>,
@@ -87,7 +87,7 @@ impl Packer {
             let schema = schema.clone();
             std::thread::spawn(move || {
                 if let Err(error) = pack(&schema, told, &tell) {
-                    // Nobody listens where the step has failed already.
+                    // The receiver is gone if the step has already failed.
                     let _ = tell.send(Err(error));
                 }
             });
@@ -97,7 +97,7 @@ impl Packer {
         Ok(Packer { file, schema: schema.clone(), factory, threads, begun: 0, open: false, ended: 0 })
     }
 
-    /// Appends rows to the row group, or to a new one.
+    /// Appends rows to the current row group, or to a new one.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if !self.open {
             let mut own: Vec<Vec<_>> = self.threads.iter().map(|_| Vec::new()).collect();
@@ -116,7 +116,7 @@ impl Packer {
         self.tell(std::iter::repeat_with(|| Part::Rows(batch.clone())))
     }
 
-    /// Ends the row group, if there is one.
+    /// Ends the current row group, if there is one.
     pub fn end_group(&mut self) -> Result<()> {
         if std::mem::take(&mut self.open) {
             self.tell(std::iter::repeat_with(|| Part::End))?;
@@ -134,12 +134,12 @@ impl Packer {
         Ok(self.file.into_inner()?)
     }
 
-    /// Tells each thread its part.
+    /// Sends one message to each thread.
     fn tell(&mut self, parts: impl Iterator<Item = Part>) -> Result<()> {
         for (thread, part) in self.threads.iter_mut().zip(parts) {
             let told = thread.parts.as_ref().is_some_and(|parts| parts.send(part).is_ok());
             if !told {
-                // The thread listens until it fails; what it packed before does not matter any more.
+                // The thread receives until it fails; what it packed before no longer matters.
                 thread.parts = None;
                 let error = thread.packed.iter().find_map(Result::err);
                 return Err(error.unwrap_or_else(|| anyhow!("a thread that packs columns has ended")));
@@ -148,7 +148,7 @@ impl Packer {
         Ok(())
     }
 
-    /// Puts the first row group that is not in the file there.
+    /// Appends the oldest finished row group to the file.
     fn append_group(&mut self) -> Result<()> {
         let index = self.begun - self.ended;
         let mut of_threads = Vec::new();
@@ -169,12 +169,12 @@ impl Packer {
     }
 }
 
-/// Which of the threads packs a column of a row group.
+/// The thread that packs a column of a row group.
 fn thread_of(group: usize, column: usize, threads: usize) -> usize {
     (group + column) % threads
 }
 
-/// What a thread does: packs its columns and sends those of each row group.
+/// The main function of a thread: packs its columns and sends those of each row group.
 fn pack(schema: &Schema, parts: Receiver<Part>, packed: &Sender<Result<Vec<Packed>>>) -> Result<()> {
     let mut compressor = lists::compressor()?;
     let mut columns: Vec<(usize, Column)> = Vec::new();

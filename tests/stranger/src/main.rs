@@ -1,4 +1,4 @@
-//! A program with a kind of its own beside all others.
+//! A program that adds a kind of its own to the built-in kinds.
 use pipeline::data::columns::{Column, Columns};
 use pipeline::data::{cells, genes, pairs, scores, scores::Score};
 use pipeline::stage::{Io, Kind, Slot, Slots, Stage};
@@ -15,10 +15,10 @@ const SLOTS: Slots = Slots::Named(&[
 const TOGETHER: Kind =
     Kind::of::<Together>("together", "scores pairs by the cells that have both", SLOTS, pipeline::code!());
 
-/// The params, as they stand below `with:` in a pipeline file.
+/// The params, as written below `with:` in a pipeline file.
 #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 struct Together {
-    above: f32, // A cell has a gene whose expression is above this.
+    above: f32, // A gene counts as expressed in a cell above this value.
 }
 
 impl Stage for Together {

@@ -1,4 +1,4 @@
-//! A kind that is not ours, in a program that is not ours.
+//! A third-party kind in a third-party program.
 
 use std::path::PathBuf;
 use support::{Project, root};

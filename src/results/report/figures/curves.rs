@@ -1,4 +1,4 @@
-//! Curves over the same ground, one for each row: mean and spread over its runs.
+//! Curves over a common axis, one for each row: mean and spread over its runs.
 
 use super::{Figure, MOST_BANDS, Part, Points, about, at, average, colours, legend};
 use crate::compare::Block;
@@ -35,7 +35,7 @@ pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
             .collect();
         let chance = match name {
             "roc" => vec![(0.0, 0.0), (1.0, 1.0)],
-            // Where everything is called, precision is the share of what is true.
+            // If every pair is predicted, precision equals the share of true pairs.
             "precision_recall" => {
                 let ends = series.iter().filter_map(|series| series.points.last()).map(|(_, y)| *y);
                 let (sum, count) = ends.fold((0.0, 0.0), |(sum, count), y| (sum + y, count + 1.0));

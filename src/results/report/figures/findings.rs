@@ -1,4 +1,4 @@
-//! What the leading row found, in its first run: links, vectors, weights.
+//! What the leading row found in its first run: links, vectors, weights.
 
 use super::{Figure, Part, thin};
 use crate::exhibit::{Exhibit, Plane, principal_places};
@@ -10,7 +10,7 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use std::collections::HashMap;
 
-/// Of a network this much can be drawn so that one sees something.
+/// Drawings of networks show only this many links, so that they remain readable.
 const DRAWN_LINKS: usize = 50;
 const LISTED_LINKS: usize = 20;
 
@@ -37,7 +37,7 @@ pub fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
             _ => {}
         }
     }
-    // Of several networks the one that was judged is meant.
+    // If there are several networks, the evaluated one is meant.
     let is_links = |node: NodeIndex| {
         report
             .exhibits
@@ -162,7 +162,7 @@ fn places(
     });
 }
 
-/// How evenly a weight lies on many: the share of the weight on the heaviest, as Lorenz drew it.
+/// How evenly a weight is distributed: the share of the total that the heaviest names hold (a Lorenz curve).
 fn shares(
     step: &str,
     file: &str,
@@ -188,7 +188,7 @@ fn shares(
     });
     let points: Vec<(f64, f64)> = std::iter::once((0.0, 0.0)).chain(along).collect();
     let half = points.iter().find(|(_, share)| *share >= 0.5).map_or(1.0, |(part, _)| *part);
-    // Where the names have labels, what each label gets beside what an even weight would give it.
+    // If the names have labels, compare each label's share with its share under even weights.
     let mut by_label: IndexMap<&str, (usize, f64)> = IndexMap::new();
     for (name, weight) in &sorted {
         if let Some(label) = labels.get(name) {

@@ -1,4 +1,4 @@
-//! What was measured while something was fitted.
+//! What was measured during training or fitting.
 
 use super::{Figure, MOST_BANDS, Part, Points, average, legend, thin, within};
 use crate::exhibit::{Exhibit, History};
@@ -9,13 +9,13 @@ use engine::text::number;
 use indexmap::IndexMap;
 use petgraph::graph::NodeIndex;
 
-/// The most lines of one figure.
+/// The most lines in one figure.
 const MOST_LINES: usize = 24;
 /// The most figures.
 const MOST: usize = 12;
 
-/// One figure for each column of each stage's histories: a line for all that differ in nothing but the axes that
-/// rows are averaged over.
+/// One figure for each column of each stage's histories. Steps that differ only in the axes that rows are averaged over
+/// share a line.
 pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
     let mut found: IndexMap<(&str, &str), Vec<(NodeIndex, &History)>> = IndexMap::new();
     for node in report.survey.plan.steps() {
@@ -85,7 +85,7 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
     }
 }
 
-/// What tells each of some steps of a stage from the others, without the axes that rows are averaged over.
+/// Names each step by what distinguishes it from the others of its stage, except the axes that rows are averaged over.
 fn names(report: &Report<'_>, nodes: &[NodeIndex]) -> Vec<String> {
     let over = report.comparison.as_ref().map_or(&[][..], |comparison| &comparison.over[..]);
     let steps: Vec<&Step> = nodes.iter().map(|node| &report.graph.steps[*node]).collect();

@@ -1,4 +1,4 @@
-//! What a row's judges measured for each of many names: where rows differ, and for how many.
+//! What the evaluations of a row measured for each of many names: where rows differ, and for how many names.
 
 use super::{Figure, Part, about, colours};
 use crate::compare::Block;

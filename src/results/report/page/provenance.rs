@@ -1,4 +1,4 @@
-//! What the numbers were made by: stages, runs, inputs, steps.
+//! Where the numbers came from: stages, runs, inputs, steps.
 
 use super::{LISTED_STEPS, capital, heading, put, scroll};
 use crate::markup::escape;

@@ -1,4 +1,4 @@
-//! The tables of the comparison: the rows themselves, their differences, their controls.
+//! The tables of the comparison: the rows, their differences and their controls.
 
 use super::{LISTED_STEPS, capital, heading, put, scroll};
 use crate::compare::{Block, Cell, Comparison, Finding, Row};
@@ -9,7 +9,7 @@ use crate::report::figures::colours;
 use crate::statistics::Difference;
 use engine::text::{count, number, signed};
 
-/// Every table of rows and of differences, with what must be known beside them.
+/// All tables of rows and of differences, with the notes that belong to them.
 pub fn compared(report: &Report<'_>, comparison: &Comparison) -> String {
     let directions =
         comparison.metrics.iter().filter(|column| column.lower_is_better).map(|column| column.name.as_str());
@@ -82,7 +82,7 @@ fn block_table(comparison: &Comparison, block: &Block) -> String {
     scroll(&within("Comparison by row", block), &table)
 }
 
-/// A label, with what tells the block from others.
+/// A label with the axis values that tell the block from other blocks.
 fn within(label: &str, block: &Block) -> String {
     if block.axes.is_empty() { label.to_owned() } else { format!("{label}, {}", block.title()) }
 }
@@ -100,12 +100,12 @@ fn row_heading(row: &Row) -> String {
     format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}</th>", escape(&row.name))
 }
 
-/// What a row differs in; where that is much, the rest opens on demand.
+/// What a row differs in; a long list is collapsed.
 fn differing(row: &Row) -> String {
     const SHOWN: usize = 4;
     let line = |(what, value): &(String, String)| {
         let text = escape(&format!("{what} = {value}"));
-        // A long name may break where its parts meet.
+        // Allows long names to break between their parts.
         format!("<span class=\"differs\">{}</span>", text.replace('.', ".<wbr>").replace('_', "_<wbr>"))
     };
     let lines = |part: &[(String, String)]| part.iter().map(line).collect::<String>();
@@ -192,7 +192,7 @@ fn differences(comparison: &Comparison, block: &Block) -> Option<String> {
     ))
 }
 
-/// The rows that are asked about beside every control; the others open on demand.
+/// The controls for the rows in question; those for the other rows are collapsed.
 pub fn controls(report: &Report<'_>, comparison: &Comparison) -> String {
     let mut text = String::from(
         "<p class=\"about\">A control lacks the very thing whose worth is asked. Shown is row minus control, paired run by run, the better the larger. A row that is no better than its control by more than the error owes \
