@@ -136,7 +136,7 @@ impl Sums {
         }
     }
 
-    /// The metrics, in the order of [`METRICS`].
+    /// The metrics, in the order of `METRICS`.
     fn metrics(&self) -> Vec<(String, f64)> {
         let accuracy = self.right.map(|right| right / self.targets);
         let loss = self.loss.map(|loss| loss / self.targets);
