@@ -1,4 +1,4 @@
-//! `correlation`: a TF is taken to regulate what its expression goes along with.
+//! `correlation`: predicts that a TF regulates the genes whose expression correlates with its own.
 
 mod profile;
 
@@ -21,16 +21,16 @@ pub const KIND: Kind = Kind::of::<Correlation>(
 )
 .makes(&candidates::OUTPUTS);
 
-/// How many TFs are spread over the cells at a time: their values in one cell are one cache line.
+/// TFs that are processed together: their values in one cell fill one cache line.
 const LANES: usize = 8;
 
 /// Scores pairs by correlation.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Correlation {
-    /// Of the values, or of their ranks.
+    /// Whether values or ranks are correlated.
     method: Method,
-    /// Keeps the sign, a guess at what activates and what represses.
+    /// Keeps the sign, which suggests activation or repression.
     signed: bool,
 }
 
@@ -38,9 +38,9 @@ struct Correlation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Method {
-    /// The values: how nearly one is a straight line over the other.
+    /// Values: how close the relation is to linear.
     Pearson,
-    /// Their ranks, ties at the middle of theirs: how nearly one rises with the other.
+    /// Ranks, ties sharing the mean rank: how close the relation is to monotonic.
     Spearman,
 }
 
@@ -50,10 +50,10 @@ impl Default for Correlation {
     }
 }
 
-/// Genes ready to be correlated.
+/// Gene profiles, ready to be correlated.
 struct Profiles {
     cells: usize,
-    /// By the index of the gene; those that are in no pair are empty.
+    /// By gene index; genes that are in no pair are empty.
     genes: Vec<Profile>,
 }
 
@@ -98,7 +98,7 @@ fn correlate(pairs: &[Pair], profiles: &Profiles, io: &Io) -> Result<Vec<f64>> {
             profiles.genes[of_tf[0].0 as usize].spread(&mut spread, lane, LANES);
         }
         let targets: BTreeSet<u32> = block.iter().flat_map(|of_tf| of_tf.iter().map(|pair| pair.1)).collect();
-        // Each lane is summed in the order of the cells, so neither threads nor neighbours change a bit.
+        // Each lane is summed in cell order, so the bits depend neither on threads nor on the other lanes.
         let found: HashMap<u32, [f64; LANES]> = targets
             .into_par_iter()
             .map(|target| (target, profiles.genes[target as usize].correlations(&spread)))

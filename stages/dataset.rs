@@ -1,4 +1,4 @@
-//! `dataset`: reads what biologists have.
+//! `dataset`: reads expression data in the usual file formats.
 
 use anyhow::{Context, Result, bail};
 use contract::bounds::{not_blank, within};
@@ -38,7 +38,7 @@ pub const KIND: Kind = Kind::of::<Dataset>(
 )
 .makes(&[sometimes(cells::FILE), always(genes::FILE), sometimes(network::FILE), sometimes(pseudotime::FILE)]);
 
-/// Folders whose format can be told.
+/// Folders whose format can be detected.
 const FOLDERS: Takes = Takes::OneOf(&[
     &[cells::FILE, genes::FILE],
     &["ExpressionData.csv"],
@@ -48,33 +48,33 @@ const FOLDERS: Takes = Takes::OneOf(&[
     &["matrix.mtx.gz"],
 ]);
 
-/// Expression data as biologists have it.
+/// Reads expression data in a common format.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Dataset {
-    /// How the data is laid out; told from its content where it is not given.
+    /// The file format; detected from the content by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<Format>,
-    /// What the rows of a text or Parquet matrix are; it cannot be told from its content.
+    /// Whether the rows of a text or Parquet matrix are cells or genes; this cannot be detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     orient: Option<Orient>,
-    /// Of h5ad and loom: `X`, `raw`, or the name of a layer.
+    /// For h5ad and loom: `X`, `raw`, or the name of a layer.
     matrix: String,
-    /// Of 10x: whether genes go by symbol or by id.
+    /// For 10x: whether genes are named by symbol or by id.
     names: Names,
     /// Whether the values must be counts.
     values: Values,
-    /// The share of the network's or the list's genes that the data must have.
+    /// The least share of the network's or the list's genes that the data must contain.
     least_matched: f64,
 }
 
-/// What values may be.
+/// The values that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Values {
     /// Any finite numbers.
     Any,
-    /// Whole numbers from 0 on.
+    /// Non-negative integers.
     Counts,
 }
 
@@ -116,7 +116,7 @@ impl Stage for Dataset {
 }
 
 impl Dataset {
-    /// Gives genes the names that the network or the list has for them.
+    /// Renames genes to the spelling that the network or the list uses.
     fn bring_to_lists(
         &self,
         io: &Io,
@@ -211,7 +211,7 @@ fn write_pseudotime(io: &Io, mut moments: Vec<pseudotime::Moment>, ids: &HashSet
     pseudotime::write(&io.out(pseudotime::FILE), &moments)
 }
 
-/// Writes cells as they come and refuses what no expression data may be.
+/// Writes cells as they are read, and rejects values that no expression data can have.
 struct Checked<'a> {
     io: &'a Io,
     place: &'a Path,
@@ -231,7 +231,7 @@ impl<'a> Checked<'a> {
         Ok(Checked { io, place, counts, genes, ids, writer, negative: 0, empty: true })
     }
 
-    /// The names of genes and cells.
+    /// Finishes; returns the names of genes and cells.
     fn finish(self, labels_only: bool) -> Result<(Vec<String>, HashSet<String>)> {
         self.writer.finish()?;
         if labels_only {
@@ -281,9 +281,9 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// Whether a value is a whole number from 0 on; without calls or branches, for it is asked of every value.
+/// Whether a value is a non-negative integer. Without calls or branches, because it runs on every value.
 fn is_count(value: f32) -> bool {
-    // From here on floats have no fractions, and below it, adding it leaves none.
+    // From here on floats have no fractional part; adding it to a smaller float rounds to an integer.
     const WHOLE: f32 = (1 << (f32::MANTISSA_DIGITS - 1)) as f32;
     (value >= 0.0) & ((value >= WHOLE) | ((value + WHOLE) - WHOLE == value))
 }

@@ -1,4 +1,4 @@
-//! `embed`: what a model makes of genes and cells, as vectors.
+//! `embed`: a model's vectors of genes and cells.
 
 use anyhow::{Result, bail};
 use contract::bounds::{MOST, WIDEST, within};
@@ -32,26 +32,26 @@ pub const KIND: Kind = Kind::of::<Embed>(
 .makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL)])
 .on_device(code!(gpu), tensor::card::gpus);
 
-/// Which cells are drawn comes from this stream of the seed.
+/// The random stream that draws the cells.
 const CELLS_STREAM: u64 = 1 << 53;
-/// Encodings of cells; memory does not grow with their number.
+/// Encodes cells. Memory does not grow with the number of cells.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Embed {
-    /// Over what vectors are averaged.
+    /// What the vectors are averaged over.
     pool: Pool,
-    /// Uses no more cells than these, drawn at random.
+    /// Uses at most this many cells, drawn at random.
     cells: Option<usize>,
-    /// Another seed draws other cells.
+    /// The random seed that draws the cells.
     seed: u64,
     /// How matrix products are rounded.
     precision: Precision,
-    /// Cells that are computed together. Changes no result, so it is in no key.
+    /// Cells per batch. Does not affect the result, so it is not part of the key.
     #[serde(skip_serializing)]
     batch: Option<usize>,
 }
 
-/// Over what vectors are averaged.
+/// What the vectors are averaged over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Pool {
@@ -59,7 +59,7 @@ enum Pool {
     Cells,
     /// Over the genes: a vector for each cell.
     Genes,
-    /// Over nothing: a vector for each gene in each cell.
+    /// No averaging: a vector for each gene in each cell.
     None,
 }
 
@@ -69,9 +69,9 @@ impl Default for Embed {
     }
 }
 
-/// What becomes of the encodings.
+/// Where the encodings go.
 enum Sink {
-    /// Sums over cells so far.
+    /// Running sums over cells.
     Genes(Vec<f64>),
     Cells(Writer),
     Both(ByCellWriter),
@@ -116,7 +116,8 @@ impl Embed {
         };
         let batch = match saved.card.performer.stabiliser {
             Stabiliser::Row => self.batch.unwrap_or(saved.model.cells_at_once()),
-            // There a cell's vectors depend on its batch mates, and a batch may change no result.
+            // With this stabiliser a cell's vectors depend on the other cells of its batch, and the batch size must not
+            // affect the result.
             Stabiliser::Batch => 1,
         };
         let (mut ids, mut tokens) = (Vec::new(), Vec::new());
@@ -154,7 +155,7 @@ impl Embed {
         }
     }
 
-    /// Which of so many cells are used.
+    /// Marks the cells that are used.
     fn choose(&self, cells: usize) -> Vec<bool> {
         let mut order: Vec<usize> = (0..cells).collect();
         Random::new(self.seed, CELLS_STREAM).shuffle(&mut order);
@@ -165,7 +166,7 @@ impl Embed {
 }
 
 impl Sink {
-    /// Takes some cells' encodings, of which the last row, the trailing token's, stands for no gene.
+    /// Consumes some cells' encodings. The last row of each cell belongs to the trailing token and is no gene.
     fn take(&mut self, ids: &[String], encodings: &[f32], of_genes: usize) -> Result<()> {
         for (id, encodings) in ids.iter().zip(encodings.chunks(encodings.len() / ids.len())) {
             let encodings = &encodings[..of_genes];

@@ -1,4 +1,4 @@
-//! `evaluate`: how well scores find the edges of one part of a split.
+//! `evaluate`: measures how well scores find the edges in one part of a split.
 
 mod report;
 
@@ -28,25 +28,25 @@ pub const KIND: Kind = Kind::of::<Evaluate>(
 .makes(&[always(table::FILE), always(report::PER_TF), always(report::CURVES)])
 .judges(&[&Metrics::NAMES, &summary::MEANS]);
 
-/// Measures scores against the labelled pairs of one part.
+/// Evaluates scores on the labelled pairs of one part.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Evaluate {
-    /// Which pairs judge.
+    /// The part to evaluate on.
     part: Part,
-    /// How often the TFs are drawn anew for the 95 % intervals; 0 for none.
+    /// Bootstrap replicates over TFs for the 95 % intervals; 0 omits the intervals.
     replicates: usize,
-    /// Another seed draws other TFs.
+    /// The random seed of the bootstrap.
     seed: u64,
 }
 
-/// The parts that may judge: what a model was fitted to may not.
+/// The parts to evaluate on. Training pairs are excluded, because models were fitted to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Part {
-    /// For choosing among models.
+    /// For model selection.
     Validation,
-    /// For the final word, once.
+    /// For the final result; look at it only once.
     Test,
 }
 
@@ -103,8 +103,8 @@ impl Stage for Evaluate {
     }
 }
 
-/// The size of each score: a sign says activation or repression, and an edge is an edge. Of a pair that
-/// is there twice, the larger one counts, as BEELINE has it.
+/// The absolute value of each score: the sign distinguishes activation from repression, and both are edges. If a pair
+/// occurs twice, the larger score counts, as in BEELINE.
 fn read_scores(path: &Path) -> Result<Scores> {
     let mut found = Scores::new();
     for score in scores::read(path)? {
@@ -115,7 +115,7 @@ fn read_scores(path: &Path) -> Result<Scores> {
     Ok(found)
 }
 
-/// Says what would make the numbers mean less than they seem to.
+/// Warns about anything that makes the metrics less meaningful than they look.
 fn tell(pairs: &[Pair], found: &[Option<f64>], part: &str, io: &Io) {
     let missing = || pairs.iter().zip(found).filter(|(_, score)| score.is_none());
     let count = missing().count();
@@ -134,7 +134,7 @@ fn tell(pairs: &[Pair], found: &[Option<f64>], part: &str, io: &Io) {
     }
 }
 
-/// The TFs by name, and the pairs from the likeliest on.
+/// The names of the TFs, and the pairs in descending order of score.
 fn rank(pairs: &[Pair], found: &[Option<f64>]) -> (Vec<String>, Ranking) {
     let mut numbers: BTreeMap<&str, u32> = pairs.iter().map(|pair| (pair.tf.as_str(), 0)).collect();
     numbers.values_mut().zip(0..).for_each(|(number, next)| *number = next);

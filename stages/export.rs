@@ -1,4 +1,4 @@
-//! `export`: results in the formats of other programs.
+//! `export`: writes results in the formats of other programs.
 
 mod edges;
 mod matrix;
@@ -50,34 +50,34 @@ pub const KIND: Kind = Kind::of::<Export>(
     sometimes(classifier::FILE),
 ]);
 
-/// One file in the format of another program.
+/// Writes results in the format of another program.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Export {
-    /// Which.
+    /// The format.
     format: Format,
-    /// Of scored pairs, only as many of the likeliest.
+    /// For scored pairs: only this many of the highest scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     top: Option<usize>,
 }
 
-/// What to write.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
-    /// `rankedEdges.csv` of BEELINE, separated by tabs.
+    /// `rankedEdges.csv` as BEELINE reads it, separated by tabs.
     Beeline,
-    /// `adjacencies.csv` of pySCENIC.
+    /// `adjacencies.csv` as pySCENIC reads it.
     Pyscenic,
     /// `network.graphml`, for Cytoscape.
     Graphml,
     /// `data.h5ad` with embeddings in `obsm` and `varm`.
     H5ad,
-    /// Embeddings as `genes.npy` and `cells.npy`, the names beside them.
+    /// Embeddings as `genes.npy` and `cells.npy`, with the names in separate files.
     Npy,
     /// `expression.csv`: genes × cells.
     Csv,
-    /// `config.json`, `model.safetensors`, `vocab.txt` and a model card, as Hugging Face's hub has them.
+    /// `config.json`, `model.safetensors`, `vocab.txt` and a model card, as on Hugging Face's hub.
     Huggingface,
 }
 

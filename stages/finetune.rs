@@ -1,4 +1,4 @@
-//! `finetune`: a model that is trained on for one data set or one question.
+//! `finetune`: continues training a model for one data set or one task.
 
 mod types;
 
@@ -55,33 +55,34 @@ pub const KIND: Kind = Kind::of::<Finetune>(
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Finetune {
-    /// What is learned.
+    /// The task.
     task: Task,
-    /// Of the model, only so many of its last blocks are trained; null trains all of it.
+    /// Trains only this many of the model's last blocks; null trains all of it.
     last_blocks: Option<usize>,
-    /// How it is trained.
+    /// The settings of the training.
     training: Training,
     /// What is hidden, in the task `masked`.
     masking: Masking,
-    /// The widths of the two hidden layers of the head, in the task `types`, where the model has no head that knows them.
+    /// The widths of the head's two hidden layers, in the task `types`, unless the model already has a head for these
+    /// types.
     hidden: [usize; 2],
-    /// The share of the hidden layers that is dropped in training, in the task `types`.
+    /// The dropout rate of the hidden layers in training, in the task `types`.
     dropout: f64,
-    /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
+    /// The share of the cells that is held out for early stopping, and again for the final evaluation.
     held_out: f64,
     /// How matrix products are rounded.
     precision: Precision,
-    /// Another seed is another order of cells, another head, other hidden genes.
+    /// The random seed of the order of cells, the head's initial weights and the hidden genes.
     seed: u64,
 }
 
-/// What is learned.
+/// The task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Task {
-    /// To guess hidden genes, as in pre-training.
+    /// Predict hidden genes, as in pre-training.
     Masked,
-    /// To tell the type of a cell.
+    /// Predict the type of a cell.
     Types,
 }
 

@@ -1,4 +1,4 @@
-//! `gene2vec`: a vector for each gene, from which genes go up and down together (after Du et al. 2019).
+//! `gene2vec`: learns a vector for each gene from co-expression (after Du et al. 2019).
 
 use anyhow::{Result, bail};
 use contract::bounds::{MOST, WIDEST, above_zero, within};
@@ -30,40 +30,40 @@ pub const KIND: Kind = Kind::of::<Gene2vec>(
 )
 .makes(&[always(embeddings::FILE)]);
 
-/// Streams of the seed.
+/// Random streams below the seed.
 const START_STREAM: u64 = 0;
 const CELLS_STREAM: u64 = 1;
 const EPOCH_STREAM: u64 = 2;
-/// Two cells always correlate.
+/// The fewest cells: two cells always correlate.
 const FEWEST_CELLS: usize = 3;
 /// Genes whose correlations are computed together: 17 MB for 16,906 genes.
 const GENES_AT_ONCE: usize = 256;
-/// The share of the rate that is left at the end.
+/// The final learning rate, as a share of the first.
 const LAST_RATE: f64 = 1e-2;
-/// A gene is drawn as a negative by its count to this power, as word2vec has it.
+/// The probability of drawing a gene as a negative is proportional to its count to this power, as in word2vec.
 const EVENNESS: f64 = 0.75;
-/// Pairs between looks at whether to stop.
+/// Pairs between two checks for a stop request.
 const PAIRS_AT_ONCE: usize = 1 << 14;
 
 /// Skip-gram over pairs of genes whose expression correlates.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Gene2vec {
-    /// How long a vector is: the `width` of the model that takes them as positions.
+    /// The length of a vector, equal to the `width` of a model that uses the vectors as positions.
     dimensions: usize,
-    /// Each gene is paired with so many that correlate with it most.
+    /// Each gene is paired with this many genes, those that correlate with it most.
     neighbours: usize,
-    /// Pairs that correlate less are left out.
+    /// Pairs with a lower correlation are left out.
     least_correlation: f64,
-    /// Genes drawn at random against each pair.
+    /// The number of random genes contrasted with each pair.
     negatives: usize,
-    /// How often every pair is seen.
+    /// The number of passes over all pairs.
     epochs: usize,
-    /// The first step size; it falls in a straight line.
+    /// The initial step size; it falls linearly.
     rate: f64,
-    /// Uses no more cells than these, drawn at random.
+    /// Uses at most this many cells, drawn at random.
     cells: Option<usize>,
-    /// Another seed gives other vectors.
+    /// The random seed.
     seed: u64,
 }
 
@@ -108,7 +108,7 @@ impl Stage for Gene2vec {
 }
 
 impl Gene2vec {
-    /// Each gene with those that correlate with it most, in their order.
+    /// Pairs each gene with those that correlate with it most, in gene order.
     fn pairs(&self, columns: &Columns, io: &Io) -> Result<Vec<[u32; 2]>> {
         let cells = columns.ids.len();
         if cells < FEWEST_CELLS {
@@ -154,12 +154,12 @@ impl Gene2vec {
         let mut others: Vec<usize> = (0..correlations.len())
             .filter(|other| *other != gene && f64::from(correlations[*other]) >= self.least_correlation)
             .collect();
-        // Equals in the order of the genes, so that nothing is left to chance.
+        // Ties are ordered by gene, so that the result is deterministic.
         others.sort_by(|a, b| correlations[*b].total_cmp(&correlations[*a]).then(a.cmp(b)));
         others.into_iter().take(self.neighbours).map(|other| [gene as u32, other as u32]).collect()
     }
 
-    /// The vectors of all genes; zeros for one that is in no pair.
+    /// The vectors of all genes; zeros for a gene that is in no pair.
     fn learn(&self, pairs: &[[u32; 2]], genes: usize, io: &Io) -> Result<Vec<f32>> {
         let width = self.dimensions;
         let mut counts = vec![0.0f64; genes];
@@ -197,7 +197,7 @@ impl Gene2vec {
     }
 }
 
-/// A profile of mean 0 and length 1, over the cells that have a place; zeros where it does not vary.
+/// Scales a profile to mean 0 and length 1 over the cells that have a place; zeros if it is constant.
 fn standardise(profile: &mut [f32], column: &Column, place: &[Option<usize>]) {
     for (cell, value) in column.cells.iter().zip(&column.values) {
         if let Some(at) = place[*cell as usize] {
@@ -212,7 +212,7 @@ fn standardise(profile: &mut [f32], column: &Column, place: &[Option<usize>]) {
 
 /// Draws genes by their counts.
 struct Negatives {
-    /// The sum of weights up to each gene.
+    /// The cumulative weights.
     sums: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! `genie3`: a TF is taken to regulate what trees predict from its expression.
+//! `genie3`: predicts that a TF regulates the genes whose expression trees predict from the TF's.
 
 use crate::kit::candidates::{self, Candidates};
 use crate::kit::trees::Features;
@@ -37,23 +37,23 @@ const WINDOW: usize = 25;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Genie3 {
-    /// Which trees.
+    /// The kind of trees.
     method: Method,
-    /// How many of them a forest has; `grnboost2` ends by itself.
+    /// The number of trees of a forest; `grnboost2` stops early by itself.
     trees: usize,
-    /// Another seed grows other trees.
+    /// The random seed.
     seed: u64,
 }
 
-/// Which trees predict.
+/// The kind of trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Method {
-    /// GENIE3 (Huynh-Thu et al. 2010): drawn samples, the square root of the TFs tried at each node.
+    /// GENIE3 (Huynh-Thu et al. 2010): bootstrap samples, with the square root of the number of TFs tried at each node.
     RandomForest,
-    /// GENIE3 with cuts at random values: the same for less time.
+    /// GENIE3 with random thresholds: similar results in less time.
     ExtraTrees,
-    /// GRNBoost2 (Moerman et al. 2019): small trees, each of what is left, until they no longer help.
+    /// GRNBoost2 (Moerman et al. 2019): small trees, each fitted to the residuals, until they no longer help.
     Grnboost2,
 }
 
@@ -89,7 +89,7 @@ impl Stage for Genie3 {
         let done = AtomicU64::new(0);
         let of_target = |target: &u32| -> Result<(u32, Vec<f64>)> {
             io.check_stop()?;
-            // A gene's own expression would explain all of it.
+            // A gene's own expression would explain it completely.
             let used: Vec<u32> = (0..tfs.len() as u32).filter(|tf| tfs[*tf as usize] != *target).collect();
             let values = standardised(&columns.genes[*target as usize], cells);
             let found =
@@ -143,7 +143,7 @@ fn dense(column: &Column, cells: usize) -> Vec<f32> {
     values
 }
 
-/// Of mean 0 and variance 1, so that targets can be compared; 0 where all values are equal.
+/// Values scaled to mean 0 and variance 1, so that targets are comparable; 0 if all values are equal.
 fn standardised(column: &Column, cells: usize) -> Vec<f64> {
     let values = dense(column, cells);
     if values.iter().all(|value| *value == values[0]) {

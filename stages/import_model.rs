@@ -1,4 +1,4 @@
-//! `import-model`: weights that were trained elsewhere.
+//! `import-model`: imports weights that were trained elsewhere.
 
 use anyhow::{Context, Result, bail, ensure};
 use contract::bounds::not_blank;
@@ -51,22 +51,22 @@ pub const KIND: Kind = Kind::of::<ImportModel>(
     sometimes(embeddings::FILE),
 ]);
 
-/// The licence of scBERT's weights, and so of all that is made of them.
+/// The licence of scBERT's weights, which also covers everything derived from them.
 const GPL: &str = "GPL-3.0";
 
-/// A folder that `export` wrote, or a model's artifact.
+/// A folder written by `export`, or a model's artifact.
 const WEIGHTS: Takes =
     Takes::OneOf(&[&[CONFIG, weights::FILE, "vocab.txt"], &[CONFIG, weights::FILE, VOCABULARY]]);
-/// How the names of files of weights end.
+/// Extensions of weight files.
 const FILES: [&str; 5] = ["npy", "safetensors", "pth", "pt", "bin"];
 
-/// Weights from elsewhere. Their sizes are told from their shapes.
+/// Imports weights. The model's sizes follow from their shapes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ImportModel {
-    /// Over what keys are stabilised: `batch` is what scBERT does, and `row` what makes a cell's vectors its own.
+    /// The range of the keys' stabiliser: `batch` is scBERT's, `row` makes a cell's vectors independent of its batch.
     stabiliser: Stabiliser,
-    /// The licence that the weights carry; that of scBERT's where it is left out and the file is a `.pth`.
+    /// The licence of the weights. By default that of scBERT's weights if the file is a `.pth`.
     #[serde(skip_serializing_if = "Option::is_none")]
     license: Option<String>,
 }
@@ -82,7 +82,7 @@ impl Stage for ImportModel {
         if let Some(license) = &self.license {
             not_blank("license", license)?;
         }
-        // A folder may have any name, and has its own list.
+        // A folder may have any name and contains its own vocabulary.
         let is_file =
             wires.file("weights").map(Path::new).and_then(Path::extension).is_some_and(|extension| {
                 extension.to_str().is_some_and(|extension| FILES.contains(&extension))
@@ -128,7 +128,7 @@ fn vocabulary(io: &Io) -> Result<Vec<String>> {
     }
 }
 
-/// The names of the types that a head tells apart.
+/// The names of the types that a head predicts.
 fn type_names(count: usize, io: &Io) -> Result<Vec<String>> {
     match io.optional_input("types") {
         Some(file) => formats::read_list(file),
@@ -139,7 +139,7 @@ fn type_names(count: usize, io: &Io) -> Result<Vec<String>> {
     }
 }
 
-/// `gene2vec`'s table: a row for each gene.
+/// Imports `gene2vec`'s table, which has a row for each gene.
 fn positions(path: &Path, names: Vec<String>, io: &Io) -> Result<()> {
     let array = npy::read(path)?;
     let [rows, dimensions] = array.shape[..] else {
@@ -157,7 +157,7 @@ fn positions(path: &Path, names: Vec<String>, io: &Io) -> Result<()> {
 }
 
 impl ImportModel {
-    /// A folder as `export` writes it.
+    /// Imports a folder written by `export`.
     fn folder(&self, folder: &Path, io: &Io) -> Result<()> {
         let list = folder.join("vocab.txt");
         let vocabulary = match io.optional_input("vocabulary") {
@@ -196,7 +196,7 @@ impl ImportModel {
                     parameters::load(vec![named], |_| Some((array.shape.clone(), array.values.clone())))
                         .with_context(|| format!("reading {}", path.display()))?;
                 }
-                // A checkpoint of fine-tuning has another head.
+                // A fine-tuning checkpoint has another head.
                 None if name.starts_with("to_out.") => fresh.push(name),
                 None => bail!("{}: the weights lack `{name}`", path.display()),
             }
@@ -210,7 +210,7 @@ impl ImportModel {
         if !fresh.is_empty() {
             io.warn(format!("the weights lack {}, which guess hidden genes and start anew", list(&fresh)));
         }
-        // A counter of the original, which decides nothing here.
+        // A counter of the original, not needed here.
         arrays.retain(|name, _| !name.ends_with("calls_since_last_redraw"));
         if !arrays.is_empty() {
             let names: Vec<String> = arrays.into_keys().collect();
@@ -222,7 +222,7 @@ impl ImportModel {
         saved.write(&io.out)
     }
 
-    /// The sizes of a model, from the shapes of its weights.
+    /// Derives the sizes of a model from the shapes of its weights.
     fn sizes(&self, arrays: &Arrays, genes: usize) -> Result<(Config, About)> {
         let shape = |name: &str| -> Result<(usize, usize)> {
             match arrays.get(name).map(|Array { shape, .. }| &shape[..]) {

@@ -1,8 +1,9 @@
-//! `joint`: a graph network over known edges and a transformer's gene embeddings, trained together to find more edges.
+//! `joint`: trains a graph network over known edges together with a transformer's gene embeddings, to find more edges.
 //!
-//! The method of scTransNet (arXiv 2407.18181). Its exact form of attention over cells was not published; here it is
+//! The method of scTransNet (arXiv 2407.18181). Its paper does not give the exact form of attention over cells; here it
+//! is
 //! a_c = softmax_c(w · tanh(W h_c)), as in attention pooling for sets (Ilse et al. 2018). GENELink and GNNLink are
-//! settings of the same kind.
+//! available as settings of this kind.
 
 mod beside;
 mod embedded;
@@ -79,117 +80,119 @@ pub const KIND: Kind = Kind::of::<Joint>(
 ])
 .on_device(code!(gpu), tensor::card::gpus);
 
-/// The attention over cells in an artifact.
+/// The attention over cells, in the artifact.
 ///
-/// Columns: `gene`, `cell` (text), `share` (f32: the cell's part in the gene's embedding; those of a gene sum to 1).
+/// Columns: `gene`, `cell` (text), `share` (f32: the cell's weight in the gene's embedding; those of a gene sum to 1).
 const ATTENTION: &str = "attention.parquet";
-/// What the weights are of.
+/// The configuration of the model that the weights belong to.
 const CONFIG: &str = "config.json";
 
 /// A graph network and a transformer's embeddings, trained together.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Joint {
-    /// What the graph network knows of a gene.
+    /// The graph network's input features of a gene.
     features: Features,
-    /// Uses no more cells than these as features, drawn at random.
+    /// Uses at most this many cells as features, drawn at random.
     most_cells: usize,
     /// The graph network over the training edges.
     gnn: gnn::Config,
-    /// How a gene's embeddings in single cells become one.
+    /// How a gene's embeddings in single cells are combined into one.
     pooling: Pooling,
-    /// How much of a transformer is trained, where the model itself is wired.
+    /// How much of the transformer is trained, if the model itself is wired.
     transformer: transformer::Config,
-    /// How embeddings and graph network come together.
+    /// How embeddings and the graph network's output are combined.
     fusion: Fusion,
     /// How a pair is scored.
     scorer: scorer::Config,
-    /// What the scorer is told of a pair beside its two genes.
+    /// Additional features of a pair, given to the scorer beside its two genes.
     beside: beside::Config,
-    /// Leaves the edges of a batch out of the graph while the batch is learned: the model may not look up its answers.
+    /// Leaves the edges of a batch out of the graph while the batch is learned, so that the model cannot look up its
+    /// answers.
     hide: bool,
-    /// What is made small.
+    /// The training loss.
     loss: Loss,
-    /// How much more an edge counts in the cross-entropy than another pair; null makes both classes count alike.
+    /// The weight of an edge relative to another pair in the cross-entropy; null gives both classes the same total
+    /// weight.
     positive_weight: Option<f64>,
-    /// What the best epoch is best in, on the validation pairs.
+    /// The criterion for the best epoch, computed on the validation pairs.
     select: Select,
-    /// Permutes the labels of training and validation: a control that must fall to chance.
+    /// Permutes the labels of training and validation: a control whose result must be at chance.
     shuffle_labels: bool,
-    /// How it is trained; examples are labelled pairs.
+    /// The settings of the training; an example is a labelled pair.
     #[serde(deserialize_with = "training::over_defaults")]
     training: Training,
     /// How matrix products are rounded.
     precision: Precision,
-    /// Another seed gives another start and another order.
+    /// The random seed of the initial weights and the order of pairs.
     seed: u64,
 }
 
-/// What the graph network knows of a gene.
+/// The graph network's input features of a gene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Features {
     /// Its z-scored expression in each cell.
     Expression,
-    /// Random numbers, as many: a control.
+    /// The same number of random values: a control.
     Random,
 }
 
-/// How a gene's embeddings in single cells become one.
+/// How a gene's embeddings in single cells are combined into one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Pooling {
-    /// How cells are weighed.
+    /// How cells are weighted.
     by: PoolBy,
-    /// The numbers that an attention compares.
+    /// The width of the attention's hidden layer.
     width: usize,
-    /// Uses no more cells than these, drawn at random.
+    /// Uses at most this many cells, drawn at random.
     most_cells: usize,
 }
 
-/// How cells are weighed.
+/// How cells are weighted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum PoolBy {
     /// By a learned attention.
     Attention,
-    /// All alike.
+    /// All equally.
     Mean,
 }
 
-/// How embeddings and graph network come together.
+/// How embeddings and the graph network's output are combined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Fusion {
-    /// What is computed.
+    /// The form of the combination.
     form: FusionForm,
     /// The width of the result.
     width: usize,
-    /// The share of it that is dropped in training.
+    /// The dropout rate of the result in training.
     dropout: f64,
 }
 
-/// What is computed of the two.
+/// The form of the combination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum FusionForm {
-    /// A layer over both side by side.
+    /// A layer over the concatenation of both.
     Concatenate,
-    /// A mixture that a gate decides, number by number.
+    /// A mixture with a learned gate for each element.
     Gated,
 }
 
-/// What is made small over the training pairs.
+/// The training loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Loss {
-    /// Of the logits.
+    /// The cross-entropy of the logits.
     CrossEntropy,
-    /// The squared distance of the scores, those below 0 taken as 0, from 1 for an edge and from 0 for another pair.
+    /// The squared error of the scores, negative ones counted as 0, against 1 for an edge and 0 for another pair.
     Squared,
 }
 
-/// What the best epoch is best in.
+/// The criterion for the best epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Select {
@@ -261,7 +264,7 @@ impl Stage for Joint {
 }
 
 impl Select {
-    /// What a validation loss says.
+    /// Describes a validation loss in words.
     fn words(self, loss: f64) -> String {
         match self {
             Select::AveragePrecision => format!("average precision {:.3} on validation", 1.0 - loss),
@@ -272,7 +275,7 @@ impl Select {
 }
 
 impl Joint {
-    /// The param that decides how much memory a training takes.
+    /// The param to lower when memory runs out.
     fn takes_memory(&self, io: &Io) -> &'static str {
         let wired = |slot| io.optional_input(slot).is_some();
         match (self.transformer.trains(), wired("embeddings") || wired("model")) {
@@ -314,7 +317,7 @@ impl Joint {
         Ok(())
     }
 
-    /// The vectors that stay as they are, or the transformer whose vectors do not.
+    /// The fixed embeddings, or the transformer if it is trained.
     fn embedded(&self, labels: &Labels, device: &Device, io: &Io) -> Result<(Embedded, Option<Transformer>)> {
         if let Some(folder) = io.optional_input("embeddings") {
             return Ok((Embedded::read(folder, &labels.names, self, device, io)?, None));
@@ -336,7 +339,7 @@ fn write_embeddings(names: &[String], encoded: &Tensor, io: &Io) -> Result<()> {
     vectors.write(&io.out(embeddings::FILE))
 }
 
-/// Each TF of the split with every other gene, by their names.
+/// Writes scores of each TF of the split with every other gene.
 fn write_scores(
     joint: &Joint,
     model: &Model,

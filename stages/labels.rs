@@ -1,4 +1,4 @@
-//! `labels`: what is found without a look at any cell.
+//! `labels`: baselines that score pairs without any expression data.
 
 use crate::kit::labels::{self, Evidence, Folds, Labelled, Problem};
 use anyhow::Result;
@@ -24,28 +24,28 @@ pub const KIND: Kind = Kind::of::<Labels>(
 )
 .makes(&[always(scores::FILE)]);
 
-/// Scores pairs by labels alone. What reads cells is worth what it adds to this.
+/// Scores pairs by labels alone. The value of a method that uses expression is what it adds to this baseline.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Labels {
-    /// What of the labels counts.
+    /// Which label statistics are used.
     method: Method,
-    /// Another seed divides the training pairs otherwise; of `filter`.
+    /// The random seed of the folds of training pairs, for `filter`.
     seed: u64,
 }
 
-/// What is taken from labels.
+/// Which label statistics are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Method {
-    /// The share of edges among the pairs of the TF.
+    /// The share of edges among the TF's pairs.
     TfRate,
-    /// That, and how many more edges the target has than its TFs make one expect.
+    /// The same, and how many more edges the target has than expected from its TFs.
     Rates,
     /// Whether the reverse pair is an edge.
     Reverse,
-    /// Both rates, the reverse, and the targets of TFs with similar targets, weighed by a logistic regression that is
-    /// fitted out of fold.
+    /// Both rates, the reverse pair, and the targets of TFs with similar targets, weighted by a logistic regression
+    /// that is fitted out of fold.
     Filter,
 }
 

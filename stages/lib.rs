@@ -1,7 +1,7 @@
-//! The kinds of stage that a pipeline may use, one file per kind.
+//! The kinds of stages that a pipeline may use, one file per kind.
 //!
-//! A kind reads artifacts and writes one; it knows no cache, no graph and no other kind. Data passes
-//! between stages through artifacts and only there.
+//! A kind reads artifacts and writes one; it does not know the cache, the graph or any other kind. Stages exchange data
+//! only through artifacts.
 
 mod correlation;
 mod dataset;

@@ -1,4 +1,4 @@
-//! `merge`: the tokens of several data sets as one.
+//! `merge`: combines the tokens of several data sets.
 
 use anyhow::{Result, bail};
 use contract::code;
@@ -16,7 +16,7 @@ pub const KIND: Kind = Kind::of::<Merge>(
 )
 .makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 
-/// Puts tokens below each other, in the order of the inputs' names.
+/// Concatenates the cells of all inputs, in the order of the inputs' names.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Merge {}

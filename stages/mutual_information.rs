@@ -1,4 +1,4 @@
-//! `mutual-information`: a TF is taken to regulate what its expression tells of, however it does.
+//! `mutual-information`: predicts that a TF regulates the genes whose expression depends on its own, linearly or not.
 
 use crate::kit::candidates::{self, Candidates, Pair};
 use anyhow::{Result, bail};
@@ -20,17 +20,17 @@ pub const KIND: Kind = Kind::of::<MutualInformation>(
 .makes(&candidates::OUTPUTS);
 
 const MOST_BINS: usize = 256;
-/// Pairs between two looks at whether to stop.
+/// Pairs between two checks for a stop request.
 const BLOCK: usize = 1 << 16;
 
 /// Scores pairs by mutual information, in nats.
 ///
-/// Each gene's values are put into bins that hold as many cells, equal values into one. Of what the counts say, the bias
-/// is taken away that counting itself brings (Miller 1955): without that, genes in more bins seem to tell more.
+/// Each gene's values are put into bins with equal numbers of cells; equal values share a bin. The bias of estimating
+/// from counts is subtracted (Miller 1955); without this, genes with more bins would seem to be more informative.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct MutualInformation {
-    /// How many bins a gene's values are put into, from 2 to 256; fewer where values are equal.
+    /// The number of bins for a gene's values, from 2 to 256; fewer if values are equal.
     bins: usize,
 }
 
@@ -76,7 +76,7 @@ impl Stage for MutualInformation {
     }
 }
 
-/// k · log k for the numbers of cells there may be.
+/// A table of k · log k, for all possible numbers of cells.
 struct Logs(Vec<f64>);
 
 impl Logs {
@@ -92,15 +92,15 @@ impl Logs {
 
 /// A gene's values in bins.
 struct Binned {
-    /// Where it is not zero.
+    /// The cells in which it is not zero.
     cells: Vec<u32>,
-    /// The bin there.
+    /// The bins of these cells.
     bins: Vec<u8>,
-    /// The bin of all other cells; any, where there are none.
+    /// The bin of all other cells; arbitrary if there are none.
     of_zero: u8,
-    /// How many cells are in each bin; none is empty.
+    /// The number of cells in each bin; no bin is empty.
     counts: Vec<u32>,
-    /// The sum of k · log k over them.
+    /// The sum of k · log k over these counts.
     logs: f64,
 }
 
@@ -110,7 +110,7 @@ impl Binned {
         let mut order: Vec<usize> = (0..column.values.len()).collect();
         order.sort_unstable_by(|a, b| column.values[*a].total_cmp(&column.values[*b]));
         let negative = column.values.iter().filter(|value| **value < 0.0).count();
-        // The bin of what stands in the middle of those that are tied.
+        // The bin of the median of the tied values.
         let bin = |before: usize, tied: usize| {
             ((before as f64 + tied as f64 / 2.0) * bins as f64 / cells as f64) as u8
         };
@@ -126,7 +126,7 @@ impl Binned {
         Binned::of_bins(column.cells.clone(), found, of_zero, zeros, logs)
     }
 
-    /// Numbers the bins anew, without those that are empty.
+    /// Renumbers the bins, leaving out empty ones.
     fn of_bins(cells: Vec<u32>, mut bins: Vec<u8>, mut of_zero: u8, zeros: usize, logs: &Logs) -> Binned {
         let mut counts = vec![0u32; MOST_BINS];
         bins.iter().for_each(|bin| counts[usize::from(*bin)] += 1);
@@ -155,7 +155,7 @@ impl Binned {
     }
 }
 
-/// H(tf) + H(target) - H(tf, target), less its bias, and never negative. `bins` is the TF's in every cell.
+/// H(tf) + H(target) - H(tf, target), minus its bias, and at least 0. `bins` has the TF's bin in every cell.
 fn information(tf: &Binned, bins: &[u8], target: &Binned, logs: &Logs) -> f64 {
     let (rows, columns) = (tf.counts.len(), target.counts.len());
     if rows < 2 || columns < 2 {
@@ -165,7 +165,7 @@ fn information(tf: &Binned, bins: &[u8], target: &Binned, logs: &Logs) -> f64 {
     for (cell, bin) in target.cells.iter().zip(&target.bins) {
         joint[usize::from(bins[*cell as usize]) * columns + usize::from(*bin)] += 1;
     }
-    // Where the target is zero is what its other cells leave of each of the TF's bins.
+    // For cells in which the target is zero: each TF bin minus the cells already counted.
     for (row, count) in joint.chunks_exact_mut(columns).zip(&tf.counts) {
         let counted: u32 = row.iter().sum();
         row[usize::from(target.of_zero)] += count - counted;
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn information_is_as_by_hand() {
-        // Equal in two bins of two: log 2, less (2 - 2 - 2 + 1) / 8.
+        // Two equal genes with two bins: log 2, minus (2 - 2 - 2 + 1) / 8.
         let same = of(&[0.0, 0.0, 1.0, 1.0], &[4.0, 4.0, 0.0, 0.0], 2);
         assert!((same - (2f64.ln() + 0.125)).abs() < 1e-12, "{same}");
         assert_eq!(of(&[0.0, 1.0, 0.0, 1.0], &[0.0, 0.0, 1.0, 1.0], 2), 0.0);

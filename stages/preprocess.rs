@@ -1,4 +1,4 @@
-//! `preprocess`: quality filters, normalisation, selection of genes.
+//! `preprocess`: quality filters, normalisation, gene selection.
 
 mod normalised;
 mod selection;
@@ -47,46 +47,46 @@ pub const KIND: Kind = Kind::of::<Preprocess>(
     sometimes(types::FILE),
 ]);
 
-/// Filters, then normalisation, logarithm, selection, scaling: in this order, each only where it is asked for.
+/// Filters, normalisation, logarithm, selection and scaling, in this order; each step is optional.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Preprocess {
-    /// Leaves out cells with fewer genes that are not zero.
+    /// Removes cells with fewer non-zero genes.
     min_genes: usize,
-    /// Leaves out cells with less in all.
+    /// Removes cells with a smaller total.
     min_counts: f64,
-    /// Leaves out genes that are not zero in fewer cells.
+    /// Removes genes that are non-zero in fewer cells.
     min_cells: usize,
-    /// What every cell is scaled to have in all: a number, or `median` for that of the cells.
+    /// The total that every cell is scaled to: a number, or `median` for the median of the cells' totals.
     #[serde(skip_serializing_if = "Option::is_none")]
     target_sum: Option<TargetSum>,
-    /// Whether values become log(1 + value), to which base.
+    /// The base of the transformation log(1 + value), or `none`.
     log1p: Base,
-    /// Keeps TFs that vary along pseudotime, with the genes that vary most, as BEELINE does.
+    /// Keeps TFs that vary along pseudotime, and the most variable genes, as BEELINE does.
     #[serde(skip_serializing_if = "Option::is_none")]
     select: Option<Selection>,
-    /// Whether each gene is brought to mean 0 and variance 1.
+    /// Scales each gene to mean 0 and variance 1.
     scale: bool,
-    /// Clips scaled values above this, and below its negative.
+    /// Clips scaled values to this limit and its negative.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_value: Option<f64>,
 }
 
-/// What the values of a cell should add up to.
+/// The total that the values of a cell are scaled to.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum TargetSum {
-    /// This.
+    /// A fixed total.
     Number(f64),
-    /// What the cells have.
+    /// A total computed from the cells.
     Of(Median),
 }
 
-/// The middle one of the cells' sums.
+/// A total computed from the cells.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Median {
-    /// Half of the cells have more.
+    /// The median of the cells' totals.
     Median,
 }
 
@@ -94,7 +94,7 @@ enum Median {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Base {
-    /// No logarithm is taken.
+    /// No logarithm.
     None,
     /// e.
     Natural,
@@ -117,9 +117,9 @@ impl Default for Preprocess {
     }
 }
 
-/// Which cells and genes pass the filters, and what the cells are scaled to.
+/// The cells and genes that pass the filters, and the total that cells are scaled to.
 struct Kept {
-    /// Nothing where every cell passes.
+    /// `None` if every cell passes.
     cells: Option<Vec<bool>>,
     genes: Vec<bool>,
     /// Whether every gene passes.
@@ -132,7 +132,7 @@ impl Kept {
         self.cells.as_ref().is_none_or(|cells| cells[cell])
     }
 
-    /// What a cell has in all.
+    /// The total of a cell.
     fn total(&self, genes: &[u32], values: &[f32]) -> f64 {
         if self.all_genes {
             return sum(values);
@@ -205,18 +205,18 @@ impl Preprocess {
         Ok(kept)
     }
 
-    /// Says of each cell and each gene whether it passes.
+    /// Decides for each cell and each gene whether it passes the filters.
     fn pass_filters(&self, io: &Io, cells: &CellFile, genes: usize) -> Result<(Vec<bool>, Vec<bool>)> {
         #[derive(Default)]
         struct Passed {
             cells: Vec<bool>,
-            /// In how many of these cells each gene is not zero.
+            /// For each gene, the number of these cells in which it is non-zero.
             in_cells: Vec<usize>,
         }
         let add = |_, cells: &CellBatch, passed: &mut Passed| {
             passed.in_cells.resize(genes, 0);
             for (_, genes, values) in cells.cells() {
-                // A limit of 0 is none: scaled data may add up to less.
+                // A limit of 0 disables the filter: scaled data may have negative totals.
                 let enough = self.min_counts == 0.0 || sum(values) >= self.min_counts;
                 let keep = genes.len() >= self.min_genes && enough;
                 if keep {
@@ -239,7 +239,7 @@ impl Preprocess {
         Ok((all.cells, all.in_cells.iter().map(|count| *count >= self.min_cells).collect()))
     }
 
-    /// Writes the cells that are left; returns their ids.
+    /// Writes the remaining cells; returns their ids.
     fn write_cells(&self, normalised: &Normalised, selected: &[bool]) -> Result<HashSet<String>> {
         let scaling =
             if self.scale { Some(Scaling::new(normalised, selected, self.max_value)?) } else { None };
@@ -283,9 +283,9 @@ fn median_total(io: &Io, cells: &CellFile, kept: &Kept) -> Result<f64> {
     }
 }
 
-/// Brings each gene to mean 0 and variance 1.
+/// Scales each gene to mean 0 and variance 1.
 struct Scaling {
-    /// Mean and standard deviation by the new index of the gene.
+    /// Mean and standard deviation, by the new gene index.
     genes: Vec<(f64, f64)>,
     max_value: f64,
 }
@@ -302,7 +302,7 @@ impl Scaling {
         Ok(Scaling { genes, max_value: max_value.unwrap_or(f64::INFINITY) })
     }
 
-    /// One value for every gene, zeros included.
+    /// The scaled values of all genes, including zeros.
     fn apply(&self, genes: &[u32], values: &[f32]) -> Vec<f32> {
         let scaled = |value: f64, (mean, deviation): (f64, f64)| {
             ((value - mean) / deviation).clamp(-self.max_value, self.max_value) as f32
@@ -315,7 +315,7 @@ impl Scaling {
     }
 }
 
-/// What is known of genes and cells goes on with those that are left.
+/// Passes on the data's network, types and the like, for the genes and cells that remain.
 fn pass_on(io: &Io, data: &Path, genes: &HashSet<&str>, ids: &HashSet<String>) -> Result<()> {
     let network = data.join(network::FILE);
     if network.exists() {

@@ -1,4 +1,4 @@
-//! `pretrain`: a Performer that learns expression from cells without labels.
+//! `pretrain`: trains a Performer on unlabelled cells.
 
 use anyhow::{Result, bail};
 use contract::bounds::{MOST, within};
@@ -44,23 +44,24 @@ pub const KIND: Kind = Kind::of::<Pretrain>(
 .judges(&[&judge::METRICS])
 .on_device(code!(gpu), tensor::card::gpus);
 
-/// Masked pre-training. Without params it is scBERT's model, which takes days; a `width` of 32 and a `depth` of 2 take minutes.
+/// Masked pre-training. The default sizes are scBERT's, which take days; a `width` of 32 and a `depth` of 2 take
+/// minutes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Pretrain {
     /// The sizes of the model.
     model: Config,
-    /// How it is trained.
+    /// The settings of the training.
     training: Training,
-    /// What is hidden.
+    /// What is hidden, and how much.
     masking: Masking,
-    /// The share of the cells that is held out to say when to stop, and again to say what the model is worth.
+    /// The share of the cells that is held out for early stopping, and again for the final evaluation.
     held_out: f64,
-    /// Draws new random features for attention every so many steps; null keeps the first.
+    /// Redraws the random features of attention every this many steps; null keeps the first ones.
     redraw_every: Option<u64>,
     /// How matrix products are rounded.
     precision: Precision,
-    /// Another seed is another start, another order of cells, other hidden genes.
+    /// The random seed of the initial weights, the order of cells and the hidden genes.
     seed: u64,
 }
 
@@ -118,7 +119,7 @@ impl Pretrain {
     }
 }
 
-/// Takes the position table from vectors of genes; a gene without one, and the last position, get zeros.
+/// Fills the position table with gene vectors; genes without a vector, and the last position, get zeros.
 fn place(saved: &mut Saved, folder: &Path, io: &Io) -> Result<()> {
     let path = folder.join(embeddings::FILE);
     let vectors = Embeddings::read(&path)?;

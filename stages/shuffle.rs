@@ -1,4 +1,5 @@
-//! `shuffle`: expression that tells nothing of the network, and all else as it was.
+//! `shuffle`: a control that permutes expression so that it says nothing about the network, and leaves everything else
+//! unchanged.
 
 use anyhow::{Result, bail};
 use contract::code;
@@ -30,14 +31,14 @@ pub const KIND: Kind = Kind::of::<Shuffle>(
     sometimes(types::FILE),
 ]);
 
-/// Permutes expression, so that it tells nothing of which gene regulates which. What a method still finds comes from
-/// elsewhere: labels, names, the number of a TF's targets.
+/// Permutes expression, so that it says nothing about which gene regulates which. Whatever a method still finds comes
+/// from elsewhere: labels, names, the number of a TF's targets.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Shuffle {
     /// What is permuted.
     what: What,
-    /// Another seed gives other permutations.
+    /// The random seed.
     seed: u64,
 }
 
@@ -45,10 +46,10 @@ struct Shuffle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum What {
-    /// Each gene's values among the cells. Its mean and its variance stay, which may tell something; what it shares with
-    /// other genes, with types and with time is gone.
+    /// Each gene's values, among the cells. Its mean and variance stay, and may be informative; its relations with
+    /// other genes, cell types and time are destroyed.
     Values,
-    /// Whole profiles among the genes: what genes share stays, but not which genes share it.
+    /// Whole profiles, among the genes: relations between profiles stay, but belong to other genes.
     Profiles,
 }
 
@@ -89,7 +90,7 @@ impl Stage for Shuffle {
 /// Turns the columns back into cells.
 fn write(columns: &Columns, io: &Io) -> Result<()> {
     let mut rows: Vec<(Vec<u32>, Vec<f32>)> = vec![Default::default(); columns.ids.len()];
-    // Gene by gene, so that the indices of each cell rise.
+    // Gene by gene, so that each cell's indices are ascending.
     for (gene, column) in columns.genes.iter().enumerate() {
         for (cell, value) in column.cells.iter().zip(&column.values) {
             let (genes, values) = &mut rows[*cell as usize];

@@ -1,4 +1,4 @@
-//! `simulate`: cells from a known network.
+//! `simulate`: simulates cells from a known network.
 
 mod boolean;
 mod curated;
@@ -34,28 +34,28 @@ pub const KIND: Kind = Kind::of::<Simulate>(
     sometimes(types::FILE),
 ]);
 
-/// Cells of a known network, simulated with noise.
+/// Simulates noisy expression of cells from a known network.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Simulate {
     /// The network: `scale_free` with its own params, or `GSD`, `HSC`, `VSC`, `mCAD`.
     network: Which,
-    /// How many cells.
+    /// The number of cells.
     cells: usize,
-    /// Strength of the noise within a cell; 1 is that of the models' authors.
+    /// The strength of the noise within a cell; 1 is that of the models' authors.
     noise: f64,
-    /// Of each gene's values, the lowest such share is lost with this probability, as BEELINE does it.
+    /// Of each gene's values, this share (the lowest ones) is set to zero, each with this probability, as in BEELINE.
     dropout: f64,
-    /// Molecule counts as a sequencer gives them; otherwise the expression itself.
+    /// Outputs molecule counts, as from sequencing, instead of the expression itself.
     counts: bool,
-    /// Another seed gives another network and other cells.
+    /// The random seed of the network and the cells.
     seed: u64,
 }
 
-/// Where the network comes from.
+/// The network to simulate.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 enum Which {
-    /// Made at random with hubs, as in SERGIO.
+    /// Random, with hubs, as in SERGIO.
     #[serde(rename = "scale_free")]
     ScaleFree(ScaleFree),
     /// Gonadal sex determination, 19 genes (Ríos et al. 2015).
@@ -79,16 +79,16 @@ impl Default for Simulate {
     }
 }
 
-/// What a simulation gives.
+/// The result of a simulation.
 struct Simulated {
     genes: Vec<String>,
     network: Network,
-    /// One expression per gene for each cell.
+    /// For each cell, the expression of every gene.
     cells: Vec<Vec<f64>>,
     labels: Labels,
 }
 
-/// What is known of each cell.
+/// Metadata of the cells.
 enum Labels {
     /// The cell types.
     Types(Vec<String>),

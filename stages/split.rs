@@ -1,4 +1,4 @@
-//! `split`: pairs of TF and target for training, validation and test.
+//! `split`: divides TF–target pairs into training, validation and test.
 
 mod matched;
 mod published;
@@ -37,25 +37,25 @@ pub const KIND: Kind = Kind::of::<Split>(
 )
 .makes(&[always(pairs::FILE)]);
 
-/// Where the shuffles of each TF's pairs begin; streams below it are for whole TFs or genes.
+/// The first stream of the shuffles of each TF's pairs; the streams below it shuffle whole TFs or genes.
 const PAIR_STREAM: u64 = 1 << 32;
-/// Shares of GENELink's training and validation pairs; the rest is for test.
+/// GENELink's shares of training and validation pairs; the rest is for test.
 const TRAIN: f64 = 0.67;
 const VALIDATION: f64 = 0.10;
 
-/// Labelled pairs in three parts.
+/// Divides labelled pairs into three parts.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Split {
-    /// Who shares what with whom.
+    /// How pairs are divided, i.e. what the parts may share.
     protocol: Protocol,
-    /// Which pairs stand against the known edges.
+    /// Which pairs are negatives.
     negatives: Negatives,
-    /// How many folds there are, where pairs, TFs or genes are held out.
+    /// The number of folds, if pairs, TFs or genes are held out.
     folds: usize,
-    /// Which of them is for test; the next one is for validation.
+    /// The test fold; the next one is for validation.
     fold: usize,
-    /// Another seed gives other parts.
+    /// The random seed.
     seed: u64,
 }
 
@@ -63,15 +63,15 @@ struct Split {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Protocol {
-    /// As the three files in the slot `published` say.
+    /// As in the three files in the slot `published`.
     Published,
     /// Each TF's edges and non-edges are divided 67 : 10 : 23, so that every TF is in all parts.
     Genelink,
-    /// Any pair may be in any part; edges and other pairs are divided alike into folds.
+    /// Pairs are divided at random into folds, edges and other pairs in the same proportions.
     PairHeldOut,
-    /// No TF of one part regulates in another.
+    /// No TF is in two parts.
     TfHeldOut,
-    /// No target of one part is a target in another.
+    /// No target is in two parts.
     GeneHeldOut,
 }
 
@@ -79,10 +79,10 @@ enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Negatives {
-    /// All pairs of a TF with edges and another gene that are no edge.
+    /// All pairs of a TF that has edges and another gene, except the edges.
     All,
-    /// As many as there are edges, with each TF and each target in as many of them: labels alone
-    /// then tell nothing.
+    /// As many as there are edges, with each TF and each target as often as in the edges: labels alone are then
+    /// uninformative.
     DegreeMatched,
 }
 
@@ -138,7 +138,7 @@ impl Stage for Split {
     }
 }
 
-/// All pairs of a TF that has edges and another gene, in the order of TFs by name and genes by index.
+/// All pairs of a TF that has edges and another gene, ordered by TF name and gene index.
 fn universe(names: &[String], network: &Network) -> Vec<Pair> {
     let edges: BTreeSet<(&str, &str)> = network.edges().map(|(tf, target, _)| (tf, target)).collect();
     let tfs: BTreeSet<&str> = edges.iter().map(|(tf, _)| *tf).collect();
@@ -176,7 +176,7 @@ impl Split {
         pairs
     }
 
-    /// Divides edges, and other pairs, into folds.
+    /// Divides edges and other pairs into folds.
     fn pairs_held_out(&self, names: &[String], network: &Network) -> Result<Vec<Pair>> {
         let mut pairs = universe(names, network);
         let (mut edges, mut others): (Vec<&mut Pair>, Vec<&mut Pair>) =
@@ -211,7 +211,7 @@ impl Split {
         Ok(())
     }
 
-    /// What a unit is for, by its place in a shuffled row.
+    /// The part of a unit, by its position in a shuffled sequence.
     fn part(&self, place: usize) -> Part {
         // The distance from the test fold: 0 is that fold, 1 the next one.
         match (place + self.folds - self.fold) % self.folds {
@@ -221,7 +221,7 @@ impl Split {
         }
     }
 
-    /// What the protocol promises, whoever made the pairs. Prereq: they are sorted.
+    /// Checks the guarantees of the protocol, whatever the source of the pairs. Prereq: the pairs are sorted.
     fn check_parts(&self, pairs: &[Pair]) -> Result<()> {
         if let Some(twice) =
             pairs.windows(2).find(|two| (&two[0].tf, &two[0].target) == (&two[1].tf, &two[1].target))
@@ -243,7 +243,7 @@ impl Split {
     }
 }
 
-/// Says how many pairs of each class a part has; a part without one of them can judge nothing.
+/// Reports how many pairs of each class a part has. Metrics need both classes.
 fn report(pairs: &[Pair], io: &Io) {
     for part in Part::ALL {
         let count = |label| pairs.iter().filter(|pair| pair.part == part && pair.label == label).count();

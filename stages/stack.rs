@@ -1,4 +1,4 @@
-//! `stack`: labels, and what expression adds to them.
+//! `stack`: combines labels with what expression adds to them.
 
 mod describe;
 mod groups;
@@ -47,19 +47,19 @@ pub const KIND: Kind = Kind::of::<Stack>(
 )
 .makes(&[always(scores::FILE)]);
 
-/// Labels know how often a TF regulates and how often a target is regulated; expression, which targets are like those
-/// that a TF is known to have. A forest learns that for all TFs at once, never from the target that it is asked about;
-/// a logistic regression, fitted out of fold, weighs both. A gene without labels is scored by what is left.
+/// Labels tell how often a TF regulates and a target is regulated; expression tells which targets resemble a TF's known
+/// targets. A forest learns the latter for all TFs at once, never from the target that it predicts; a logistic
+/// regression, fitted out of fold, weighs both. A gene without labels is scored by the remaining features.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Stack {
-    /// How many trees learn from expression.
+    /// The number of trees that learn from expression.
     trees: usize,
-    /// The fewest genes that a leaf may have.
+    /// The minimum number of genes in a leaf.
     leaf: usize,
-    /// The share of the features that is tried at each node.
+    /// The share of the features tried at each node.
     share: f64,
-    /// Another seed draws other folds and grows other trees.
+    /// The random seed of the folds and the trees.
     seed: u64,
 }
 
@@ -98,31 +98,31 @@ impl Stage for Stack {
     }
 }
 
-/// What expression tells of pairs. Not how TF and target go together: weighed beside this, that lost what it had gained
-/// by chance.
+/// Features of pairs from expression. The correlation of TF and target is left out: combined with these features, it
+/// lost its gain over chance.
 struct Expression {
-    /// By target: its row, where the data has it.
+    /// The row of each target, if the data contains it.
     rows: Vec<Option<usize>>,
-    /// By row, then TF: by how many standard deviations the label should be above the TF's rate, from labels of other
-    /// genes.
+    /// By row, then TF: the predicted surplus of the label over the TF's rate, in standard deviations, learned from the
+    /// labels of other genes.
     surplus: Vec<f64>,
-    /// TFs that have labels.
+    /// Whether each TF has labels.
     seen: Vec<bool>,
 }
 
 impl Expression {
-    /// How many numbers describe a pair.
+    /// The number of features of a pair.
     const WIDTH: usize = 3;
 
-    /// What the TF's other targets say of this one, in standard deviations and as a shift of the log odds; and what that
-    /// of the other TFs says, by those that share its targets.
+    /// The prediction for this target from the TF's other targets, in standard deviations and as a shift of the log
+    /// odds; and the prediction from other TFs that share the TF's targets.
     fn of(&self, evidence: &Evidence, unseen: Unseen, pair: &Labelled) -> Vec<f64> {
         let Some(target) = self.rows[pair.target] else { return vec![0.0; Expression::WIDTH] };
         let tfs = self.seen.len();
         let surplus = &self.surplus[target * tfs..][..tfs];
         let own = match unseen {
             Unseen::Neither | Unseen::Target => surplus[pair.tf],
-            // Of a TF without labels, that of all others.
+            // For a TF without labels: the predictions of all other TFs.
             Unseen::Tf | Unseen::Both => {
                 let others = || (0..tfs).filter(|tf| self.seen[*tf] && *tf != pair.tf);
                 others().map(|tf| surplus[tf]).sum::<f64>() / others().count().max(1) as f64
@@ -133,7 +133,7 @@ impl Expression {
 }
 
 impl Stack {
-    /// Nothing, and told, where there are no cells.
+    /// `None`, with a message, if there are no cells.
     fn expression(
         &self,
         problem: &Problem,
@@ -184,7 +184,8 @@ impl Stack {
         Ok(Some(Expression { rows, surplus, seen }))
     }
 
-    /// Each gene with labels by the forest that was grown without its fold; any other by one that was grown from all.
+    /// The surplus of each gene: with labels, predicted by the forest grown without its fold; otherwise by one grown on
+    /// all genes with labels.
     fn surplus(&self, features: &Features, targets: &Targets, io: &Io) -> Result<Vec<f64>> {
         let (rows, tfs) = (features.samples(), targets.problem.tfs.len());
         let evidence = Evidence::of(targets.problem, targets.known);
@@ -220,7 +221,7 @@ impl Stack {
     }
 }
 
-/// The targets with labels, as rows of the description.
+/// The targets with labels, as rows of the features.
 struct Targets<'a> {
     problem: &'a Problem,
     known: &'a [Labelled],
@@ -229,8 +230,8 @@ struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// By row, then TF: the label less the TF's rate; 0 where it is not known. Not in standard deviations, for those of
-    /// TFs with few edges are mostly noise, and would be what a forest learns first.
+    /// By row, then TF: the label minus the TF's rate; 0 if unknown. Not in standard deviations: for TFs with few edges
+    /// those are mostly noise, and a forest would learn that first.
     fn beyond_rates(&self, evidence: &Evidence, rows: usize) -> Vec<f64> {
         let tfs = self.problem.tfs.len();
         let mut beyond = vec![0.0; rows * tfs];
@@ -254,7 +255,7 @@ impl Targets<'_> {
     }
 }
 
-/// The vectors of the genes; those that lack one have zeros.
+/// The vectors of the genes; zeros for genes without one.
 fn vectors(folder: &Path, names: &[String], io: &Io) -> Result<Embeddings> {
     let found = Embeddings::read(&folder.join(embeddings::FILE))?;
     let places: HashMap<&str, usize> = found.names.iter().map(String::as_str).zip(0..).collect();
@@ -274,8 +275,8 @@ fn vectors(folder: &Path, names: &[String], io: &Io) -> Result<Embeddings> {
     Ok(Embeddings { names: names.to_vec(), dimensions: found.dimensions, values })
 }
 
-/// Weighs another method's scores beside ours, on the pairs for validation: a method that was fitted to the pairs for
-/// training looks better there than it is.
+/// Combines another method's scores with ours. The weights are fitted on the validation pairs, because a method looks
+/// better than it is on its own training pairs.
 fn weigh(log_odds: &mut [f64], problem: &Problem, wanted: &[Labelled], path: &Path) -> Result<()> {
     let numbers = |names: &[String]| -> HashMap<String, usize> { names.iter().cloned().zip(0..).collect() };
     let (tfs, targets) = (numbers(&problem.tfs), numbers(&problem.targets));

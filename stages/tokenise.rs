@@ -1,4 +1,4 @@
-//! `tokenise`: expression as the tokens of scBERT.
+//! `tokenise`: turns expression into scBERT's tokens.
 
 use anyhow::{Result, bail};
 use contract::bounds::{LARGEST, MOST, above_zero, within};
@@ -29,15 +29,15 @@ pub const KIND: Kind = Kind::of::<Tokenise>(
 )
 .makes(&[always(tokens::FILE), always(tokens::ABOUT), always(tokens::VOCABULARY)]);
 
-/// scBERT's recipe. Totals and `min_genes` are over the vocabulary's genes only, as in the original.
+/// scBERT's recipe. As in the original, totals and `min_genes` count only the genes of the vocabulary.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Tokenise {
-    /// The highest token; larger values are clipped to it. The mask's token is the next one.
+    /// The highest token, to which larger values are clipped. The mask token is the next one.
     bins: u8,
-    /// Leaves out cells with fewer genes that are not zero.
+    /// Removes cells with fewer non-zero genes.
     min_genes: usize,
-    /// What the values of a cell add up to before the logarithm.
+    /// The total that a cell's values are scaled to before the logarithm.
     target_sum: f64,
     /// Whether genes whose token is zero are kept.
     zeros: Zeros,
@@ -107,14 +107,14 @@ impl Tokenise {
                 tokens.push(token);
             }
         }
-        // The original appends a token 0 that stands for no gene; its position embedding is zero.
+        // The original appends a token 0 that is no gene; its position embedding is zero.
         genes.push(row.len() as u32);
         tokens.push(0);
         writer.push(id, &genes, &tokens)
     }
 
     /// floor(log2(1 + value / total · target)), clipped: the number of k with value · target ≥ (2^k - 1) · total.
-    /// Counts and totals are whole numbers, so the comparison is exact where a logarithm might round.
+    /// Counts and totals are integers, so this comparison is exact where a logarithm might round.
     fn token(&self, value: f64, total: f64) -> u8 {
         let scaled = value * self.target_sum;
         (1..=self.bins).take_while(|k| scaled > 0.0 && scaled >= ((1u64 << k) - 1) as f64 * total).count()
@@ -122,7 +122,7 @@ impl Tokenise {
     }
 }
 
-/// Where each gene of the data stands in the vocabulary.
+/// The position of each gene of the data in the vocabulary.
 fn positions(io: &Io, names: &[String], vocabulary: &[String]) -> Result<Vec<Option<usize>>> {
     let mut seen = HashSet::new();
     if let Some(twice) = vocabulary.iter().find(|name| !seen.insert(name.as_str())) {

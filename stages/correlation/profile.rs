@@ -1,33 +1,33 @@
-//! A gene's values over the cells, made ready for dot products.
+//! A gene's values over the cells, prepared for dot products.
 
 use data::columns::Column;
 
-/// What a gene adds to a dot product with a profile that is centred.
+/// One side of a dot product with a centred profile.
 ///
-/// Against a centred profile any constant vanishes: Σ(v − c)z = Σvz where Σz = 0. So values, or ranks
-/// less the rank of zero, stay as sparse as the counts are, and a gene costs what it has, not what there are cells.
+/// Against a centred profile any constant cancels: Σ(v − c)z = Σvz because Σz = 0. So values, or ranks minus the rank
+/// of zero, stay as sparse as the counts, and a gene costs its number of non-zero values, not the number of cells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     column: Column,
     mean: f64,
-    /// The length of the centred values; nothing where all values are equal.
+    /// The norm of the centred values; `None` if all values are equal.
     length: Option<f64>,
 }
 
 impl Profile {
-    /// The values as they are, for Pearson's correlation.
+    /// The unchanged values, for Pearson's correlation.
     pub fn of_values(column: Column, cells: usize) -> Profile {
         let zeros = (cells - column.values.len()) as f64;
         let mean = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / cells as f64;
         let around = |value: &f32| (f64::from(*value) - mean) * (f64::from(*value) - mean);
         let squares = column.values.iter().map(around).sum::<f64>() + zeros * mean * mean;
-        // Told from the values themselves: rounding leaves something of a sum that should be zero.
+        // Decided by the values themselves, because rounding may leave a sum that should be zero slightly above it.
         let first = if zeros > 0.0 { 0.0 } else { column.values.first().copied().unwrap_or(0.0) };
         let constant = column.values.iter().all(|value| *value == first);
         Profile { column, mean, length: (!constant).then(|| libm::sqrt(squares)) }
     }
 
-    /// Ranks less the rank of zero, ties at the middle of theirs, for Spearman's correlation.
+    /// Ranks minus the rank of zero, ties sharing the mean rank, for Spearman's correlation.
     pub fn of_ranks(column: Column, cells: usize) -> Profile {
         let zeros = cells - column.values.len();
         let mut order: Vec<usize> = (0..column.values.len()).collect();
@@ -40,19 +40,19 @@ impl Profile {
         for tied in order.chunk_by(|a, b| column.values[*a] == column.values[*b]) {
             let above_zero = column.values[tied[0]] > 0.0;
             let rank = middle(before + if above_zero { zeros } else { 0 }, tied.len()) - of_zero;
-            // Halves of whole numbers are exact in single precision up to eight million cells.
+            // Halves of integers are exact in single precision up to eight million cells.
             tied.iter().for_each(|index| ranks[*index] = rank as f32);
             before += tied.len();
         }
         Profile::of_values(Column { cells: column.cells, values: ranks }, cells)
     }
 
-    /// Whether all values are equal: such a gene correlates with nothing.
+    /// Whether all values are equal; such a gene correlates with nothing.
     pub fn is_constant(&self) -> bool {
         self.length.is_none()
     }
 
-    /// Every cell's value, centred and scaled to unit length, in place `lane` of each of `lanes`.
+    /// Writes every cell's value, centred and scaled to unit length, at position `lane` of each group of `lanes`.
     pub fn spread(&self, into: &mut [f64], lane: usize, lanes: usize) {
         let Some(length) = self.length else { return };
         into.iter_mut().skip(lane).step_by(lanes).for_each(|place| *place = -self.mean / length);
@@ -61,7 +61,7 @@ impl Profile {
         }
     }
 
-    /// The correlations with `LANES` others that are spread side by side.
+    /// The correlations with `LANES` other genes whose values were interleaved by `spread`.
     pub fn correlations<const LANES: usize>(&self, spread: &[f64]) -> [f64; LANES] {
         let mut sums = [0.0; LANES];
         let Some(length) = self.length else { return sums };
@@ -70,7 +70,7 @@ impl Profile {
             let value = f64::from(*value);
             sums.iter_mut().zip(&others[*cell as usize]).for_each(|(sum, other)| *sum += value * other);
         }
-        // Rounding must not lead beyond what a correlation can be.
+        // Clamped, because rounding may exceed the range of a correlation.
         sums.map(|sum| (sum / length).clamp(-1.0, 1.0))
     }
 }

@@ -14,10 +14,10 @@ pub const PER_TF: &str = "per-tf.parquet";
 /// positive rate or precision.
 pub const CURVES: &str = "curves.parquet";
 
-/// What a curve is thinned to: more than a figure can show.
+/// The most points per curve: more than a figure can show.
 const POINTS: usize = 500;
 
-/// Writes what each TF's pairs are worth.
+/// Writes the metrics of each TF.
 pub fn per_tf(path: &Path, tfs: &[String], ranking: &Ranking, of_tfs: &[Option<Metrics>]) -> Result<()> {
     let count = |edge: bool| {
         let mut counts = vec![0; tfs.len()];

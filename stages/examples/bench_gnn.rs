@@ -1,12 +1,13 @@
-//! How long a graph network takes: a training step on 20,000 genes and 1,000,000 edges.
+//! Times a graph network: a training step on 20,000 genes and 1,000,000 edges.
 //!
 //! cargo run --release -p stages --example bench_gnn -- [--threads 2] [--repeats 7] [--device cpu|cuda:0]
 //!     [--precision f32|tf32|bf16] [--layer gcn:20000]...
 //!
-//! A layer and a number of genes. 1 of 20 is a TF; 25 edges for each gene, most of them those of hubs, both ways; 512 features
-//! to 128 to 64, for attention in 3 heads each; about 3 pairs for each gene, 65,536 in all, scored by dot products, binary
-//! cross-entropy, Adam. All pairs are one batch, so a step is an epoch. Prints for each layer the least and the median
-//! seconds and the peak memory so far, of the process or of the card. `benches/pyg_does.py` is the same in PyTorch Geometric.
+//! `--layer` takes a layer and a number of genes. 1 gene of 20 is a TF; there are 25 edges per gene, most of them those
+//! of hubs, in both directions. Features are reduced from 512 to 128 to 64, for attention in 3 heads each. About 3
+//! pairs per gene, 65,536 in all, are scored by dot products; binary cross-entropy, Adam. All pairs form one batch, so
+//! a step is an epoch. Prints for each layer the least and the median seconds, and the peak memory so far of the
+//! process or of the card. `benches/pyg_does.py` does the same in PyTorch Geometric.
 
 mod timing;
 

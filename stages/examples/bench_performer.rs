@@ -1,10 +1,10 @@
-//! How long the Performer takes: a training step and inference, at the sizes of scBERT.
+//! Times the Performer: a training step and inference, at the sizes of scBERT.
 //!
 //! cargo run --release -p stages --example bench_performer -- [--threads 2] [--repeats 5] [--device cpu|cuda:0]
 //!     [--precision f32|tf32|bf16] [--case train:4:1025]...
 //!
-//! Prints for each case the least and the median seconds and the peak memory so far, of the process or of the card; give one
-//! case for its own peak. A case is train or infer, cells, genes.
+//! Prints for each case the least and the median seconds, and the peak memory so far of the process or of the card; run
+//! a single case to get its own peak. A case is train or infer, cells, genes.
 
 mod timing;
 

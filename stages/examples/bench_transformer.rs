@@ -1,10 +1,10 @@
-//! How long a step of an ordinary transformer takes: exact attention, norms after the residuals, Adam.
+//! Times a training step of an ordinary transformer: exact attention, norms after the residuals, Adam.
 //!
 //! cargo run --release -p stages --example bench_transformer -- [--threads 2] [--repeats 10]
 //!
-//! The work is that of PyTorch's `nn.TransformerEncoder` with batch 8, 512 tokens, width 200, 10 heads, feed-forward 800 and
-//! 2 layers; only that GELU stands here for its ReLU, which costs more. Prints the least and the median milliseconds, and
-//! what a plain matrix product of the same size reaches: the floor that a step is held against.
+//! The work is that of PyTorch's `nn.TransformerEncoder` with batch 8, 512 tokens, width 200, 10 heads, feed-forward
+//! 800 and 2 layers, except that GELU replaces ReLU, which costs more. Prints the least and the median milliseconds,
+//! and the speed of a plain matrix product of the same size as a lower bound for the step.
 
 mod timing;
 
@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     })
 }
 
-/// What x W of a feed-forward layer reaches on all threads.
+/// The speed of x W of a feed-forward layer on all threads.
 fn plain_product(options: &Options) -> Result<()> {
     let rows = BATCH * TOKENS;
     let (x, w, mut y) = (vec![0.5; rows * WIDTH], vec![0.5; WIDTH * FEED], vec![0.0; rows * FEED]);
@@ -75,7 +75,7 @@ impl Work {
 }
 
 struct Layer {
-    /// Queries, keys, values, what becomes of their result.
+    /// The projections of queries, keys, values and output.
     attention: [Linear; 4],
     feed: [Linear; 2],
     norms: [Norm; 2],
@@ -109,7 +109,7 @@ impl Layer {
     }
 }
 
-/// Σ y² / n; its gradient 2 y / n.
+/// Σ y² / n, whose gradient is 2 y / n.
 fn mean_square(y: Tensor<Taped>) -> Scalar<Taped> {
     let (y, tape) = y.split_tape();
     let count = values(&y).len() as f32;

@@ -1,8 +1,8 @@
-//! Whether a GPU computes what the processor does: the cases of the tests, in each precision, as a table.
+//! Checks that a GPU computes what the CPU does: runs the tests' cases in each precision and prints a table.
 //!
 //! cargo run --release --workspace --features cuda --example gpu_check -- [cuda:0 | emulator]
 //!
-//! Ends with 1 where a number is further off than it may be, and with 3 where there is no such device.
+//! Exits with 1 if an error exceeds its limit, and with 3 if there is no such device.
 
 #[path = "../tests/parity/cases/mod.rs"]
 mod cases;
@@ -12,7 +12,8 @@ use contract::stage;
 use std::process::ExitCode;
 use tensor::device::{Device, Precision};
 
-/// How far a result may be off, relative to its largest number: sums in another order; factors rounded to 10 and to 7 bits.
+/// The largest allowed error, relative to the largest number of the result. It covers another order of sums in f32, and
+/// factors rounded to 10 and to 7 bits in the others.
 const LIMITS: [(Precision, f64); 3] =
     [(Precision::F32, 1e-4), (Precision::Tf32, 2e-2), (Precision::Bf16, 2e-2)];
 
@@ -48,8 +49,8 @@ fn main() -> ExitCode {
                 Err(refusal) => return refuse(&refusal.0),
             };
             let found = (case.run)(&device);
-            // In rounded products what comes first is compared: values, or losses. Slopes of ReLU-like bends and of M
-            // may belong to another element there.
+            // With rounded products only the first results are compared, which are values or losses. The gradients at
+            // ReLU-like kinks and of M may belong to a different element.
             let compared = if precision == Precision::F32 { found.len() } else { 1 };
             let errors = found.iter().zip(&expected).take(compared).map(|((_, a), (_, b))| error(a, b));
             let most = errors.fold(0.0, |most: f64, one| if one.is_nan() || one > most { one } else { most });

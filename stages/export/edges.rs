@@ -1,4 +1,4 @@
-//! Scored pairs as lists of edges and as a graph.
+//! Exports scored pairs as edge lists and as a graph.
 
 use anyhow::{Result, bail};
 use contract::disk;
@@ -6,7 +6,7 @@ use contract::stage::Io;
 use data::scores::{self, Score};
 use std::collections::BTreeSet;
 
-/// `rankedEdges.csv`, whose separator is a tab in spite of its name.
+/// `rankedEdges.csv`, which is separated by tabs despite its name.
 pub fn beeline(io: &Io, top: Option<usize>) -> Result<()> {
     table(io, top, "rankedEdges.csv", "Gene1\tGene2\tEdgeWeight\n", '\t')
 }

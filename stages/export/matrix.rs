@@ -1,4 +1,4 @@
-//! Expression and embeddings as matrices.
+//! Exports expression and embeddings as matrices.
 
 use anyhow::{Context, Result, bail};
 use contract::disk;
@@ -9,7 +9,7 @@ use data::genes;
 use data::hdf5_draft::{Group, Hdf5Draft};
 use std::fmt::Write;
 
-/// The cells of an artifact, held in memory as compressed rows.
+/// The cells of an artifact in memory, as compressed rows.
 struct Rows {
     genes: Vec<String>,
     ids: Vec<String>,
@@ -69,7 +69,7 @@ pub fn h5ad(io: &Io) -> Result<()> {
     draft.write(&io.out("data.h5ad"))
 }
 
-/// What AnnData wants to know of every group and array.
+/// The attributes that AnnData requires on every group and array.
 fn encoding(name: &'static str, version: &'static str) -> [(&'static str, &'static str); 2] {
     [("encoding-type", name), ("encoding-version", version)]
 }
@@ -87,7 +87,7 @@ pub fn npy(io: &Io) -> Result<()> {
     Ok(())
 }
 
-/// Version 1.0 of NumPy's format: a header padded so that the numbers begin at a multiple of 64.
+/// Version 1.0 of NumPy's format, with a header padded so that the data begins at a multiple of 64.
 fn npy_bytes(values: &[f32], rows: usize, columns: usize) -> Vec<u8> {
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
     let length = (10 + header.len() + 1).next_multiple_of(64) - 10;

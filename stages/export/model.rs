@@ -1,4 +1,4 @@
-//! A model as a repository of Hugging Face's hub.
+//! Exports a model as a repository for Hugging Face's hub.
 
 use anyhow::Result;
 use contract::disk;
@@ -8,10 +8,10 @@ use learn::model::{classifier, weights};
 use std::fmt::Write;
 use tensor::Device;
 
-/// The four files, and the head that tells types of cells where there is one.
+/// Writes the four files, and the cell type head if there is one.
 pub fn huggingface(io: &Io) -> Result<()> {
     let folder = saved::locate(io.input("model")?);
-    // Read whole, so that nothing damaged is handed on.
+    // Read in full, so that a damaged model is not exported.
     let saved = Saved::read(&Device::cpu(), &folder)?;
     for file in [CONFIG, weights::FILE] {
         disk::write(&io.out(file), &disk::read(&folder.join(file))?)?;
@@ -25,7 +25,7 @@ pub fn huggingface(io: &Io) -> Result<()> {
     Ok(disk::write(&io.out("README.md"), card(&saved)?.as_bytes())?)
 }
 
-/// The model card: what it is, how it came to be, and under what licence.
+/// The model card: what the model is, how it was made, and its licence.
 fn card(saved: &Saved) -> Result<String> {
     let Card { bins, performer, history, license, .. } = &saved.card;
     let mut text = String::from("---\nlibrary_name: safetensors\n");

@@ -1,4 +1,4 @@
-//! Cell types: a head on the model that tells them.
+//! Cell types: trains a head on the model that predicts them.
 
 use super::Finetune;
 use anyhow::{Result, bail};
@@ -21,12 +21,12 @@ use std::sync::Arc;
 use tensor::ops::cross_entropy::cross_entropy;
 use tensor::{Scalar, Taped, Untaped, values};
 
-/// The head's start is drawn from this stream of the seed.
+/// The random stream of the head's initial weights.
 const HEAD_STREAM: u64 = 1 << 54;
-/// Columns: `cell`, `type`, `predicted`, `part` (text): what was said of each cell that has a type.
+/// Columns: `cell`, `type`, `predicted`, `part` (text); one row for each cell that has a type.
 pub const PREDICTIONS: &str = "predictions.parquet";
 
-/// What is said of the test cells, in this order.
+/// The metrics on the test cells, in this order.
 pub const METRICS: [&str; 3] = ["accuracy", "macro_f1", "accuracy_most_frequent_type"];
 
 struct Types<'a> {
@@ -35,11 +35,11 @@ struct Types<'a> {
     head: Classifier,
     corpus: &'a Corpus,
     parts: &'a Parts,
-    /// The cells that have a type, and which.
+    /// The cells that have a type, with the index of the type.
     cells: &'a [(usize, u32)],
 }
 
-/// Trains model and head, and writes how it went and what the head says of each cell.
+/// Trains model and head, then writes the history, the metrics and each cell's prediction.
 pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &Io) -> Result<()> {
     let folder = io.input("types")?;
     let of_cells: HashMap<String, String> = types::read(&folder.join(types::FILE))?.into_iter().collect();
@@ -94,7 +94,7 @@ pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &I
     learner.head.write(&io.out, &names)
 }
 
-/// The head that the model comes with, and the names of its types, if it knows those of the cells.
+/// The model's own head and the names of its types, if those include all types of the cells.
 fn known_head(
     model: &Performer,
     found: &BTreeSet<&String>,
@@ -124,7 +124,7 @@ impl Types<'_> {
         (tokens, targets)
     }
 
-    /// The likeliest type of each example, and the mean loss.
+    /// The most likely type of each example, and the mean loss.
     fn predict(&self, examples: &[usize], io: &Io) -> Result<(Vec<u32>, f64)> {
         let (mut predicted, mut loss) = (Vec::with_capacity(examples.len()), 0.0);
         for batch in examples.chunks(self.settings.training.batch) {
@@ -154,7 +154,7 @@ impl Learner for Types<'_> {
 
     fn tensors(&mut self) -> Vec<Named<'_>> {
         let mut tensors = self.model.tensors();
-        // The head that guesses hidden genes has no part in this.
+        // The head that predicts hidden genes is not used here.
         tensors.retain(|named| !named.name.starts_with("to_out."));
         tensors.extend(self.head.tensors());
         tensors
@@ -176,12 +176,12 @@ impl Learner for Types<'_> {
     }
 }
 
-/// How the test cells were told apart.
+/// The counts that the metrics on the test cells are computed from.
 struct Counts {
-    /// Of each type: cells of it, cells said to be of it, cells of it that were said to be of it.
+    /// For each type: cells of this type, cells predicted to be of it, cells for which both hold.
     types: Vec<[f64; 3]>,
     cells: usize,
-    /// The share of the test cells that are of the type that most training cells are of.
+    /// The share of the test cells whose type is the most frequent one among the training cells.
     most_frequent: f64,
 }
 
@@ -211,7 +211,7 @@ impl Counts {
             return Vec::new();
         }
         let right: f64 = self.types.iter().map(|[.., right]| right).sum();
-        // A type that no cell has and nobody named does not count.
+        // A type that is neither true nor predicted for any cell does not count.
         let scores: Vec<f64> = self
             .types
             .iter()
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn scores_are_those_of_the_definitions() {
-        // Three types, the third neither true nor named; of five test cells one of type 1 was named 0.
+        // Three types, the third neither true nor predicted; of five test cells one of type 1 was predicted as 0.
         let cells = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 0), (6, 1)];
         let predicted = [0, 0, 0, 1, 1, 0, 1];
         let parts = Parts { training: vec![5, 6], validation: vec![], test: vec![0, 1, 2, 3, 4] };

@@ -1,7 +1,7 @@
-//! What the scorer is told of a pair beside its two genes: how they vary together, what the known edges around them make of
-//! that, and what the labels of other pairs say.
+//! Additional features of a pair for the scorer: the correlation of its genes, how the known edges around them explain
+//! it, and the labels of other pairs.
 //!
-//! A pair's own label is never among them: training pairs are described by the labels of the other folds.
+//! A pair's own label never contributes: training pairs are described by the labels of the other folds.
 
 mod around;
 
@@ -17,24 +17,25 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tensor::{Device, Tensor, shape, tensor, values};
 
-/// The stream of the seed that the folds are drawn from.
+/// The random stream that draws the folds.
 const FOLDS_STREAM: u64 = (1 << 40) + 3;
-/// The correlation and its size.
+/// The correlation and its absolute value.
 const CORRELATION: usize = 2;
 
-/// What the scorer is told of a pair.
+/// Additional features of a pair for the scorer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How far TF and target go together over the cells.
+    /// The correlation of TF and target over the cells.
     pub correlation: bool,
-    /// What known edges make of that: how far TF and target go together beyond what the target's known regulators
-    /// explain, how the target goes with the TF's known targets, and the TF with the target's known regulators.
+    /// Features from known edges: the correlation of TF and target that the target's known regulators do not explain,
+    /// the correlation of the target with the TF's known targets, and that of the TF with the target's known
+    /// regulators.
     pub network: bool,
-    /// What the labels of the other training pairs say: how often the TF regulates and the target is regulated, the reverse
-    /// pair, and TFs with similar targets.
+    /// Features from the labels of the other training pairs: how often the TF regulates and the target is regulated,
+    /// the reverse pair, and TFs with similar targets.
     pub labels: bool,
-    /// The width of the layer over these numbers.
+    /// The width of the layer over these features.
     pub width: usize,
 }
 
@@ -45,7 +46,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How many numbers describe a pair.
+    /// The number of features of a pair.
     pub fn numbers(&self) -> usize {
         usize::from(self.correlation) * CORRELATION
             + usize::from(self.network) * AROUND
@@ -53,18 +54,18 @@ impl Config {
     }
 }
 
-/// The training pairs, as labels are learned from.
+/// The training pairs, as a problem of learning from labels.
 pub struct Known {
     problem: Problem,
-    /// Of each gene, among the problem's TFs and among its targets.
+    /// For each gene, its index among the problem's TFs, and among its targets.
     tfs: Vec<Option<usize>>,
     targets: Vec<Option<usize>>,
-    /// Where each training pair stands.
+    /// The position of each training pair.
     places: HashMap<(u32, u32), usize>,
 }
 
 impl Known {
-    /// The training pairs with the labels that are trained on.
+    /// The training pairs, with the labels used for training.
     pub fn new(labels: &Labels) -> Known {
         let name = |gene: u32| labels.names[gene as usize].clone();
         let train = labels.train.pairs.iter().zip(&labels.train.labels);
@@ -83,28 +84,28 @@ impl Known {
     }
 }
 
-/// What some of the training pairs tell.
+/// What was learned from a subset of the training pairs.
 struct Told<'a> {
     network: Option<Around<'a>>,
     labels: Option<Evidence<'a>>,
 }
 
-/// Describes pairs.
+/// Computes the features of pairs.
 pub struct Beside<'a> {
     config: &'a Config,
     device: Device,
     profiles: Profiles<'a>,
     known: &'a Known,
-    /// What all training pairs tell.
+    /// Learned from all training pairs.
     told: Told<'a>,
-    /// What brings each number to mean 0 and deviation 1 over the training pairs.
+    /// The means and scales that standardise each feature over the training pairs.
     scales: Vec<(f32, f32)>,
-    /// The training pairs' numbers, in their order.
+    /// The features of the training pairs, in order.
     train: Vec<f32>,
 }
 
 impl<'a> Beside<'a> {
-    /// Nothing, if nothing is wanted. The seed draws folds of the training pairs.
+    /// `None` if no features are wanted. The seed draws folds of the training pairs.
     pub fn new(
         config: &'a Config,
         device: &Device,
@@ -146,7 +147,7 @@ impl<'a> Beside<'a> {
         (mean as f32, if variance > 0.0 { (1.0 / variance.sqrt()) as f32 } else { 0.0 })
     }
 
-    /// A row for each pair.
+    /// Computes a row of features for each pair.
     pub fn describe(&self, pairs: &[(u32, u32)]) -> Tensor {
         let width = self.config.numbers();
         let mut numbers = vec![0.0; pairs.len() * width];
@@ -163,7 +164,7 @@ impl<'a> Beside<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// By the training pairs at some places.
+    /// Learns from the training pairs whose positions are kept.
     fn by(
         config: &Config,
         profiles: Profiles<'a>,
@@ -187,7 +188,7 @@ impl<'a> Told<'a> {
     }
 }
 
-/// Fills a pair's row.
+/// Fills in the features of a pair.
 fn describe(
     config: &Config,
     profiles: Profiles,

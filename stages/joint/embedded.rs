@@ -1,4 +1,4 @@
-//! The transformer's vectors of genes, as `joint` is given them.
+//! The transformer's gene vectors, as inputs of `joint`.
 
 use super::inputs::choose;
 use super::{Joint, PoolBy};
@@ -11,10 +11,10 @@ use std::path::Path;
 use tensor::ops::standardise::Moments;
 use tensor::{Device, Tensor, shape, tensor, values};
 
-/// Which cells are drawn comes from this stream of the seed.
+/// The random stream that draws the cells.
 const CELLS_STREAM: u64 = (1 << 40) + 1;
 
-/// Vectors that stay as they are.
+/// Fixed vectors.
 pub enum Embedded {
     /// None are wired, or they are trained.
     Nothing,
@@ -58,7 +58,7 @@ impl Embedded {
         Ok(Embedded::pooled(joint.pooling.by, standardised(device, values, found.dimensions), cells))
     }
 
-    /// Vectors of each gene in each cell, averaged where no attention is learned. Prereq: they are standardised.
+    /// Vectors of each gene in each cell; averaged unless attention is learned. Prereq: they are standardised.
     pub fn pooled(by: PoolBy, vectors: Tensor, cells: Vec<String>) -> Embedded {
         match by {
             PoolBy::Attention => Embedded::ByCell { vectors, cells },
@@ -68,13 +68,13 @@ impl Embedded {
 }
 
 impl Joint {
-    /// Of so many cells, those over which vectors are pooled.
+    /// Draws the cells whose vectors are pooled.
     pub fn choose_cells(&self, cells: usize) -> Vec<usize> {
         choose(cells, self.pooling.most_cells, self.seed, CELLS_STREAM)
     }
 }
 
-/// Where each gene is among those that have vectors.
+/// The index of each gene among those that have vectors.
 pub fn places(names: &[String], found: &[String], path: &Path, io: &Io) -> Result<Vec<Option<usize>>> {
     let index: HashMap<&str, usize> =
         found.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
@@ -89,7 +89,7 @@ pub fn places(names: &[String], found: &[String], path: &Path, io: &Io) -> Resul
     Ok(places)
 }
 
-/// The vectors of each gene in the chosen cells, zeros for a gene without.
+/// The vectors of each gene in the chosen cells; zeros for a gene without vectors.
 fn take(
     values: &[f32],
     cells: usize,
@@ -110,14 +110,14 @@ fn take(
     taken
 }
 
-/// Each column with mean 0 and deviation 1.
+/// Standardises each column to mean 0 and deviation 1.
 fn standardised(device: &Device, mut values: Vec<f32>, columns: usize) -> Tensor {
     Moments::of(&values, columns).apply(&mut values);
     let rows = values.len() / columns.max(1);
     tensor(device, values, rows, columns)
 }
 
-/// The mean over the cells of each gene.
+/// The mean of each gene's vectors over the cells.
 fn mean(vectors: &Tensor, cells: usize) -> Tensor {
     let (rows, columns) = shape(vectors);
     let mut means = vec![0.0; rows / cells * columns];

@@ -1,4 +1,4 @@
-//! What `joint` reads: genes with their features, and labelled pairs of them.
+//! The inputs of `joint`: genes with their features, and labelled pairs.
 
 use super::embedded::Embedded;
 use super::{Features, Joint};
@@ -14,28 +14,28 @@ use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use tensor::{Device, Tensor, shape, tensor};
 
-/// Streams of the seed, apart from those of training.
+/// Random streams, separate from those of training.
 const CELLS_STREAM: u64 = 1 << 40;
 const LABELS_STREAM: u64 = (1 << 40) + 2;
 const FEATURES_STREAM: u64 = 1 << 41;
-/// How many pairs at the common rate stand beside the pairs of a gene when its own rate is taken.
+/// The weight, in pairs, of the overall rate of edges in the estimate of a gene's own rate.
 const PRIOR_PAIRS: f64 = 5.0;
 
-/// What is known of each gene.
+/// The inputs for each gene.
 pub struct Genes {
-    /// For the graph network, a row for each gene.
+    /// The graph network's features, one row per gene.
     pub features: Tensor,
-    /// The transformer's.
+    /// The transformer's vectors.
     pub embedded: Embedded,
 }
 
 impl Genes {
-    /// How many there are.
+    /// The number of genes.
     pub fn count(&self) -> usize {
         shape(&self.features).0
     }
 
-    /// Reads expression, to stand beside embeddings.
+    /// Reads expression and combines it with embeddings.
     pub fn read(joint: &Joint, device: &Device, embedded: Embedded, io: &Io) -> Result<Genes> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
@@ -62,7 +62,7 @@ impl Genes {
     }
 }
 
-/// Some of so many, rising.
+/// At most `most` random indices below `all`, ascending.
 pub fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..all).collect();
     if all > most {
@@ -73,14 +73,14 @@ pub fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
     order
 }
 
-/// (x - mean) / deviation over all cells, of the chosen ones; zeros where all values are equal.
+/// (x - mean) / deviation over all cells, for the chosen ones; zeros if all values are equal.
 fn z_scores(row: &mut [f32], column: &Column, cells: usize, chosen: &[usize]) {
     let mean = column.values.iter().map(|value| f64::from(*value)).sum::<f64>() / cells as f64;
     let around = |value: &f32| (f64::from(*value) - mean) * (f64::from(*value) - mean);
     let zeros = (cells - column.values.len()) as f64;
     let variance = (column.values.iter().map(around).sum::<f64>() + zeros * mean * mean) / cells as f64;
     let deviation = variance.sqrt();
-    // Rounding leaves something of a deviation that should be zero.
+    // Rounding may leave a deviation that should be zero slightly above it.
     if deviation <= 1e-6 * mean.abs() || deviation == 0.0 {
         return;
     }
@@ -92,15 +92,15 @@ fn z_scores(row: &mut [f32], column: &Column, cells: usize, chosen: &[usize]) {
     }
 }
 
-/// Labelled pairs, genes by their index.
+/// Labelled pairs, as gene indices.
 pub struct Labels {
     /// The names of all genes.
     pub names: Vec<String>,
     /// The TFs of all parts.
     pub tfs: BTreeSet<u32>,
-    /// What is learned.
+    /// The pairs to train on.
     pub train: Pairs,
-    /// What the best epoch is chosen by.
+    /// The pairs that the best epoch is chosen by.
     pub validation: Pairs,
 }
 
@@ -109,24 +109,24 @@ pub struct Labels {
 pub struct Pairs {
     /// TF and target.
     pub pairs: Vec<(u32, u32)>,
-    /// As many.
+    /// One label per pair.
     pub labels: Vec<bool>,
 }
 
 impl Pairs {
-    /// How many are edges.
+    /// The number of edges.
     pub fn edges(&self) -> usize {
         self.labels.iter().filter(|label| **label).count()
     }
 
-    /// Whether there are edges and others.
+    /// Whether there are both edges and other pairs.
     pub fn has_both_classes(&self) -> bool {
         self.edges() > 0 && self.edges() < self.labels.len()
     }
 }
 
 impl Labels {
-    /// Reads the split; pairs whose genes the data lacks are left out and told.
+    /// Reads the split; pairs with genes that the data lacks are left out with a message.
     pub fn read(joint: &Joint, io: &Io) -> Result<Labels> {
         let names = genes::read(&io.input("data")?.join(genes::FILE))?;
         let path = io.input("split")?.join(pairs::FILE);
@@ -169,7 +169,7 @@ impl Labels {
         Ok(Labels { names, tfs, train, validation })
     }
 
-    /// What the shares of edges among all training pairs, and among those of each gene, say of a pair's logit.
+    /// Initial biases: log odds from the share of edges among all training pairs, and among those of each gene.
     pub fn biases(&self, positive_weight: f64) -> Biases {
         let logit = |share: f64| libm::log(share / (1.0 - share));
         let rate = self.train.edges() as f64 / self.train.labels.len() as f64;

@@ -1,4 +1,4 @@
-//! The model as something that is trained: batches of labelled pairs, and what validation says.
+//! The model as a `Learner`: batches of labelled pairs, and validation.
 
 use super::beside::Beside;
 use super::inputs::{Genes, Labels, Pairs};
@@ -17,39 +17,39 @@ use tensor::ops::squared_error::squared_error;
 use tensor::tape::Tape;
 use tensor::{Scalar, Taped, Tensor, Untaped, tensor};
 
-/// Streams of the seed that dropout takes: one for each batch, and one for the scorer at test time.
+/// Random streams of dropout: one for each batch, and one for the scorer at test time.
 const DROPOUT_STREAM: u64 = 1 << 44;
 const TEST_STREAM: u64 = (1 << 44) - 1;
 
-/// A model with all that it learns from.
+/// A model with its training data.
 pub struct Network<'a> {
     joint: &'a Joint,
     model: Model,
     genes: &'a Genes,
     labels: &'a Labels,
     beside: Option<&'a Beside<'a>>,
-    /// Over every training edge.
+    /// The graph over all training edges.
     messages: Messages,
-    /// Over those that the next batch leaves.
+    /// The graph for the next batch, without the batch's own edges.
     ready: Option<(Moment, Messages)>,
     positive_weight: f32,
 }
 
 impl Joint {
-    /// How much more an edge counts than another pair.
+    /// The weight of an edge relative to another pair.
     pub fn weight_of_edges(&self, train: &Pairs) -> f64 {
         let edges = train.edges() as f64;
         self.positive_weight.unwrap_or((train.labels.len() as f64 - edges) / edges)
     }
 
-    /// What is dropped at test time: nothing, unless GENELink is to be repeated.
+    /// Dropout at test time: none, except when reproducing GENELink.
     pub fn test_draws(&self) -> Draws {
         if self.scorer.always_drop { Draws::new(self.seed, TEST_STREAM) } else { Draws::none() }
     }
 }
 
 impl<'a> Network<'a> {
-    /// Prereq: the training pairs are of both classes.
+    /// Prereq: the training pairs include both classes.
     pub fn new(
         joint: &'a Joint,
         model: Model,
@@ -62,12 +62,12 @@ impl<'a> Network<'a> {
         Network { joint, model, genes, labels, beside, messages, ready: None, positive_weight }
     }
 
-    /// Who hears whom, over every training edge.
+    /// The graph over all training edges.
     pub fn messages(&self) -> &Messages {
         &self.messages
     }
 
-    /// Those that a batch may hear.
+    /// The graph for a batch.
     fn messages_without(&self, examples: &[usize]) -> Messages {
         if !self.joint.hide {
             return self.messages.clone();
@@ -91,7 +91,7 @@ impl<'a> Network<'a> {
     }
 }
 
-/// The training edges that are kept, given their places among the pairs.
+/// The graph over the training edges that are kept, chosen by their position among the pairs.
 fn messages(joint: &Joint, labels: &Labels, keep: impl Fn(usize) -> bool) -> Messages {
     let Pairs { pairs, labels: edge } = &labels.train;
     let kept = (0..pairs.len()).filter(|place| edge[*place] && keep(*place)).map(|place| pairs[place]);
@@ -143,7 +143,7 @@ impl Learner for Network<'_> {
             let logits = tensor(self.genes.features.device(), logits, count, 1);
             return Ok(Some(f64::from(self.of_logits(logits, labels)[[]])));
         }
-        // A logit that is no number would have no place in a ranking; training then goes on to say what diverged.
+        // NaN cannot be ranked. Training continues and reports the divergence itself.
         let scored = pairs.iter().zip(labels).zip(&logits).map(|(((tf, _), edge), logit)| Scored {
             score: if logit.is_nan() { f64::NEG_INFINITY } else { f64::from(*logit) },
             edge: *edge,

@@ -1,4 +1,4 @@
-//! Genes to encodings to logits: pooling, graph network, fusion and scorer.
+//! The model: from genes to encodings to logits, by pooling, graph network, fusion and scorer.
 
 use super::beside::Beside;
 use super::embedded::Embedded;
@@ -19,19 +19,19 @@ use tensor::ops::pool::{self, pool, pool_of_constant};
 use tensor::tape::Tape;
 use tensor::{Device, Tensor, Untaped, shape, values};
 
-/// The stream of the seed that the start is drawn from.
+/// The random stream of the initial weights.
 const START_STREAM: u64 = 1 << 42;
 const LEAKY: Activation = Activation::LeakyRelu(0.01);
 
 /// The model.
 pub struct Model {
-    /// Where its last blocks are trained.
+    /// Present if its last blocks are trained.
     transformer: Option<Transformer>,
     gnn: Gnn,
     pooling: Option<Attention>,
     fusion: Option<Fusion>,
     scorer: Scorer,
-    /// Two layers over what is told of a pair beside its genes.
+    /// Two layers over the additional features of a pair.
     beside: Option<[Linear; 2]>,
 }
 
@@ -42,15 +42,15 @@ struct Attention {
 }
 
 struct Fusion {
-    /// What brings both to one width, embeddings first; without it both lie side by side.
+    /// Projects both inputs to one width, embeddings first; without it both are concatenated.
     gated: Option<[Linear; 2]>,
-    /// The layer over both, or the gate between them.
+    /// The layer over the concatenation, or the gate.
     layer: Linear,
     dropout: f32,
 }
 
 impl Model {
-    /// A model that has learned nothing but how common edges are.
+    /// An untrained model, whose biases reflect how common edges are.
     pub fn new(
         joint: &Joint,
         device: &Device,
@@ -91,13 +91,13 @@ impl Model {
         Model { transformer, gnn, pooling, fusion, scorer, beside }
     }
 
-    /// The cells that a batch of training looks at, where a transformer is trained.
+    /// The cells that a training batch uses, if a transformer is trained.
     pub fn cells_of(&self, batch: u64) -> Option<Vec<usize>> {
         self.transformer.as_ref().map(|transformer| transformer.cells_of(batch))
     }
 
-    /// The encoding of each gene. A transformer that is trained looks at these cells; at all where none are given, and
-    /// then it is on no tape.
+    /// The encoding of each gene. A trained transformer uses these cells; with `None` it uses all cells, and is not on
+    /// the tape.
     pub fn encode<T: Tape>(
         &self,
         genes: &Genes,
@@ -144,7 +144,7 @@ impl Model {
         }
     }
 
-    /// Each gene in both roles.
+    /// The vectors of each gene in both roles.
     pub fn sides<T: Tape>(&self, encoded: Tensor<T>, draws: &mut Draws) -> Sides<T> {
         self.scorer.sides(encoded, draws)
     }
@@ -170,7 +170,7 @@ impl Model {
         values(&self.logits_in_training(sides, pairs, told, &mut Draws::none())).to_vec()
     }
 
-    /// The cells, and the part of each in the embedding of each gene, gene after gene.
+    /// The cells, and for each gene in turn the weight of every cell in its embedding.
     pub fn attention<'a>(&'a self, genes: &'a Genes) -> Option<(&'a [String], Vec<f32>)> {
         let attention = self.pooling.as_ref()?;
         let (vectors, cells) = match (&self.transformer, &genes.embedded) {
@@ -182,12 +182,12 @@ impl Model {
         Some((cells, pool::attention(values(&scores), &starts(genes.count(), cells.len()))))
     }
 
-    /// Hands out the transformer that was trained.
+    /// Takes the trained transformer out of the model.
     pub fn take_transformer(&mut self) -> Option<Transformer> {
         self.transformer.take()
     }
 
-    /// Every tensor by name.
+    /// Lists every tensor with its name.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
         let Model { transformer, gnn, pooling, fusion, scorer, beside } = self;
         let mut list = List::new(Role::Trained);

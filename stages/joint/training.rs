@@ -1,4 +1,4 @@
-//! How `joint` is trained where the pipeline file does not say.
+//! The default training settings of `joint`.
 
 use learn::training::Training;
 use learn::training::schedule::Schedule;
@@ -6,13 +6,13 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// What suits some thousand labelled pairs.
+/// Suitable for about a thousand labelled pairs.
 pub fn default() -> Training {
     let schedule = Schedule { rate: 3e-3, ..Schedule::default() };
     Training { epochs: 30, batch: 1024, patience: Some(8), schedule, ..Training::default() }
 }
 
-/// Fills in these defaults, where serde by itself would fill in those of a training of transformers.
+/// Missing fields get these defaults; serde alone would use those for training transformers.
 pub fn over_defaults<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Training, D::Error> {
     let written = Value::deserialize(deserializer)?;
     let mut all = serde_json::to_value(default()).map_err(D::Error::custom)?;

@@ -1,7 +1,7 @@
-//! A transformer whose last blocks are trained with the rest.
+//! A transformer whose last blocks are trained together with the rest.
 //!
-//! What its frozen blocks make of the cells is computed once and kept. A step of training looks at a few cells that are
-//! drawn for it; whatever judges looks at all of them.
+//! The output of its frozen blocks is computed once per cell and kept. A training step uses a few cells drawn for it;
+//! validation and scoring use all of them.
 
 use super::embedded::{Embedded, places};
 use super::inputs::choose;
@@ -21,16 +21,16 @@ use tensor::ops::standardise::{Moments, standardise};
 use tensor::tape::Tape;
 use tensor::{Device, Tensor, Untaped, shape, tensor, values};
 
-/// The cells of a step are drawn from the streams after this one.
+/// The streams after this one draw the cells of each step.
 const STEP_STREAM: u64 = 1 << 45;
 
 /// How much of a transformer is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Trains so many of its last blocks together with the rest; 0 leaves it as it is.
+    /// Trains this many of its last blocks together with the rest; 0 leaves it unchanged.
     last_blocks: usize,
-    /// Each step of training looks at no more cells than these, drawn anew from those that are pooled.
+    /// Each training step uses at most this many cells, drawn anew from those that are pooled.
     cells_per_step: usize,
 }
 
@@ -46,7 +46,7 @@ impl Config {
         self.last_blocks > 0
     }
 
-    /// Refuses what makes no sense, given whether a model is wired.
+    /// Rejects invalid settings; what is allowed depends on whether a model is wired.
     pub fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
         within("transformer.last_blocks", self.last_blocks, 0..=WIDEST)?;
         within("transformer.cells_per_step", self.cells_per_step, 1..=MOST)?;
@@ -73,19 +73,19 @@ impl Config {
     }
 }
 
-/// A transformer with the cells that it is asked about.
+/// A transformer and the cells that it encodes.
 pub struct Transformer {
     saved: Saved,
     last_blocks: usize,
     /// The ids of the cells.
     cells: Vec<String>,
-    /// Of each cell, what the frozen blocks make of it.
+    /// The output of the frozen blocks for each cell.
     trunks: Vec<Vec<f32>>,
-    /// Where each gene of the data is among those of the model.
+    /// The index of each gene of the data among the model's genes.
     places: Vec<Option<usize>>,
     by: PoolBy,
-    /// What standardises vectors, and their means over the cells: as the model was at the start, so that what other
-    /// layers see is moved by training alone.
+    /// The moments that standardise vectors, and those of their means over the cells. They are fixed at the model's
+    /// initial state, so that changes seen by other layers come from training alone.
     vector_moments: Moments,
     mean_moments: Moments,
     cells_per_step: usize,
@@ -93,7 +93,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Reads the model that is wired and computes what stays as it is.
+    /// Reads the wired model and computes the output of its frozen part.
     pub fn read(joint: &Joint, names: &[String], device: &Device, io: &Io) -> Result<Transformer> {
         let Config { last_blocks, cells_per_step } = joint.transformer;
         let artifact = io.input("model")?;
@@ -148,7 +148,7 @@ impl Transformer {
         self.last_blocks > 0
     }
 
-    /// What it makes of the cells as long as nothing is trained.
+    /// The vectors, for a transformer that is not trained.
     pub fn embedded(self) -> Embedded {
         Embedded::pooled(self.by, self.vectors(None), self.cells)
     }
@@ -158,17 +158,17 @@ impl Transformer {
         &self.cells
     }
 
-    /// The numbers of a vector.
+    /// The width of a vector.
     pub fn width(&self) -> usize {
         self.saved.card.performer.width
     }
 
-    /// The cells that a batch of training looks at, by their place.
+    /// The cells that a training batch uses, by index.
     pub fn cells_of(&self, batch: u64) -> Vec<usize> {
         choose(self.cells.len(), self.cells_per_step, self.seed, STEP_STREAM + batch)
     }
 
-    /// The vector of each gene in some cells, gene after gene; of all cells, on no tape, where none are given.
+    /// The vector of each gene in some cells, gene after gene; with `None`, of all cells and without a tape.
     pub fn vectors<T: Tape>(&self, cells: Option<&[usize]>) -> Tensor<T> {
         let model = &self.saved.model;
         let (encodings, cells) = match cells {
@@ -193,7 +193,7 @@ impl Transformer {
         standardise(encodings, &rows.collect(), &self.vector_moments)
     }
 
-    /// The mean of each gene's vectors over so many cells.
+    /// The mean of each gene's vectors over this many cells.
     pub fn mean<T: Tape>(&self, vectors: Tensor<T>, cells: usize) -> Tensor<T> {
         let rows = shape(&vectors).0;
         let alike = tensor(self.saved.model.device(), vec![0.0; rows], rows, 1);
@@ -209,7 +209,7 @@ impl Transformer {
         tensors
     }
 
-    /// Writes the model as it is now.
+    /// Writes the model in its current state.
     pub fn write(mut self, io: &Io) -> Result<()> {
         let folder = io.out(saved::FOLDER);
         disk::create_folder(&folder)?;
@@ -229,7 +229,7 @@ impl Transformer {
     }
 }
 
-/// Where each gene begins, given rows for each gene in each of so many cells.
+/// Where each gene's rows begin, given one row per gene and cell, gene after gene.
 pub fn starts(genes: usize, cells: usize) -> Arc<Vec<usize>> {
     Arc::new((0..=genes).map(|gene| gene * cells).collect())
 }
@@ -287,7 +287,7 @@ mod tests {
             cells: (0..CELLS).map(|cell| format!("c{cell}")).collect(),
             places: (0..GENES).map(|gene| gene.checked_sub(1)).collect(),
             by: joint.pooling.by,
-            // Of narrow columns, so that what comes of the transformer is large, and its gradients with it.
+            // From narrow columns, so that the transformer's contribution and its gradients are large.
             vector_moments: Moments::of(&narrow(1), 8),
             mean_moments: Moments::of(&narrow(2), 8),
             cells_per_step: joint.transformer.cells_per_step,
@@ -340,8 +340,9 @@ mod tests {
                     *network.tensors()[index].tensor = start.clone();
                     loss
                 };
-                // Uphill by so much the loss grows by the gradient's length. Rounding costs more the shorter the step, and a
-                // longer one may cross a kink of a leaky ReLU: one of three does neither.
+                // A step along the gradient must increase the loss by the step times the gradient's length. Shorter
+                // steps lose more to rounding, and longer ones may cross a kink of a leaky ReLU, so one of three step
+                // sizes must agree.
                 let close = |step: f32| {
                     let step64 = f64::from(step);
                     let expected = (at(step) - at(-step)) / (2.0 * step64);
@@ -349,7 +350,7 @@ mod tests {
                 };
                 assert!([1e-2, 3e-3, 1e-3].into_iter().any(close), "{by:?}: {name}: {length}");
             }
-            // A block's two norms, four projections with one bias, two layers with biases; a norm.
+            // A block has two norms, four projections (one with a bias) and two layers with biases; then a norm.
             assert_eq!(blocks, 4 + 5 + 4 + 2, "{by:?}");
         }
     }

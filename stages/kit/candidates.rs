@@ -1,4 +1,4 @@
-//! The pairs of TF and target that a method scores.
+//! The TF–target pairs that a method scores.
 
 use anyhow::{Result, bail};
 use contract::stage::{Io, Output, Slot, Takes, always};
@@ -12,7 +12,7 @@ use data::scores::{self, Score};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// What a kind is wired to that scores pairs from expression.
+/// The input slots of a kind that scores pairs from expression.
 pub const SLOTS: [Slot; 3] = [
     Slot { name: "data", about: "cells and genes, normalised", required: true, takes: cells::ARTIFACT },
     Slot {
@@ -29,10 +29,10 @@ pub const SLOTS: [Slot; 3] = [
     },
 ];
 
-/// What such a kind makes.
+/// The outputs of such a kind.
 pub const OUTPUTS: [Output; 1] = [always(scores::FILE)];
 
-/// TF and target by their index.
+/// TF and target, as gene indices.
 pub type Pair = (u32, u32);
 
 /// Pairs of genes.
@@ -45,7 +45,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Those that the inputs in `SLOTS` say; what the data lacks is left out and told.
+    /// The pairs given by the inputs in `SLOTS`; genes that the data lacks are left out with a message.
     pub fn find(io: &Io) -> Result<Candidates> {
         let data = io.input("data")?;
         let names = genes::read(&data.join(genes::FILE))?;
@@ -57,7 +57,7 @@ impl Candidates {
         Ok(Candidates { names, pairs })
     }
 
-    /// Whether each gene is in a pair.
+    /// Whether each gene is in any pair.
     pub fn genes(&self) -> Vec<bool> {
         let mut found = vec![false; self.names.len()];
         for (tf, target) in &self.pairs {
@@ -67,12 +67,12 @@ impl Candidates {
         found
     }
 
-    /// The values of those genes.
+    /// The values of these genes.
     pub fn columns(&self, io: &Io) -> Result<Columns> {
         Columns::read(&io.input("data")?.join(cells::FILE), &self.genes(), || Ok(io.check_stop()?))
     }
 
-    /// Says which of those genes have the same value in every cell. Prereq: one entry per gene.
+    /// Reports which of these genes have the same value in every cell. Prereq: one entry per gene.
     pub fn tell_constant(&self, is_constant: impl Fn(usize) -> bool, io: &Io) {
         let genes = self.genes();
         let constant = || (0..genes.len()).filter(|gene| genes[*gene] && is_constant(*gene));
@@ -114,7 +114,7 @@ fn of_split(path: &Path, names: &[String], io: &Io) -> Result<Vec<Pair>> {
     Ok(found)
 }
 
-/// Every TF with every other gene.
+/// Every TF paired with every other gene.
 fn of_tfs(tfs: &BTreeSet<String>, names: &[String]) -> Result<Vec<Pair>> {
     let genes = || 0..names.len() as u32;
     let found: Vec<u32> = genes().filter(|gene| tfs.contains(&names[*gene as usize])).collect();

@@ -1,8 +1,9 @@
-//! What the labels of some pairs tell of other pairs, without a look at any cell.
+//! What the labels of some pairs predict about other pairs, without any expression data.
 //!
-//! Such numbers find many edges, so whatever uses expression is to be judged beside them. They are worthless where a
-//! pair's own label went into them. So what weighs them is fitted out of fold: the training pairs are divided as the
-//! pairs to be scored are divided from them, and each is described by the labels of the others only.
+//! Features from labels alone find many edges, so a method that uses expression must be compared with them. They are
+//! worthless if a pair's own label contributed. Their weights are therefore fitted out of fold: the training pairs are
+//! divided in the same way as the pairs to be scored are divided from them, and each is described only by the labels of
+//! the others.
 
 use anyhow::{Result, bail};
 use data::pairs::{self, Part};
@@ -15,41 +16,41 @@ use std::path::Path;
 
 /// Folds of the training pairs.
 pub const FOLDS: usize = 5;
-/// Labels of a TF, or a target, that are taken to be as elsewhere before any is seen.
+/// Pseudo-observations for a TF or a target: this many labels are assumed to follow the overall rate.
 const PRIOR: f64 = 2.0;
-/// How many numbers describe a pair.
+/// The number of features of a pair.
 pub const EVIDENCE: usize = 4;
-/// What a TF costs as a neighbour, in shared targets.
+/// The ridge penalty on a TF as a neighbour, in shared targets.
 const RIDGE: f64 = 20.0;
 
-/// A labelled pair by the numbers of its genes.
+/// A labelled pair, by the indices of its genes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Labelled {
-    /// Among the TFs.
+    /// The index among the TFs.
     pub tf: usize,
-    /// Among the targets.
+    /// The index among the targets.
     pub target: usize,
     /// Whether it is an edge.
     pub label: bool,
-    /// What it is for.
+    /// The part that it belongs to.
     pub part: Part,
 }
 
 /// The pairs of a split.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// Names by number, sorted.
+    /// Names by index, sorted.
     pub tfs: Vec<String>,
-    /// Names by number, sorted.
+    /// Names by index, sorted.
     pub targets: Vec<String>,
-    /// In the order of the split: sorted by name.
+    /// In the order of the split, which is sorted by name.
     pub pairs: Vec<Labelled>,
     target_of_tf: Vec<Option<usize>>,
     tf_of_target: Vec<Option<usize>>,
 }
 
 impl Problem {
-    /// Reads a split. It must have edges and other pairs to learn from, and others to score.
+    /// Reads a split. It must have edges and other pairs to learn from, and pairs to score.
     pub fn read(path: &Path) -> Result<Problem> {
         let problem = Problem::new(pairs::read(path)?);
         let count = |label| {
@@ -67,7 +68,7 @@ impl Problem {
         Ok(problem)
     }
 
-    /// The genes of pairs, by number.
+    /// Replaces the genes of pairs by indices.
     pub fn new(found: Vec<pairs::Pair>) -> Problem {
         let names = |of: fn(&pairs::Pair) -> &String| -> Vec<String> {
             found.iter().map(of).collect::<BTreeSet<_>>().into_iter().cloned().collect()
@@ -101,26 +102,26 @@ impl Problem {
     }
 }
 
-/// What some labelled pairs tell.
+/// Statistics of some labelled pairs.
 pub struct Evidence<'a> {
     problem: &'a Problem,
-    /// The rate of edges of each TF, drawn towards that of all.
+    /// The rate of edges of each TF, shrunk towards the overall rate.
     rates: Vec<f64>,
-    /// How many edges each target has, and how many the rates of its TFs make one expect.
+    /// For each target, its number of edges and the number expected from the rates of its TFs.
     found: Vec<(f64, f64)>,
-    /// By target, then TF: the label less the TF's rate, over its standard deviation; 0 where it is not known.
+    /// By target, then TF: the label minus the TF's rate, divided by its standard deviation; 0 if unknown.
     beyond: Vec<f64>,
-    /// By TF, then TF: what the other's surplus at a target adds to that of the first.
+    /// By TF, then TF: the weight of the other TF's surplus at a target in the prediction for the first.
     neighbours: Vec<f64>,
     known: HashMap<(usize, usize), bool>,
 }
 
 impl<'a> Evidence<'a> {
-    /// Learns from labels. Prereq: there are some.
+    /// Learns from labels. Prereq: there is at least one.
     pub fn of(problem: &'a Problem, labels: &[Labelled]) -> Evidence<'a> {
         let (tfs, targets) = (problem.tfs.len(), problem.targets.len());
         let overall = labels.iter().filter(|pair| pair.label).count() as f64 / labels.len().max(1) as f64;
-        // Where all labels are equal the odds are still finite.
+        // Keeps the log odds finite if all labels are equal.
         let overall = overall.clamp(1e-6, 1.0 - 1e-6);
         let mut counts = vec![(0.0, 0.0); tfs];
         for pair in labels {
@@ -147,13 +148,13 @@ impl<'a> Evidence<'a> {
         self.rates[tf]
     }
 
-    /// The standard deviation of a label of this TF.
+    /// The standard deviation of this TF's labels.
     pub fn deviation(&self, tf: usize) -> f64 {
         libm::sqrt(self.rates[tf] * (1.0 - self.rates[tf]))
     }
 
-    /// The log odds of the TF's rate; the log ratio of the target's edges to those that one expects; what the TFs with
-    /// similar targets say; the surplus of the reverse pair. Prereq: the pair's own label was not learned from.
+    /// The log odds of the TF's rate; the log ratio of the target's edges to their expected number; the prediction of
+    /// TFs with similar targets; the surplus of the reverse pair. Prereq: the pair's own label was not learned from.
     pub fn describe(&self, tf: usize, target: usize) -> [f64; EVIDENCE] {
         let (edges, expected) = self.found[target];
         let tfs = self.rates.len();
@@ -162,13 +163,13 @@ impl<'a> Evidence<'a> {
         [logit(self.rates[tf]), ratio, neighbours, self.reverse(tf, target)]
     }
 
-    /// What TFs with similar targets say, given the surplus of each at one target, in standard deviations.
+    /// The prediction of TFs with similar targets, from each TF's surplus at one target, in standard deviations.
     pub fn by_neighbours(&self, tf: usize, surplus: &[f64]) -> f64 {
         let weights = &self.neighbours[tf * surplus.len()..][..surplus.len()];
         weights.iter().zip(surplus).map(|(weight, surplus)| weight * surplus).sum()
     }
 
-    /// Whether the target, as a TF, is known to regulate this TF, less how often it regulates; 0 where it is not known.
+    /// Whether the target, as a TF, is known to regulate this TF, minus the target's rate; 0 if unknown.
     fn reverse(&self, tf: usize, target: usize) -> f64 {
         let (Some(reversed), Some(to)) = (self.problem.tf_of_target[target], self.problem.target_of_tf[tf])
         else {
@@ -186,7 +187,7 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Each TF's surplus predicted from those of the others by ridge regression, all at once: with P the inverse of the
+/// Ridge regression of each TF's surplus on those of the others, solved for all TFs at once: with P the inverse of the
 /// Gram matrix plus the ridge, the weight of j for i is -P_ij / P_jj (Steck 2019).
 fn neighbours(beyond: &[f64], tfs: usize) -> Vec<f64> {
     let mut gram = vec![0.0; tfs * tfs];
@@ -204,20 +205,20 @@ fn neighbours(beyond: &[f64], tfs: usize) -> Vec<f64> {
     (0..tfs * tfs).map(weight).collect()
 }
 
-/// Which labels a pair to be scored has beside it: what is missing there must be missing where weights are fitted.
+/// Which labels are missing around a pair to be scored. When weights are fitted, the same labels must be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unseen {
-    /// Others of its TF and of its target are known.
+    /// No gap: other pairs of its TF and of its target have labels.
     Neither,
-    /// None of its target.
+    /// There are no labels for its target.
     Target,
-    /// None of its TF.
+    /// There are no labels for its TF.
     Tf,
-    /// Neither.
+    /// There are no labels for either.
     Both,
 }
 
-/// Training pairs divided at random, by themselves, by target and by TF.
+/// Random folds of the training pairs: by pair, by target and by TF.
 pub struct Folds {
     of_pairs: Vec<usize>,
     of_targets: Vec<usize>,
@@ -225,14 +226,14 @@ pub struct Folds {
 }
 
 impl Folds {
-    /// Divides. Prereq: `known` are the problem's.
+    /// Draws the folds. Prereq: `known` belongs to the problem.
     pub fn draw(problem: &Problem, known: &[Labelled], seed: u64) -> Folds {
         let fold = |count: usize, stream: u64| -> Vec<usize> {
             let mut folds: Vec<usize> = (0..count).map(|place| place % FOLDS).collect();
             Random::new(seed, stream).shuffle(&mut folds);
             folds
         };
-        // Only those that are seen count: otherwise a fold may have none of them.
+        // Only genes with labels are divided; otherwise a fold might contain none.
         let of_seen = |count: usize, stream: u64, side: fn(&Labelled) -> usize| -> Vec<usize> {
             let seen: BTreeSet<usize> = known.iter().map(side).collect();
             let mut folds = vec![0; count];
@@ -251,8 +252,8 @@ impl Folds {
         self.of_targets[target]
     }
 
-    /// Whether a training pair is left out in a fold, and whether it is then known; where it is neither, it has
-    /// something in common with those that are left out.
+    /// Whether a training pair is left out in a fold, and whether its label is then known. Neither is true of a pair
+    /// that shares a gene with those left out.
     fn role(&self, unseen: Unseen, fold: usize, place: usize, pair: &Labelled) -> (bool, bool) {
         let [own, target, tf] =
             [self.of_pairs[place], self.of_targets[pair.target], self.of_tfs[pair.tf]].map(|of| of == fold);
@@ -265,10 +266,10 @@ impl Folds {
     }
 }
 
-/// Scores pairs by a logistic regression over what the labels tell and whatever else is known of each pair.
+/// Scores pairs by a logistic regression over label features and any further features of each pair.
 ///
-/// `beside` gives further numbers, as many for each pair; it is handed what the labels tell that may be known of it, and
-/// nothing may come from the pair's own label. Returns log odds in the order of `wanted`.
+/// `beside` computes the further features, the same number for each pair. It is given the label statistics that may be
+/// used for the pair; nothing may depend on the pair's own label. Returns log odds in the order of `wanted`.
 pub fn stack(
     problem: &Problem,
     wanted: &[Labelled],
@@ -327,7 +328,7 @@ pub fn stack(
 mod tests {
     use super::*;
 
-    /// Two kinds of TF with the same targets each, the first kind with more of them.
+    /// Two groups of TFs, each with the same targets within the group; the first group has more targets.
     fn problem(part: impl Fn(usize, usize) -> Part) -> Problem {
         let mut random = Random::new(1, 0);
         let kinds: Vec<bool> = (0..200).map(|_| random.unit() < 0.4).collect();
@@ -344,7 +345,7 @@ mod tests {
         Problem { tfs, targets, pairs, target_of_tf: nothing(8), tf_of_target: nothing(200) }
     }
 
-    /// The chance that an edge is above another pair.
+    /// The probability that an edge scores above another pair.
     fn auroc(scores: &[f64], pairs: &[Labelled]) -> f64 {
         let of = |label: bool| {
             let all = scores.iter().zip(pairs).filter(move |(_, pair)| pair.label == label);

@@ -1,4 +1,4 @@
-//! What several kinds share.
+//! Code shared by several kinds.
 
 pub mod candidates;
 pub mod labels;

@@ -1,12 +1,12 @@
-//! Small dense problems of linear algebra, in double precision and always in the same order.
+//! Small dense linear algebra in double precision, always in the same order of operations.
 
 use data::random::Random;
 use rayon::prelude::*;
 use tensor::simd::dot;
 
-/// Solves A x = b for a symmetric positive definite A, row after row, in place (Cholesky).
+/// Solves A x = b in place for a symmetric positive definite, row-major A (Cholesky).
 ///
-/// Nothing where A is not positive definite.
+/// `None` if A is not positive definite.
 pub fn solve(matrix: &mut [f64], values: &mut [f64]) -> Option<()> {
     let size = values.len();
     factor(matrix, size)?;
@@ -14,7 +14,7 @@ pub fn solve(matrix: &mut [f64], values: &mut [f64]) -> Option<()> {
     Some(())
 }
 
-/// The inverse of a symmetric positive definite matrix; nothing where it is not.
+/// The inverse of a symmetric positive definite matrix; `None` if it is not.
 pub fn inverse(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
     factor(&mut matrix, size)?;
     let mut inverse = vec![0.0; size * size];
@@ -25,7 +25,7 @@ pub fn inverse(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
     Some(inverse)
 }
 
-/// A = L Lᵀ, for a symmetric positive definite A; L takes its lower half. Nothing where A is not positive definite.
+/// A = L Lᵀ for a symmetric positive definite A; L overwrites its lower half. `None` if A is not positive definite.
 pub fn factor(matrix: &mut [f64], size: usize) -> Option<()> {
     for row in 0..size {
         let (above, this) = matrix.split_at_mut(row * size);
@@ -65,7 +65,7 @@ fn substitute(factor: &[f64], values: &mut [f64]) {
     }
 }
 
-/// Eigenvalues, falling, with their vectors as rows, of a symmetric matrix (Jacobi's rotations).
+/// Eigenvalues in descending order, with the eigenvectors as rows, of a symmetric matrix (Jacobi rotations).
 fn eigen(mut matrix: Vec<f64>, size: usize) -> Vec<(f64, Vec<f64>)> {
     const SWEEPS: usize = 60;
     let mut vectors = vec![0.0; size * size];
@@ -112,15 +112,15 @@ fn eigen(mut matrix: Vec<f64>, size: usize) -> Vec<(f64, Vec<f64>)> {
     pairs
 }
 
-/// More directions than are asked for, and rounds: together they leave the last ones as good as the first.
+/// Extra directions and extra rounds: together they make the last components as accurate as the first.
 const SPARE: usize = 10;
 const ROUNDS: usize = 12;
-/// Columns that one task adds up.
+/// Columns summed per task.
 const COLUMNS: usize = 64;
 
-/// The principal components of the rows of a matrix: for each row its place along the `count` directions in which rows
-/// differ most. Fewer where the matrix has fewer rows or columns. Prereq: the mean over rows was taken away, where it
-/// should not count.
+/// The principal components of the rows of a matrix: each row's coordinates along the `count` directions of greatest
+/// variance. Fewer if the matrix has fewer rows or columns. Prereq: the mean over rows was subtracted, unless it should
+/// count.
 ///
 /// By subspace iteration from random directions (Halko et al. 2011).
 pub fn principal_components(matrix: &[f32], columns: usize, count: usize) -> (Vec<f64>, usize) {
@@ -138,7 +138,7 @@ pub fn principal_components(matrix: &[f32], columns: usize, count: usize) -> (Ve
         places = times(matrix, columns, &directions, width);
         directions = transposed_times(matrix, columns, &places, width);
     }
-    // Within that space, the axes themselves (Rayleigh and Ritz).
+    // The axes within that subspace (Rayleigh and Ritz).
     let square = |a: usize, b: usize| places.chunks_exact(width).map(|row| row[a] * row[b]).sum::<f64>();
     let squares: Vec<f64> = (0..width * width).map(|place| square(place / width, place % width)).collect();
     let axes = eigen(squares, width);
@@ -146,7 +146,7 @@ pub fn principal_components(matrix: &[f32], columns: usize, count: usize) -> (Ve
     (places.chunks_exact(width).flat_map(along).collect(), count)
 }
 
-/// rows × columns times columns × width.
+/// A rows × columns matrix times a columns × width one.
 fn times(matrix: &[f32], columns: usize, right: &[f64], width: usize) -> Vec<f64> {
     let rows = matrix.len() / columns;
     let mut product = vec![0.0; rows * width];
@@ -159,7 +159,7 @@ fn times(matrix: &[f32], columns: usize, right: &[f64], width: usize) -> Vec<f64
     product
 }
 
-/// columns × rows times rows × width.
+/// A columns × rows matrix times a rows × width one.
 fn transposed_times(matrix: &[f32], columns: usize, right: &[f64], width: usize) -> Vec<f64> {
     let mut product = vec![0.0; columns * width];
     product.par_chunks_mut(width * COLUMNS).enumerate().for_each(|(block, out)| {
@@ -174,8 +174,8 @@ fn transposed_times(matrix: &[f32], columns: usize, right: &[f64], width: usize)
     product
 }
 
-/// Makes the columns of a matrix orthonormal (Gram and Schmidt, twice). One that is made of those before becomes 0: what
-/// rounding leaves of it would be counted once more.
+/// Orthonormalises the columns of a matrix (Gram and Schmidt, twice). A column that depends on those before becomes 0,
+/// because normalising its rounding error would count a direction twice.
 fn orthonormalise(matrix: &mut [f64], width: usize) {
     let length = |matrix: &[f64], column: usize| {
         libm::sqrt(matrix.chunks_exact(width).map(|row| row[column] * row[column]).sum())

@@ -2,20 +2,20 @@
 
 use crate::linear;
 
-/// What it costs to weigh a feature: half of this times the square of its weight, features of variance 1.
+/// The ridge penalty: half of this times the squared weight, for features scaled to variance 1.
 const RIDGE: f64 = 1.0;
 const MOST_STEPS: usize = 50;
 
 /// A fitted model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logistic {
-    /// One for each feature, as they come.
+    /// One per feature, for unscaled features.
     weights: Vec<f64>,
     intercept: f64,
 }
 
 impl Logistic {
-    /// Fits to rows of `width` features with a label each (Newton's method). A feature that is constant weighs nothing.
+    /// Fits to rows of `width` features with one label each (Newton's method). A constant feature gets weight 0.
     pub fn fit(rows: &[f64], width: usize, labels: &[bool]) -> Logistic {
         let (means, scales) = standards(rows, width);
         let size = width + 1;
@@ -26,7 +26,7 @@ impl Logistic {
             gradient[width] = 0.0;
             let mut curvature = vec![0.0; size * size];
             (0..width).for_each(|place| curvature[place * size + place] = RIDGE);
-            // Nothing else keeps the intercept finite where there is one class.
+            // Keeps the intercept finite if there is only one class.
             curvature[size * size - 1] = 1e-9;
             for (features, label) in rows.chunks_exact(width).zip(labels) {
                 let standards = means.iter().zip(&scales);
@@ -46,7 +46,7 @@ impl Logistic {
             if linear::solve(&mut curvature, &mut gradient).is_none() {
                 break;
             }
-            // A long step may overshoot where the classes are nearly separable.
+            // Limits the step, which may overshoot if the classes are nearly separable.
             let longest = gradient.iter().fold(0.0, |longest: f64, step| longest.max(step.abs()));
             let shorten = if longest > 4.0 { 4.0 / longest } else { 1.0 };
             found.iter_mut().zip(&gradient).for_each(|(weight, step)| *weight += shorten * step);
@@ -60,23 +60,23 @@ impl Logistic {
         Logistic { intercept: found[width] - shift, weights }
     }
 
-    /// The logarithm of the odds.
+    /// The log odds.
     pub fn log_odds(&self, features: &[f64]) -> f64 {
         self.intercept + features.iter().zip(&self.weights).map(|(value, weight)| value * weight).sum::<f64>()
     }
 }
 
-/// The chance that odds of this logarithm stand for.
+/// The probability for these log odds.
 pub fn sigmoid(log_odds: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-log_odds))
 }
 
-/// The logarithm of the odds of a chance.
+/// The log odds of a probability.
 pub fn logit(chance: f64) -> f64 {
     libm::log(chance / (1.0 - chance))
 }
 
-/// Means, and what brings each feature to a variance of 1: 0 for those that do not vary.
+/// Means, and the factors that scale each feature to variance 1: 0 for constant features.
 fn standards(rows: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
     let count = (rows.len() / width.max(1)).max(1) as f64;
     let column = |place: usize| rows.chunks_exact(width).map(move |row| row[place]);

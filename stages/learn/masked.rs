@@ -1,7 +1,7 @@
-//! Masked training (Devlin et al. 2019, as scBERT has it): a model learns expression by guessing what was hidden.
+//! Masked training (Devlin et al. 2019, in scBERT's form): a model learns expression by predicting hidden genes.
 //!
-//! Of each cell's genes that are not zero a share are targets; most of them are hidden behind the mask's token, the
-//! others stay, so that a model cannot know which it is judged by.
+//! A share of each cell's non-zero genes are targets. Most of them are hidden behind the mask token and the others are
+//! left visible, so that the model cannot know which genes it is judged by.
 
 pub mod judge;
 pub mod learner;
@@ -14,14 +14,14 @@ use data::random::Random;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The target of a gene that is none: no token.
+/// Marks a gene that is not a target; it is no valid token.
 pub const NO_TARGET: u32 = u32::MAX;
 
-/// What is hidden.
+/// Which genes are targets, and which of those are hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Masking {
-    /// The share of the genes that are not zero that are targets.
+    /// The share of the non-zero genes that are targets.
     pub share: f64,
     /// The share of targets that are hidden.
     pub hidden: f64,
@@ -34,14 +34,14 @@ impl Default for Masking {
 }
 
 impl Masking {
-    /// Refuses what makes no sense.
+    /// Rejects shares out of range.
     pub fn check(&self) -> Result<(), Mistake> {
         above_zero("masking.share", self.share, 1.0)?;
         share_below("masking.share", self.share, 1.0)?;
         within("masking.hidden", self.hidden, 0.0..=1.0)
     }
 
-    /// How many targets a cell has.
+    /// The number of targets in a cell.
     ///
     /// In 32 bits, because the original computes it so: of 100 genes it takes 16, not 15.
     pub fn count(&self, expressed: usize, positions: usize) -> usize {
@@ -50,13 +50,13 @@ impl Masking {
         f64::from((expressed as f32 * share).ceil()).min(most) as usize
     }
 
-    /// Hides tokens of a cell; returns the target of each, [`NO_TARGET`] where it has none.
+    /// Hides tokens of a cell; returns the target of each token, or [`NO_TARGET`].
     pub fn mask(&self, tokens: &mut [u32], mask: u32, random: &mut Random) -> Vec<u32> {
         let mut expressed: Vec<usize> = (0..tokens.len()).filter(|at| tokens[*at] > 0).collect();
         let count = self.count(expressed.len(), tokens.len()).min(expressed.len());
         let mut targets = vec![NO_TARGET; tokens.len()];
         for chosen in 0..count {
-            // The first steps of a shuffle: as many as are taken.
+            // A partial shuffle, with as many steps as targets are drawn.
             let other = chosen + random.below(expressed.len() - chosen);
             expressed.swap(chosen, other);
             let at = expressed[chosen];
@@ -90,7 +90,8 @@ mod tests {
                 hidden += usize::from(before != after);
             }
         }
-        // 83 of 100 are not zero: 13 targets in each of 200 cells; of 2,600 some 2,340 hidden, give or take 5 · 15.3.
+        // 83 of 100 genes are not zero, so each of 200 cells has 13 targets. Of 2,600 about 2,340 are hidden, give or
+        // take 5 · 15.3.
         assert_eq!(targets, 2_600);
         assert!((2_263..2_417).contains(&hidden), "{hidden}");
     }

@@ -1,7 +1,8 @@
-//! Training: steps of Adam until the epochs are over or validation stops falling, through any kill.
+//! The training loop: Adam until all epochs are done or validation stops improving. A killed training can be resumed.
 //!
-//! A kind says what is learned (`Learner`) and hands it to `Training::run`, which shuffles, adds up gradients, clips them,
-//! follows the learning rate, keeps history and checkpoints, and leaves the model as it was after its best epoch.
+//! A kind implements `Learner` and passes it to `Training::run`, which shuffles, accumulates and clips gradients,
+//! follows the learning rate schedule, records history and checkpoints, and leaves the model in the state of its best
+//! epoch.
 
 pub mod history;
 mod patience;
@@ -24,32 +25,32 @@ use tensor::ops::adam::Decay;
 use tensor::tape::backward;
 use tensor::{Scalar, Taped, gradients};
 
-/// A loss this many times that of the first step has diverged.
+/// The training has diverged if the loss exceeds that of the first step by this factor.
 const DIVERGED: f64 = 1e3;
-/// Orders of examples are drawn below this stream of a seed, so that they meet no draw of a kind.
+/// The random stream that draws the orders of examples, apart from those that kinds use.
 const ORDER_STREAM: u64 = 1 << 48;
-/// Between two sentences of progress.
+/// The interval between progress reports.
 const TELL_EVERY: Duration = Duration::from_secs(2);
 
-/// How something is trained.
+/// The settings of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Training {
-    /// How often every example is seen, at most; 0 leaves the model as it begins, a control.
+    /// The most passes over all examples; 0 leaves the model untrained, as a control.
     pub epochs: usize,
-    /// Examples that are computed together.
+    /// Examples per batch.
     pub batch: usize,
-    /// Batches whose gradients are added up to one step.
+    /// Batches whose gradients are accumulated for one step.
     pub accumulate: usize,
     /// The learning rate over time.
     pub schedule: Schedule,
-    /// Gradients longer than this are cut to this length; null leaves them.
+    /// Gradients with a larger norm are scaled down to this norm; null disables clipping.
     pub clip: Option<f64>,
-    /// Draws weights towards zero, apart from the gradient (AdamW).
+    /// Decoupled weight decay (AdamW).
     pub decay: f64,
-    /// Ends after so many epochs without a lower validation loss; null never does.
+    /// Stops after this many epochs without a lower validation loss; null disables early stopping.
     pub patience: Option<usize>,
-    /// The minutes between checkpoints. Changes no result, so it is in no key.
+    /// The minutes between checkpoints. Does not affect the result, so it is not part of the key.
     #[serde(skip_serializing)]
     pub checkpoint_minutes: f64,
 }
@@ -69,46 +70,46 @@ impl Default for Training {
     }
 }
 
-/// Which batch of a training it is; what is drawn for a batch is drawn from this and the seed.
+/// Identifies a batch of a training. Random draws for a batch depend only on this and the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The epoch, from 0.
     pub epoch: u64,
-    /// The batch, from 0, counted through all epochs.
+    /// The batch, from 0, counted over all epochs.
     pub batch: u64,
 }
 
-/// What is trained.
+/// A model with its training data.
 ///
-/// Every answer may depend on nothing but the tensors, the arguments and what never changes: else a training that
-/// was resumed would not be the one that was not interrupted.
+/// Every method may depend only on the tensors, its arguments and constants: otherwise a resumed training would differ
+/// from an uninterrupted one.
 pub trait Learner {
-    /// What examples are called: `cells`.
+    /// What examples are called in messages, such as `cells`.
     fn unit(&self) -> &'static str;
 
     /// The number of examples in an epoch.
     fn examples(&self) -> usize;
 
-    /// Every tensor, always in the same order; those that are trained have a gradient after each loss.
+    /// Every tensor, always in the same order. After each loss, the trained ones have a gradient.
     fn tensors(&mut self) -> Vec<Named<'_>>;
 
-    /// Prepares for a step, counted from 0; may be called again for the same one.
+    /// Called before each step, counted from 0; may be called again for the same step.
     fn before_step(&mut self, _step: u64) {}
 
-    /// Makes a batch ready that [`Learner::loss`] will be asked for next, while a card still computes the one before.
+    /// Prepares the batch of the next [`Learner::loss`] while a GPU is still computing the current one.
     fn prepare(&mut self, _examples: &[usize], _moment: Moment) {}
 
     /// The mean loss of some examples.
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>>;
 
-    /// The mean loss of what is held out; none where nothing is.
+    /// The mean loss on the held-out examples; `None` if there are none.
     fn validate(&mut self, io: &Io) -> Result<Option<f64>>;
 }
 
-/// What came of a training.
+/// The outcome of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trained {
-    /// Every step.
+    /// One row per step.
     pub history: Vec<Row>,
     /// The epoch, from 1, whose tensors the model has now.
     pub epoch: u64,
@@ -117,9 +118,9 @@ pub struct Trained {
 }
 
 impl Training {
-    /// Trains until it is over; goes on from the step's newest checkpoint, if there is one.
+    /// Trains to the end, resuming from the step's newest checkpoint if there is one.
     ///
-    /// Where the step is told to stop, the state is saved first. Prereq: `check` has passed.
+    /// If the step is asked to stop, the state is saved first. Prereq: `check` has passed.
     pub fn run(&self, learner: &mut impl Learner, seed: u64, io: &Io) -> Result<Trained> {
         if learner.examples() == 0 {
             bail!("there is nothing to train with: no {} are left", learner.unit());
@@ -156,7 +157,7 @@ impl Training {
         run.finish()
     }
 
-    /// Refuses what makes no sense.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), Mistake> {
         within("training.epochs", self.epochs, 0..=1_000_000)?;
         within("training.batch", self.batch, 1..=1 << 20)?;
@@ -169,19 +170,19 @@ impl Training {
     }
 }
 
-/// A training that is going on.
+/// A training in progress.
 struct Run<'a, L> {
     training: &'a Training,
     learner: &'a mut L,
     seed: u64,
     io: &'a Io,
     state: State,
-    /// The step of the newest checkpoint, and when it was made.
+    /// The step of the newest checkpoint, and when it was saved.
     saved_step: Option<u64>,
     saved: Instant,
-    /// When people last heard of it.
+    /// The time of the last progress report.
     told: Instant,
-    /// When this process began to train, and how many examples had been seen before.
+    /// When this process began to train, and how many examples had been seen by then.
     began: Instant,
     before: u64,
 }
@@ -204,7 +205,7 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// One step; moves nothing unless it returns well. `later` are the examples of the next one.
+    /// Makes one step; on error nothing has changed. `later` are the examples of the next step.
     fn step(&mut self, examples: &[usize], later: &[usize], steps_per_epoch: usize) -> Result<()> {
         let (epoch, step_in_epoch) = (self.state.counters.epoch, self.state.counters.step_in_epoch);
         let (step, batch) = (self.state.steps(), self.training.batch);
@@ -301,7 +302,7 @@ impl<L: Learner> Run<'_, L> {
         Ok(())
     }
 
-    /// The examples of all steps so far.
+    /// The number of examples seen in all steps so far.
     fn seen(&self) -> u64 {
         self.state.counters.history.last().map_or(0, |row| row.examples)
     }
@@ -323,7 +324,7 @@ impl<L: Learner> Run<'_, L> {
         ));
     }
 
-    /// Leaves the model as it was after its best epoch.
+    /// Restores the model of the best epoch.
     fn finish(self) -> Result<Trained> {
         let State { counters, mut best, .. } = self.state;
         let last = (counters.epoch, None);

@@ -1,4 +1,4 @@
-//! The cells that pass the filters, normalised and on a logarithmic scale.
+//! The cells that pass the filters, normalised and log-transformed.
 
 use super::{Base, Kept, Preprocess};
 use anyhow::{Result, bail};
@@ -7,14 +7,14 @@ use data::cells::CellBatch;
 use data::cells::passes::CellFile;
 use data::statistics::Moments;
 
-/// The new index of a gene that is left out.
+/// Marks a gene that is left out, in place of its new index.
 pub const LEFT_OUT: u32 = u32::MAX;
-/// Most values are small counts: their logarithms are computed once for a cell, which saves nine in ten.
+/// Most values are small counts. Computing each of their logarithms once per cell saves nine in ten.
 const SMALL_COUNTS: usize = 32;
-/// What the processor adds at once.
+/// Numbers added at once by the CPU.
 const LANES: usize = 8;
 
-/// The cells that are left, as they shall be.
+/// The remaining cells, after normalisation.
 pub struct Normalised<'a> {
     pub io: &'a Io,
     pub preprocess: &'a Preprocess,
@@ -22,28 +22,28 @@ pub struct Normalised<'a> {
     pub kept: &'a Kept,
 }
 
-/// What there is to know of the cells before genes are selected.
+/// Statistics of the cells, needed to select genes.
 #[derive(Default)]
 pub struct Summary {
     /// The ids of the cells.
     pub ids: Vec<String>,
-    /// Of each gene.
+    /// The moments of each gene.
     pub moments: Vec<Moments>,
-    /// Of each gene that is traced, its value in each cell.
+    /// For each traced gene, its value in each cell.
     pub profiles: Vec<Vec<f64>>,
 }
 
-/// What is gathered of one row group.
+/// The statistics of one row group.
 #[derive(Default)]
 struct Gathered {
     ids: Vec<String>,
     moments: Vec<Moments>,
-    /// Which of the traced genes, in which cell, its value.
+    /// The index among the traced genes, the cell, and the value.
     traced: Vec<(u32, usize, f64)>,
 }
 
 impl Normalised<'_> {
-    /// Reads all cells and sums them up.
+    /// Reads all cells and computes their statistics.
     pub fn summary(&self, traced: &[usize]) -> Result<Summary> {
         let genes = self.kept.genes.len();
         let mut profile_of = vec![LEFT_OUT; genes];
@@ -84,7 +84,7 @@ impl Normalised<'_> {
         Ok(summary)
     }
 
-    /// Gives each cell with its genes by their new indices. Prereq: those that are not left out passed the filters.
+    /// Passes on each cell, with new gene indices. Prereq: every gene that is not left out passed the filters.
     pub fn each_cell(
         &self,
         new_index: &[u32],
@@ -115,8 +115,8 @@ impl Normalised<'_> {
         )
     }
 
-    /// Gives each cell of a batch that passed, as it came, with what its values become. Prereq: `first` is the index of
-    /// the batch's first cell.
+    /// Passes on each cell of a batch that passed the filters, both as read and with its new values. Prereq: `first` is
+    /// the index of the batch's first cell.
     fn each_of(
         &self,
         first: usize,
@@ -134,11 +134,11 @@ impl Normalised<'_> {
         Ok(())
     }
 
-    /// What brings a cell to the wanted sum.
+    /// The factor that scales a cell to the target total.
     fn factor(&self, genes: &[u32], values: &[f32]) -> f64 {
         let Some(target) = self.kept.target_sum else { return 1.0 };
         let total = self.kept.total(genes, values);
-        // As scanpy has it: a cell without anything stays as it is.
+        // As in scanpy, a cell with a total of zero is left as it is.
         if total == 0.0 { 1.0 } else { target / total }
     }
 
@@ -164,11 +164,12 @@ pub fn sum(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
-/// What the values of one cell become.
+/// Transforms the values of one cell.
 struct Scale {
     base: Base,
     factor: f64,
-    /// Values that were asked for and what they become, counts at their own place; NaN, which equals nothing, before.
+    /// A cache of transformed values, with each small count at its own index. Unused entries hold NaN, which equals
+    /// nothing.
     known: [(f32, f64); SMALL_COUNTS],
 }
 
@@ -178,7 +179,7 @@ impl Scale {
     }
 
     fn of(&mut self, value: f32) -> f64 {
-        // From here on floats have no fractions: the last bits of the sum are those of the nearest whole number.
+        // From here on floats have no fractional part, so the low bits of the sum are those of the nearest integer.
         const WHOLE: f32 = (1 << (f32::MANTISSA_DIGITS - 1)) as f32;
         let place = (value + WHOLE).to_bits() as usize % SMALL_COUNTS;
         let (known, becomes) = self.known[place];
@@ -198,14 +199,14 @@ impl Scale {
     }
 }
 
-/// What is left of a batch of cells.
+/// The remaining part of a batch of cells.
 #[derive(Default)]
 struct Left {
-    /// Ids, and where each cell ends.
+    /// The id and the end of each cell.
     ends: Vec<(String, usize)>,
     genes: Vec<u32>,
     values: Vec<f32>,
-    /// How many genes and values count; what lies behind is old.
+    /// The number of valid entries in `genes` and `values`; entries beyond it are stale.
     filled: usize,
 }
 
@@ -217,7 +218,8 @@ impl Left {
             self.values.resize(most, 0.0);
         }
         let mut end = self.filled;
-        // Each is put down, and the next one over it if it is not wanted: which are, no processor foresees.
+        // Branch-free: every value is written, and the next one overwrites it if it is left out. A branch would be
+        // unpredictable.
         for (gene, value) in genes.iter().zip(values) {
             let index = new_index[*gene as usize];
             self.genes[end] = index;

@@ -1,4 +1,4 @@
-//! Which genes BEELINE would keep: TFs that vary along pseudotime, and the genes that vary most.
+//! The genes that BEELINE would keep: TFs that vary along pseudotime, and the most variable genes.
 //!
 //! BEELINE takes the p-value of a generalised additive model (the R package VGAM) along each lineage.
 //! We test a cubic curve instead, with the same correction (Bonferroni) and the same limit.
@@ -16,15 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// TFs that vary, with the genes that vary most.
+/// TFs that vary along pseudotime, and the most variable genes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Selection {
-    /// How many genes beside the TFs, those of the largest variance.
+    /// The number of genes kept in addition to the TFs, those with the largest variance.
     genes: usize,
-    /// Which TFs.
+    /// Which TFs are kept.
     tfs: Tfs,
-    /// The limit of the corrected p-value.
+    /// The threshold of the corrected p-value.
     p: f64,
 }
 
@@ -34,7 +34,7 @@ pub struct Selection {
 enum Tfs {
     /// Those that vary significantly along pseudotime.
     Significant,
-    /// All that the data has.
+    /// All TFs in the data.
     All,
 }
 
@@ -45,13 +45,13 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Refuses what makes no sense.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), Mistake> {
         within("select.genes", self.genes, 0..=MOST)?;
         above_zero("select.p", self.p, 1.0)
     }
 
-    /// Says of each gene whether it is kept.
+    /// Decides for each gene whether it is kept.
     pub fn select(&self, normalised: &Normalised, names: &[String]) -> Result<Vec<bool>> {
         let tfs = tfs(normalised, names)?;
         let tested = if self.tfs == Tfs::Significant { tfs.clone() } else { Vec::new() };
@@ -71,14 +71,14 @@ impl Selection {
         let mut others: Vec<usize> =
             (0..names.len()).filter(|gene| normalised.kept.genes[*gene] && !is_tf.contains(gene)).collect();
         let variance = |gene: &usize| moments[*gene].variance(ids.len());
-        // Of equals, the first: the order must not depend on anything else than the data.
+        // Ties are broken by index, so that the order depends only on the data.
         others.sort_by(|a, b| variance(b).total_cmp(&variance(a)).then(a.cmp(b)));
         others.iter().take(self.genes).for_each(|gene| selected[*gene] = true);
         Ok(selected)
     }
 }
 
-/// The TFs among the genes that passed the filters, by their index.
+/// The indices of the TFs among the genes that passed the filters.
 fn tfs(normalised: &Normalised, names: &[String]) -> Result<Vec<usize>> {
     let io = normalised.io;
     let network = io.input("data")?.join(network::FILE);
@@ -97,7 +97,7 @@ fn tfs(normalised: &Normalised, names: &[String]) -> Result<Vec<usize>> {
     Ok(found)
 }
 
-/// Cells by their index, with their times.
+/// Cells by index, with their times.
 struct Lineage {
     cells: Vec<usize>,
     times: Vec<f64>,

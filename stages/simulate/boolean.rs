@@ -1,11 +1,11 @@
-//! Boolean rules of gene regulation, as biologists write them.
+//! Boolean rules of gene regulation, in the notation of the published models.
 //!
 //! `(Cebpa or Pu1) and not (Gata1 or Gata2)`: `not` binds closest, then `and`, then `or`.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeSet;
 
-/// A rule over genes, by their index.
+/// A rule over genes, which are given by index.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Rule {
     /// The gene is on.
@@ -19,7 +19,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Reads a rule over the named genes.
+    /// Parses a rule over the named genes.
     pub fn parse(text: &str, genes: &[&str]) -> Result<Rule> {
         let spaced = text.replace('(', " ( ").replace(')', " ) ");
         let mut words = Words { words: spaced.split_whitespace().collect(), at: 0, genes };
@@ -30,7 +30,7 @@ impl Rule {
         }
     }
 
-    /// Whether it holds.
+    /// Whether the rule holds, given which genes are on.
     pub fn holds(&self, on: &impl Fn(usize) -> bool) -> bool {
         match self {
             Rule::Gene(gene) => on(*gene),
@@ -40,7 +40,7 @@ impl Rule {
         }
     }
 
-    /// Every gene in it with the sign of its influence as the rule is written.
+    /// Every gene in the rule, with the sign of its influence as written.
     pub fn regulators(&self) -> BTreeSet<(usize, i8)> {
         let mut found = BTreeSet::new();
         self.collect(1, &mut found);

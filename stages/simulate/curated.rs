@@ -1,8 +1,8 @@
-//! BEELINE's curated models, from their Boolean rules to cells along their trajectories.
+//! BEELINE's curated models: from Boolean rules to cells along trajectories.
 //!
-//! In the manner of BoolODE (Pratapa et al. 2020): a gene is transcribed at the rate at which its rule
-//! holds, each regulator being on by a Hill function of its protein; mRNA and protein then follow
-//! stochastic differential equations. A cell is a trajectory's mRNA at a random time.
+//! Modelled on BoolODE (Pratapa et al. 2020): a gene is transcribed at a rate proportional to the probability that its
+//! rule holds, each regulator being on with a probability given by a Hill function of its protein. mRNA and protein
+//! follow stochastic differential equations. A cell is a trajectory's mRNA at a random time.
 
 use super::boolean::Rule;
 use super::{Labels, Simulated};
@@ -12,7 +12,7 @@ use data::network::Network;
 use data::random::Random;
 use rayon::prelude::*;
 
-/// BoolODE's kinetics: a gene that is fully on has 2 units of mRNA and 20 of protein.
+/// BoolODE's kinetics: a gene that is fully on reaches 2 units of mRNA and 20 of protein.
 const TRANSCRIPTION: f64 = 20.0;
 const MRNA_DECAY: f64 = 10.0;
 const TRANSLATION: f64 = 10.0;
@@ -21,17 +21,18 @@ const FULL_MRNA: f64 = 2.0;
 const HALF_PROTEIN: f64 = 10.0;
 const HILL: i32 = 10;
 const STEP: f64 = 0.01;
-/// Of a gene that does not start on.
+/// The initial level of a gene that does not start on.
 const TRACE: f64 = 0.01;
 const CELLS_PER_TRAJECTORY: usize = 10;
 
-/// A model as published.
+/// A published model.
 pub struct Model {
     /// Genes with their rules.
     rules: &'static [(&'static str, &'static str)],
-    /// The genes that are on at the start; if none are, all are half on, since such a model has no start of its own.
+    /// The genes that are on at the start. If there are none, the model defines no initial state, and all genes start
+    /// half on.
     on_at_start: &'static [&'static str],
-    /// How long a trajectory is, by which time it has come to its end.
+    /// The duration of a trajectory, long enough to reach its end state.
     time: f64,
 }
 
@@ -108,10 +109,10 @@ impl Model {
     }
 }
 
-/// A gene's rule as a table over its regulators.
+/// A gene's rule as a truth table over its regulators.
 struct Gene {
     regulators: Vec<usize>,
-    /// Whether the rule holds, for each set of regulators; bit i of the index stands for the i-th one.
+    /// 1 if the rule holds for a set of regulators; bit i of the index is the i-th regulator.
     truth: Vec<f64>,
 }
 
@@ -129,7 +130,7 @@ impl Gene {
         Gene { regulators, truth }
     }
 
-    /// The probability that the rule holds if each regulator is on, independently, with its probability.
+    /// The probability that the rule holds if the regulators are independently on with these probabilities.
     fn activity(&self, on: &[f64], scratch: &mut Vec<f64>) -> f64 {
         scratch.clear();
         scratch.extend_from_slice(&self.truth);
@@ -153,7 +154,7 @@ struct Dynamics {
 }
 
 impl Dynamics {
-    /// One trajectory; returns the cells taken from it, each with its time.
+    /// Simulates one trajectory; returns the cells sampled from it, each with its time.
     fn run(&self, wanted: usize, random: &mut Random) -> Vec<(f64, Vec<f64>)> {
         let mut moments: Vec<usize> = (0..wanted).map(|_| random.below(self.steps)).collect();
         moments.sort_unstable();
@@ -260,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_rule_of_every_model_can_be_read() {
-        // Edges without self loops and duplicates, as counted in BEELINE's reference networks.
+        // Edges without self-loops and duplicates, as counted in BEELINE's reference networks.
         let models = [(Model::gsd(), 76), (Model::hsc(), 26), (Model::vsc(), 15), (Model::mcad(), 13)];
         for (model, edges) in models {
             assert_eq!(model.network().unwrap().len(), edges);

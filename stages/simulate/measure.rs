@@ -1,13 +1,13 @@
-//! What a sequencer makes of a cell's expression.
+//! Simulates the measurement of a cell's expression by sequencing.
 
 use data::random::Random;
 
-/// Streams below the seed, apart from those of the cells themselves.
+/// Random streams below the seed, apart from those of the cells.
 const COUNT_STREAM: u64 = 1 << 40;
 const DROP_STREAM: u64 = 1 << 41;
-/// Molecules of an average gene in an average cell: of the order of what droplet methods find of a well expressed gene.
+/// The mean molecule count of a gene in a cell, about that of a well expressed gene in droplet data.
 const MEAN_COUNT: f64 = 4.0;
-/// Spread of the logarithm of what a cell yields in all, as droplet data show it.
+/// The standard deviation of the log total yield of a cell, as in droplet data.
 const DEPTH_SPREAD: f64 = 0.3;
 
 /// Turns expression into molecule counts.
@@ -26,7 +26,7 @@ pub fn count(cells: &mut [Vec<f64>], seed: u64) {
     }
 }
 
-/// Loses, of each gene's values, the lowest `share`, each with probability `share` (Pratapa et al. 2020).
+/// Sets, of each gene's values, the lowest `share` to zero, each with probability `share` (Pratapa et al. 2020).
 pub fn drop(cells: &mut [Vec<f64>], share: f64, seed: u64) {
     let genes = cells.first().map_or(0, Vec::len);
     for gene in 0..genes {

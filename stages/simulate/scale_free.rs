@@ -1,8 +1,8 @@
-//! A random network with hubs, and cells at its noisy steady states.
+//! A random network with hubs, and cells at its noisy steady state.
 //!
-//! In the manner of SERGIO (Dibaeinia and Sinha 2020): master regulators are produced at a rate that
-//! depends on the cell type, every other gene at a rate that is a sum of Hill functions of its
-//! regulators; a chemical Langevin equation adds the noise of both production and decay.
+//! Modelled on SERGIO (Dibaeinia and Sinha 2020): master regulators are produced at a rate that depends on the cell
+//! type, every other gene at a rate that is a sum of Hill functions of its regulators; a chemical Langevin equation
+//! adds the noise of production and decay.
 
 use super::{Labels, Simulated};
 use anyhow::Result;
@@ -14,29 +14,29 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Streams below the seed, apart from those of cells, which are their numbers.
+/// Random streams below the seed; those of cells are the cells' numbers.
 const NETWORK_STREAM: u64 = 1 << 42;
-/// Share of the TFs that nothing regulates.
+/// The share of the TFs that have no regulators.
 const MASTERS: f64 = 0.25;
-/// The decay rate of SERGIO's examples; it sets the unit of time.
+/// The decay rate of SERGIO's examples, which sets the unit of time.
 const DECAY: f64 = 0.8;
 const STEP: f64 = 0.1;
-/// Six times the mean life of a molecule: by then the noise is that of the steady state.
+/// Six times the mean lifetime of a molecule, by which time the noise has reached its steady state.
 const STEPS: usize = 75;
-/// Spread of the logarithm of a master's rate among the cells of one type: cells differ in more than their type.
+/// The standard deviation of a master's log rate among the cells of one type, so that cells of a type also differ.
 const RATE_SPREAD: f64 = 0.4;
 
 /// A random network with hubs.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScaleFree {
-    /// How many genes, TFs included.
+    /// The number of genes, including TFs.
     genes: usize,
-    /// How many of them regulate others.
+    /// The number of genes that regulate others.
     tfs: usize,
-    /// How many cell types: each sets the master regulators' rates.
+    /// The number of cell types; each has its own rates of the master regulators.
     types: usize,
-    /// How many regulators a gene has on average.
+    /// The mean number of regulators per gene.
     regulators: f64,
     /// The share of edges that activate; the others repress.
     activation: f64,
@@ -48,17 +48,17 @@ impl Default for ScaleFree {
     }
 }
 
-/// One regulator of a gene.
+/// A regulator of a gene.
 struct Edge {
     tf: usize,
-    /// Positive where it activates.
+    /// Positive if it activates.
     strength: f64,
-    /// The expression at which it has half of its effect.
+    /// The expression at which it has half of its maximal effect.
     half: f64,
 }
 
 impl Edge {
-    /// The production that it causes; Hill coefficient 2, as SERGIO has it.
+    /// The production rate that it causes, with a Hill coefficient of 2 as in SERGIO.
     fn production(&self, expression: &[f64]) -> f64 {
         let square = expression[self.tf] * expression[self.tf];
         let hill = square / (self.half * self.half + square);
@@ -73,7 +73,7 @@ struct Wiring {
 }
 
 impl ScaleFree {
-    /// Makes the network, then the cells.
+    /// Draws the network, then simulates the cells.
     pub fn simulate(&self, cells: usize, noise: f64, seed: u64, io: &Io) -> Result<Simulated> {
         let mut random = Random::new(seed, NETWORK_STREAM);
         let mut wiring = self.wire(&mut random);
@@ -98,12 +98,12 @@ impl ScaleFree {
         Ok(Simulated { genes: names, network, cells: expression, labels: Labels::Types(types) })
     }
 
-    /// How many genes.
+    /// The number of genes.
     pub fn genes(&self) -> usize {
         self.genes
     }
 
-    /// Refuses what makes no network.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), Mistake> {
         within("network.scale_free.genes", self.genes, 3..=1_000_000)?;
         if !(2..self.genes).contains(&self.tfs) {
@@ -124,8 +124,8 @@ impl ScaleFree {
         (0..self.genes).map(name).collect()
     }
 
-    /// Each gene chooses its regulators among the TFs before it, the more often chosen ones more often:
-    /// the number of targets then falls off by a power law (Barabási and Albert 1999).
+    /// Each gene chooses its regulators among the TFs before it, preferring those chosen more often: the number of
+    /// targets then follows a power law (Barabási and Albert 1999).
     fn wire(&self, random: &mut Random) -> Wiring {
         let masters = ((self.tfs as f64 * MASTERS) as usize).max(1);
         let mut targets = vec![1.0; self.tfs];
@@ -152,7 +152,7 @@ impl ScaleFree {
     }
 }
 
-/// An index, drawn in proportion to its weight. Prereq: `weights` is not empty.
+/// Draws an index with probability proportional to its weight. Prereq: `weights` is not empty.
 fn weighted(weights: &[f64], random: &mut Random) -> usize {
     let mut left = random.unit() * weights.iter().sum::<f64>();
     let fits = |weight: &f64| {
@@ -162,14 +162,15 @@ fn weighted(weights: &[f64], random: &mut Random) -> usize {
     weights.iter().position(fits).unwrap_or(weights.len() - 1)
 }
 
-/// In each cell type, a master is either low or high (SERGIO's ranges, doubled in their distance).
+/// In each cell type a master is either low or high (SERGIO's ranges, twice as far apart).
 fn master_rates(masters: usize, random: &mut Random) -> Vec<f64> {
     let rate = |_| if random.unit() < 0.5 { random.between(0.3, 1.0) } else { random.between(2.0, 4.0) };
     (0..masters).map(rate).collect()
 }
 
 impl Wiring {
-    /// Sets each edge's half effect to its regulator's mean over the cell types, so that no edge is always on or off.
+    /// Sets each edge's half-effect level to its regulator's mean over the cell types, so that no edge is always on or
+    /// off.
     fn centre(&mut self, rates: &[Vec<f64>]) {
         let mut means: Vec<f64> = Vec::with_capacity(self.edges.len());
         let mut states: Vec<Vec<f64>> = vec![Vec::with_capacity(self.edges.len()); rates.len()];
@@ -191,7 +192,7 @@ impl Wiring {
         }
     }
 
-    /// dx = (P - λx) dt + q sqrt((P + λx) dt) N(0, 1), from the steady state without noise on.
+    /// dx = (P - λx) dt + q sqrt((P + λx) dt) N(0, 1), starting from the steady state without noise.
     fn noisy_steady_state(&self, rates: &[f64], noise: f64, random: &mut Random) -> Vec<f64> {
         let mut expression: Vec<f64> = Vec::with_capacity(self.edges.len());
         for gene in 0..self.edges.len() {
@@ -199,7 +200,7 @@ impl Wiring {
         }
         let scale = noise * libm::sqrt(STEP);
         for _ in 0..STEPS {
-            // Targets last, so that each step sees its regulators' values of the step before.
+            // Targets first, so that each step uses its regulators' values of the step before.
             for gene in (0..self.edges.len()).rev() {
                 let production = self.production(gene, rates, &expression);
                 let decay = DECAY * expression[gene];

@@ -1,8 +1,8 @@
-//! Negatives with the degrees of the edges.
+//! Negatives with the same degrees as the edges.
 //!
-//! In each part the edges are rewired: two of them swap their targets, again and again, until none is
-//! an edge of the network. Every TF and every target then is in as many negatives as it has edges in
-//! that part, so that a model which only counts labels is at chance.
+//! In each part the edges are rewired: two of them swap targets, again and again, until none is an edge of the network.
+//! Every TF and every target is then in as many negatives as it has edges in that part, so a model that only counts
+//! labels is at chance.
 
 use anyhow::Result;
 use contract::stage::Io;
@@ -11,12 +11,12 @@ use data::pairs::{Pair, Part};
 use data::random::Random;
 use std::collections::HashSet;
 
-/// Streams below the seed, apart from those of the split itself.
+/// Random streams below the seed, apart from those of the split itself.
 const STREAM: u64 = 1 << 33;
-/// Swaps tried per edge; more free no further edge on the published networks.
+/// Swaps tried per edge; on the published networks, more swaps free no further edge.
 const TRIES: usize = 200;
 
-/// The edges of the pairs with as many matched negatives.
+/// The edges, and the same number of matched negatives.
 pub fn matched(pairs: &[Pair], network: &Network, seed: u64, io: &Io) -> Result<Vec<Pair>> {
     let mut taken: HashSet<(&str, &str)> = network.edges().map(|(tf, target, _)| (tf, target)).collect();
     let mut all = Vec::new();
@@ -42,7 +42,7 @@ pub fn matched(pairs: &[Pair], network: &Network, seed: u64, io: &Io) -> Result<
     Ok(all)
 }
 
-/// Swaps targets until no pair is taken, by an edge or by another part; pairs that cannot be freed are left out.
+/// Swaps targets until no pair is an edge or used by another part; pairs for which this fails are left out.
 fn rewired<'a>(
     mut pairs: Vec<(&'a str, &'a str)>,
     taken: &HashSet<(&str, &str)>,
@@ -59,7 +59,7 @@ fn rewired<'a>(
             let swapped = [(a.0, b.1), (b.0, a.1)];
             let gain = swapped.iter().filter(|pair| is_free(pair)).count() as i32
                 - [a, b].iter().filter(|pair| is_free(pair)).count() as i32;
-            // Swaps that gain nothing are made too: they free what is stuck, and mix what is free.
+            // Neutral swaps are made too: they free pairs that are stuck, and randomise the others.
             if a.0 != b.0 && a.1 != b.1 && gain >= 0 && swapped.iter().all(|pair| !there.contains(pair)) {
                 there.remove(&a);
                 there.remove(&b);

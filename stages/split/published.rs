@@ -1,4 +1,4 @@
-//! The published splits: `Train_set.csv`, `Validation_set.csv`, `Test_set.csv`, whose pairs are indices.
+//! The published splits: `Train_set.csv`, `Validation_set.csv`, `Test_set.csv`, whose pairs are gene indices.
 
 use anyhow::{Result, bail};
 use contract::stage::Io;
@@ -8,7 +8,7 @@ use data::pairs::{Pair, Part};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Reads the files. Where the one for validation was not published, it is what the two others leave.
+/// Reads the files. If the validation file was not published, validation is the complement of the other two.
 pub fn read(folder: &Path, names: &[String], network: &Network, io: &Io) -> Result<Vec<Pair>> {
     let edges: BTreeSet<(&str, &str)> = network.edges().map(|(tf, target, _)| (tf, target)).collect();
     let mut pairs = Vec::new();
@@ -46,7 +46,7 @@ pub fn read(folder: &Path, names: &[String], network: &Network, io: &Io) -> Resu
     Ok(pairs)
 }
 
-/// Every pair of a TF of the files and another gene that is in neither file.
+/// Every pair of a TF in the files and another gene that is in neither file.
 fn complement(pairs: &[Pair], names: &[String], edges: &BTreeSet<(&str, &str)>) -> Vec<Pair> {
     let known: BTreeSet<(&str, &str)> =
         pairs.iter().map(|pair| (pair.tf.as_str(), pair.target.as_str())).collect();

@@ -1,4 +1,4 @@
-//! What a gene's expression looks like: numbers by which targets of one TF may be alike.
+//! Features of a gene's expression, by which targets of one TF may resemble each other.
 
 use super::groups::Groups;
 use crate::kit::trees::Features;
@@ -8,20 +8,22 @@ use learn::linear::principal_components;
 use rayon::prelude::*;
 use tensor::simd::dot;
 
-/// Principal components of the profiles, of what is left of them within groups, and of the vectors given.
+/// The numbers of principal components: of the profiles, of what is left of them within groups, and of the given
+/// vectors.
 const OF_PROFILES: usize = 10;
 const WITHIN_GROUPS: usize = 20;
 const OF_VECTORS: usize = 20;
-/// Genes whose places among the components are averaged.
+/// The number of nearest genes whose components are averaged.
 const NEAREST: usize = 10;
-/// Numbers of a gene in a group of cells.
+/// The number of features of a gene in each group of cells.
 const NUMBERS: usize = 5;
 
-/// For each gene, over all cells and in each group: its mean and standard deviation, its share of cells above zero, and
-/// mean and standard deviation in those. Principal components of its profile, and of what is left of it without the means
-/// of groups and of cells; of the latter also the mean over the genes that go most with it. Components of its vector.
+/// For each gene, over all cells and in each group: mean, standard deviation, share of cells above zero, and mean and
+/// standard deviation in those cells. Principal components of its profile, and of the residual after subtracting the
+/// means of groups and of cells; of the latter also the mean over the genes that correlate with it most. Components of
+/// its vector.
 ///
-/// Which of these are told was chosen on the pairs for validation of a network whose genes were held out.
+/// These features were selected on the validation pairs of a network whose genes were held out.
 pub fn describe(columns: &Columns, groups: &Groups, vectors: Option<Embeddings>) -> Features {
     let (genes, cells) = (columns.genes.len(), columns.ids.len());
     let mut values = vec![0.0f32; genes * cells];
@@ -46,14 +48,14 @@ pub fn describe(columns: &Columns, groups: &Groups, vectors: Option<Embeddings>)
     Features::new(features)
 }
 
-/// Takes away what groups and cells share.
+/// Subtracts the means of groups and of cells.
 fn leave_what_is_within(values: &mut [f32], cells: usize, groups: &Groups) {
     values.par_chunks_mut(cells).for_each(|row| take_means(row, &groups.of_cells, groups.count));
     take_column_means(values, cells);
     values.par_chunks_mut(cells).for_each(standardise);
 }
 
-/// Columns of numbers for all cells and for each group.
+/// The statistics over all cells and in each group, as columns.
 fn statistics(values: &[f32], cells: usize, groups: &Groups) -> Vec<Vec<f32>> {
     let all = vec![0; cells];
     let mut sets: Vec<(&[usize], usize)> = vec![(&all, 0)];
@@ -76,7 +78,7 @@ fn statistics(values: &[f32], cells: usize, groups: &Groups) -> Vec<Vec<f32>> {
     sets.into_iter().flat_map(of_set).collect()
 }
 
-/// Mean and standard deviation; 0 of no values.
+/// Mean and standard deviation; 0 if there are no values.
 fn moments(values: &[f64]) -> (f64, f64) {
     let count = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -84,7 +86,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, libm::sqrt(squares / count))
 }
 
-/// Each column averaged over the other genes whose rows go most with a gene's. Prereq: rows are of length 1.
+/// Averages each column over the other genes whose rows correlate most with a gene's. Prereq: rows have length 1.
 fn of_nearest(rows: &[f32], cells: usize, columns: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let genes = rows.len() / cells;
     let nearest: Vec<Vec<usize>> = (0..genes)
@@ -100,7 +102,7 @@ fn of_nearest(rows: &[f32], cells: usize, columns: &[Vec<f32>]) -> Vec<Vec<f32>>
                 others.select_nth_unstable_by(NEAREST, near);
                 others.truncate(NEAREST);
             }
-            // In one order, so that the sums do not depend on how they were found.
+            // Sorted, so that the order of the sums does not depend on how the genes were found.
             others.sort_unstable_by(near);
             others.into_iter().map(|(_, other)| other).collect()
         })
@@ -117,7 +119,7 @@ fn components(rows: &[f32], columns: usize, count: usize) -> Vec<Vec<f32>> {
     (0..count).map(|axis| places.chunks_exact(count).map(|row| row[axis] as f32).collect()).collect()
 }
 
-/// Takes from each value the mean of its group.
+/// Subtracts from each value the mean of its group.
 fn take_means(row: &mut [f32], of_cells: &[usize], count: usize) {
     let mut sums = vec![(0.0, 0.0); count];
     for (value, group) in row.iter().zip(of_cells) {
@@ -130,7 +132,7 @@ fn take_means(row: &mut [f32], of_cells: &[usize], count: usize) {
     }
 }
 
-/// Takes the mean away and makes the length 1; a row of equal values becomes 0.
+/// Scales to mean 0 and length 1; a row of equal values becomes 0.
 fn standardise(row: &mut [f32]) {
     let mean = row.iter().map(|value| f64::from(*value)).sum::<f64>() / row.len() as f64;
     row.iter_mut().for_each(|value| *value = (f64::from(*value) - mean) as f32);
@@ -139,7 +141,7 @@ fn standardise(row: &mut [f32]) {
     row.iter_mut().for_each(|value| *value = (f64::from(*value) * scale) as f32);
 }
 
-/// Takes from each value the mean of its column.
+/// Subtracts from each value the mean of its column.
 fn take_column_means(values: &mut [f32], columns: usize) {
     if columns == 0 {
         return;
@@ -164,7 +166,7 @@ mod tests {
     fn what_groups_and_cells_share_is_not_taken_for_likeness() {
         let mut random = Random::new(1, 0);
         let groups = Groups { of_cells: (0..200).map(|cell| cell / 100).collect(), count: 2 };
-        // All genes rise with the group and with the depth of the cell; the first ten share something more.
+        // All genes vary with the group and with the depth of the cell; the first ten share a further factor.
         let cells: Vec<(f64, f64)> = (0..200).map(|_| (random.normal(), random.normal())).collect();
         let mut gene = |number: usize| {
             let mut value = |(cell, (depth, shared)): (usize, &(f64, f64))| {

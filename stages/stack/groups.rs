@@ -1,4 +1,4 @@
-//! Groups of cells: types, stretches of time, or what their names say.
+//! Groups of cells: by type, by stretch of pseudotime, or by their names.
 
 use anyhow::Result;
 use data::pseudotime;
@@ -6,23 +6,24 @@ use data::types;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-/// Into how many stretches time is cut.
+/// The number of stretches that pseudotime is cut into.
 const STRETCHES: usize = 4;
-/// A group of fewer cells says little of a mean, and more groups are no groups.
+/// Smaller groups are merged, because their means say little; names that form more than `MOST_GROUPS` groups are
+/// ignored.
 const FEWEST_CELLS: usize = 10;
 const MOST_GROUPS: usize = 24;
 
-/// Which group each cell is in.
+/// The group of each cell.
 #[derive(Debug, PartialEq)]
 pub struct Groups {
     /// By cell.
     pub of_cells: Vec<usize>,
-    /// How many there are.
+    /// The number of groups.
     pub count: usize,
 }
 
-/// The groups that the data knows of: the cells' types, else quarters of pseudotime, else the cells' names up to the last
-/// `_`, `-` or `.`, as in `LPS_1h_S10`; else all cells are one group. Small groups are put together.
+/// The groups found in the data: cell types, else quarters of pseudotime, else the cells' names up to the last `_`, `-`
+/// or `.`, as in `LPS_1h_S10`; else all cells form one group. Small groups are merged.
 pub fn of_cells(data: &Path, ids: &[String]) -> Result<Groups> {
     let (types, times) = (data.join(types::FILE), data.join(pseudotime::FILE));
     if types.exists() {
@@ -40,7 +41,7 @@ fn prefix(id: &str) -> &str {
     id.rfind(['_', '-', '.']).map_or("", |end| &id[..end])
 }
 
-/// The quarter of the cells, by their mean time over lineages, that each is in; nothing for those without a time.
+/// The quarter of pseudotime that each cell is in, by its mean time over lineages; empty for cells without a time.
 fn stretches(moments: Vec<pseudotime::Moment>, ids: &[String]) -> Vec<String> {
     let mut sums: HashMap<String, (f64, f64)> = HashMap::new();
     for moment in moments {
@@ -87,7 +88,7 @@ mod tests {
         let cells = ids(&["LPS_1h_S", "LPS_2h_S"], 20);
         assert_eq!((of(&cells).count, of(&cells).of_cells[25]), (2, 1));
         assert_eq!(of(&ids(&["cell"], 30)).count, 1);
-        // One barcode is as good as another: each cell would be a group.
+        // Barcodes carry no group: each cell would be a group of its own.
         assert_eq!(of(&ids(&["A-", "B-", "C-"], 3)).count, 1);
     }
 

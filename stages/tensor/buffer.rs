@@ -1,4 +1,4 @@
-//! Memory that goes round: what one step frees the next one takes.
+//! Buffer reuse: a buffer freed in one training step is handed out again in the next.
 //!
 //! A fresh buffer of megabytes costs a page fault every 4 KiB, more than most kernels that fill it.
 
@@ -9,7 +9,7 @@ use super::panels::Panels;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Freed buffers of the processor, by exact length: keep shapes fixed.
+/// Freed CPU buffers, keyed by exact length, so reuse depends on shapes staying fixed.
 #[derive(Debug, Default)]
 pub struct Pool(Mutex<HashMap<usize, Vec<Vec<f32>>>>);
 
@@ -29,45 +29,46 @@ impl Pool {
     }
 }
 
-/// The values of a tensor, given back to their device with the last handle on them.
+/// The values of a tensor. The buffer returns to its device when the last handle is dropped.
 #[derive(Debug)]
 pub struct Held {
     device: Device,
-    /// Values on the processor; of a card, those that somebody has looked at.
+    /// The values in CPU memory. For a tensor on a card, they are downloaded on first access.
     host: OnceLock<Vec<f32>>,
     card: Option<Memory>,
-    /// The transposed matrix as a right factor, once somebody has asked for it.
+    /// The transposed matrix laid out as a right factor, built on first use.
     turned: OnceLock<Panels>,
 }
 
 impl Held {
-    /// Values that go to the device.
+    /// Uploads the values if the device is a card.
     pub fn new(device: &Device, values: Vec<f32>) -> Held {
         let card = device.card().map(|card| card.upload(&values));
         Held { device: device.clone(), host: OnceLock::from(values), card, turned: OnceLock::new() }
     }
 
-    /// Values that are on a card.
+    /// Wraps values that are already on a card.
     pub fn card(memory: Memory) -> Held {
         let device = Device::Cuda(memory.card().clone());
         Held { device, host: OnceLock::new(), card: Some(memory), turned: OnceLock::new() }
     }
 
-    /// Where they are.
+    /// The device that holds the values.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// All of them, on the processor.
+    /// All values, in CPU memory.
     pub fn values(&self) -> &[f32] {
         self.host.get_or_init(|| self.memory().download())
     }
 
-    /// What multiplies from the right with the transposed matrix of so many rows and columns.
+    /// The transpose of the matrix of this size, laid out as a right factor.
     pub fn turned(&self, (rows, columns): (usize, usize)) -> &Panels {
         if self.turned.get().is_none() {
             let view = View::new(self.values(), rows, columns).transposed();
-            // Not under a lock: a thread that waits for others may be given work that asks for the same.
+            // No lock is held here: while waiting for other threads, this one may steal a task that calls this function
+            // too.
             if let Err(late) = self.turned.set(Panels::new_parallel(&self.device, view)) {
                 late.recycle(&self.device);
             }
@@ -75,12 +76,12 @@ impl Held {
         self.turned.get().expect("it was just set")
     }
 
-    /// All of them, on the card.
+    /// All values, in the card's memory.
     pub fn memory(&self) -> &Memory {
         self.card.as_ref().expect("an operation of a card is given tensors of the card")
     }
 
-    /// Takes those on a card out.
+    /// Takes the card's memory out, if there is any.
     pub fn take_memory(&mut self) -> Option<Memory> {
         self.card.take()
     }
@@ -97,7 +98,7 @@ impl Drop for Held {
     }
 }
 
-/// Zeros, in a buffer that was freed earlier if one has this length.
+/// A zeroed buffer, reusing a freed one of this length if there is one.
 pub fn zeros(device: &Device, length: usize) -> Vec<f32> {
     let Device::Cpu(pool) = device else { return vec![0.0; length] };
     match pool.take(length) {
@@ -109,20 +110,20 @@ pub fn zeros(device: &Device, length: usize) -> Vec<f32> {
     }
 }
 
-/// Whatever stands in a buffer that was freed earlier, or zeros: for what is written whole.
+/// A buffer with unspecified contents, for callers that overwrite all of it.
 pub fn scratch(device: &Device, length: usize) -> Vec<f32> {
     let Device::Cpu(pool) = device else { return vec![0.0; length] };
     pool.take(length).unwrap_or_else(|| vec![0.0; length])
 }
 
-/// Gives a buffer to whoever asks for this length next.
+/// Frees a buffer for the next caller that needs this length.
 pub fn recycle(device: &Device, buffer: Vec<f32>) {
     if let Device::Cpu(pool) = device {
         pool.put(buffer);
     }
 }
 
-/// A copy in a buffer that was freed earlier if one has this length.
+/// A copy, in a reused buffer of this length if there is one.
 pub fn copy(device: &Device, values: &[f32]) -> Vec<f32> {
     let Device::Cpu(pool) = device else { return values.to_vec() };
     match pool.take(values.len()) {

@@ -1,16 +1,16 @@
-//! Compiles the kernels: by nvcc for a card, by the C++ compiler for the emulator.
+//! Compiles the kernels: with nvcc for GPUs, with the C++ compiler for the emulator.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where kernels are: `common.cu` first, then a file for each operation that has some.
+/// Kernel sources: `common.cu` first, then the `cuda.cu` of each operation that has one.
 const COMMON: &str = "card/common.cu";
 const HEADER: &str = "card/kernel.cuh";
 const EMULATOR: &str = "card/emulator.cpp";
 const OPERATIONS: &str = "ops";
 
-/// What nvcc makes code for: machine code for the A100's and the H100's generation, and PTX that a driver compiles for any
-/// later one.
+/// Targets of nvcc: machine code for the generations of the A100 and the H100, and PTX that the driver compiles for
+/// later ones.
 const TARGETS: [&str; 3] = [
     "-gencode=arch=compute_80,code=sm_80",
     "-gencode=arch=compute_90,code=sm_90",
@@ -24,7 +24,7 @@ fn main() {
     }
 }
 
-/// Makes what the features of this build need.
+/// Builds what the enabled features need.
 fn build() -> Result<(), String> {
     println!("cargo::rerun-if-env-changed=NVCC");
     println!("cargo::rerun-if-env-changed=CXXFLAGS");
@@ -111,7 +111,7 @@ fn for_emulator(out: &Path, sources: &[PathBuf]) -> Result<(), String> {
     run(command)?;
     println!("cargo::rustc-link-search=native={}", out.display());
     println!("cargo::rustc-link-lib=static=emulator");
-    // rustc links without what a compiler adds by itself, such as what sanitizers call.
+    // rustc links without the libraries that the compiler adds implicitly, such as the sanitizers' runtime.
     for name in flags
         .split_whitespace()
         .filter_map(|flag| flag.strip_prefix("-fsanitize="))
@@ -136,7 +136,7 @@ fn run(mut command: Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{name} does not run: {error}"))?;
     match output.status.success() {
         true => Ok(()),
-        // One line: cargo shows no more of an error.
+        // On one line, because cargo shows only the first line of the error.
         false => {
             Err(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).replace('\n', " | ")))
         }

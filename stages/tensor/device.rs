@@ -1,4 +1,4 @@
-//! What computes.
+//! The device that computes.
 
 use super::buffer::Pool;
 use super::card::{Card, CardFault};
@@ -8,35 +8,35 @@ use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-/// What computes; clones share memory.
+/// Where tensors live and operations run; clones share its memory.
 #[derive(Debug, Clone)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu(Arc<Pool>),
     /// A GPU.
     Cuda(Card),
 }
 
-/// How matrix products are rounded; sums are of 32 bits always.
+/// How the factors of matrix products are rounded; sums always have 32 bits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32 bits.
     #[default]
     F32,
-    /// The factors rounded to 10 bits after the point, on a GPU only.
+    /// Factors rounded to 10 fraction bits, on a GPU only.
     Tf32,
-    /// The factors rounded to 7 bits after the point, on a GPU only.
+    /// Factors rounded to 7 fraction bits, on a GPU only.
     Bf16,
 }
 
 impl Device {
-    /// The processor, with a pool of buffers of its own.
+    /// The CPU, with a buffer pool of its own.
     pub fn cpu() -> Device {
         Device::Cpu(Arc::default())
     }
 
-    /// What a stage was given; the processor knows one precision.
+    /// Opens the device that the stage was given. On the CPU the precision is ignored.
     pub fn open(given: stage::Device, precision: Precision) -> Result<Device, stage::Refusal> {
         match given {
             stage::Device::Cpu => Ok(Device::cpu()),
@@ -47,7 +47,7 @@ impl Device {
         }
     }
 
-    /// The card, where it is one.
+    /// The card, if this is one.
     pub fn card(&self) -> Option<&Card> {
         match self {
             Device::Cpu(_) => None,
@@ -56,10 +56,10 @@ impl Device {
     }
 }
 
-/// Runs a stage's work on the device that it was given; `lower` is the param that decides how much memory it takes.
+/// Runs a stage's work on the device that it was given; `lower` names the param that determines memory use.
 ///
-/// Operations return no errors: a program that has checked its shapes can meet none on a processor. What a card
-/// refuses unwinds to here and comes out as a [`stage::Refusal`] that names what the stage held at most.
+/// Operations return no errors: once shapes are checked, they cannot fail on the CPU. Failures of a card unwind to this
+/// function, which returns them as a [`stage::Refusal`] that names the stage's peak memory.
 pub fn on<R>(
     given: stage::Device,
     precision: Precision,
@@ -82,8 +82,8 @@ pub fn on<R>(
     }
 }
 
-/// The processor. In a build that can use a card, `PIPELINE_TEST_DEVICE` names one instead: so every test of an operation
-/// is one of its kernels on every device.
+/// The device for tests: the CPU, or the one named by `PIPELINE_TEST_DEVICE` in a build that can use a card. Every test
+/// of an operation thereby also tests its kernels.
 pub fn device() -> Device {
     match Card::for_tests() {
         Some(card) => Device::Cuda(card),

@@ -5,10 +5,11 @@ use rayon::prelude::*;
 
 /// The part of a product that one task computes.
 ///
-/// Fixed, because the order of a sum may depend on the size of a product and the number of threads must not.
+/// The size is fixed because the order of a sum may depend on the size of the product, but must not depend on the
+/// number of threads.
 const TILE: (usize, usize) = (64, 256);
 
-/// out = keep · out + factor · left · right, on this thread.
+/// out = keep · out + factor · left · right, on the calling thread.
 #[expect(unsafe_code, reason = "the library takes pointers")]
 pub fn multiply(out: &mut ViewMut, keep: f32, factor: f32, left: View, right: View) {
     let (rows, columns, inner) = (out.rows(), out.columns(), left.columns());
@@ -19,7 +20,7 @@ pub fn multiply(out: &mut ViewMut, keep: f32, factor: f32, left: View, right: Vi
     // SAFETY: `raw` hands out pointers and strides whose elements are inside their buffers for the sizes asserted
     // above; `out` is borrowed exclusively, so neither factor overlaps it.
     unsafe {
-        // The library writes columns: it is given the product's mirror, right by left.
+        // The library writes column-major: it is given the transposed product, right by left.
         gemm_f32::gemm::f32::get_gemm_fn()(
             columns,
             rows,
@@ -44,7 +45,7 @@ pub fn multiply(out: &mut ViewMut, keep: f32, factor: f32, left: View, right: Vi
     }
 }
 
-/// The same on every thread.
+/// The same on all threads.
 pub fn multiply_parallel(out: ViewMut, keep: f32, factor: f32, left: View, right: View) {
     let tiles_in_row = out.columns().div_ceil(TILE.1);
     out.tiles(TILE.0, TILE.1).into_par_iter().enumerate().for_each(|(tile, mut out)| {

@@ -1,4 +1,4 @@
-//! The gradients of tensors; those of all parameters as one long vector.
+//! Gradients of tensors, and operations on those of all parameters as one long vector.
 
 use super::buffer::{self, Pool};
 use super::card::{Memory, kernels};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The elements of one task; the sums of tasks are added in order.
 const PIECE: usize = 1 << 14;
 
-/// What flowed back to each tensor so far; none where it has flowed on.
+/// The gradient accumulated for each tensor so far; `None` once it has been propagated.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<u64, Option<Slope>>);
 
@@ -22,7 +22,7 @@ enum Slope {
 }
 
 impl Gradients {
-    /// Takes out that of a tensor, zeros if nothing flowed to it, to the processor.
+    /// Takes a tensor's gradient out, copied to the CPU; zeros if none was added.
     pub(super) fn take(&mut self, of: &Tensor) -> Vec<f32> {
         match self.0.insert(of.id, None).flatten() {
             Some(Slope::Host(_, values)) => values,
@@ -31,7 +31,8 @@ impl Gradients {
         }
     }
 
-    /// Takes out that of a tensor on the processor, and whether there is one; else what is there means nothing.
+    /// Takes a tensor's gradient out on the CPU, and whether there was one. If not, the buffer's contents are
+    /// unspecified.
     pub(super) fn take_or_scratch(&mut self, of: &Tensor) -> (Vec<f32>, bool) {
         match self.0.insert(of.id, None).flatten() {
             Some(Slope::Host(_, values)) => (values, true),
@@ -40,7 +41,7 @@ impl Gradients {
         }
     }
 
-    /// Puts one back from the processor.
+    /// Puts a gradient back from the CPU.
     pub(super) fn put(&mut self, of: &Tensor, values: Vec<f32>) {
         let slope = match of.device() {
             Device::Cpu(pool) => Slope::Host(pool.clone(), values),
@@ -49,7 +50,7 @@ impl Gradients {
         self.0.insert(of.id, Some(slope));
     }
 
-    /// Takes out that of a tensor on a card, where it is.
+    /// Takes a tensor's gradient out, on its card.
     pub(super) fn take_memory(&mut self, of: &Tensor) -> Memory {
         match self.0.insert(of.id, None).flatten() {
             Some(Slope::Card(memory)) => memory,
@@ -58,7 +59,7 @@ impl Gradients {
         }
     }
 
-    /// Lets that of a tensor on a card be added to.
+    /// Adds to a tensor's gradient on its card.
     pub(super) fn change(&mut self, of: &Tensor, add: impl FnOnce(&mut Memory)) {
         let mut memory = self.take_memory(of);
         add(&mut memory);
@@ -70,7 +71,7 @@ impl Gradients {
         self.0.insert(of.id, Some(Slope::Card(memory)));
     }
 
-    /// Whether a tensor's has flowed on to what it was made of.
+    /// Whether a tensor's gradient has already been propagated to its inputs.
     pub(super) fn is_used_up(&self, of: &Tensor) -> bool {
         matches!(self.0.get(&of.id), Some(None))
     }
@@ -91,7 +92,7 @@ fn length(tensor: &Tensor) -> usize {
     rows * columns
 }
 
-/// Its Euclidean length; not finite where an element is not.
+/// The Euclidean norm; not finite if any element is not.
 pub fn norm(gradients: &mut Gradients, parameters: &[&mut Tensor]) -> f64 {
     if let Some(card) = parameters.first().and_then(|first| first.device().card()) {
         let all: Vec<Memory> = parameters.iter().map(|parameter| gradients.take_memory(parameter)).collect();
@@ -109,7 +110,7 @@ pub fn norm(gradients: &mut Gradients, parameters: &[&mut Tensor]) -> f64 {
     sum.sqrt()
 }
 
-/// Multiplies it by a factor.
+/// Multiplies all gradients by a factor.
 pub fn scale(gradients: &mut Gradients, parameters: &[&mut Tensor], factor: f32) {
     for parameter in parameters {
         match parameter.device() {
@@ -127,7 +128,7 @@ pub fn scale(gradients: &mut Gradients, parameters: &[&mut Tensor], factor: f32)
     }
 }
 
-/// Adds another one, and frees that.
+/// Adds another set of gradients and frees it.
 pub fn add(gradients: &mut Gradients, mut other: Gradients, parameters: &[&mut Tensor]) {
     for parameter in parameters {
         match parameter.device() {

@@ -1,23 +1,23 @@
-//! A graph as compressed sparse rows, both ways: whom each node hears, and who hears it.
+//! A graph as compressed sparse rows in both directions. A node "hears" the sources of its incoming edges.
 
 use std::ops::Range;
 
-/// The rows of one task end after this many edges or nodes, whichever comes first.
+/// A task's rows end after this many edges or nodes, whichever comes first.
 const EDGES_OF_PIECE: usize = 1 << 13;
 const NODES_OF_PIECE: usize = 1 << 9;
 
-/// Directed edges among nodes; parallel ones are one.
+/// Directed edges between nodes; parallel edges are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
-    /// By the node that hears, in the order of edges.
+    /// Incoming edges by target node, in edge order.
     heard: Lists,
-    /// By the node that is heard.
+    /// Outgoing edges by source node.
     hearers: Lists,
-    /// The edge of each entry of `hearers`.
+    /// The edge index of each entry of `hearers`.
     edges: Vec<u32>,
 }
 
-/// Neighbours of each node, one list after the other.
+/// The neighbours of all nodes, concatenated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lists {
     starts: Vec<usize>,
@@ -26,7 +26,7 @@ pub struct Lists {
 }
 
 impl Graph {
-    /// A graph of (heard, hearer) edges, so that messages flow from the first to the second.
+    /// A graph of (heard, hearer) edges: messages flow from the first to the second.
     ///
     /// Prereq: both are below `nodes`.
     pub fn new(nodes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Graph {
@@ -51,22 +51,22 @@ impl Graph {
         self.edges.len()
     }
 
-    /// Whom each node hears; the place of an entry is the number of its edge.
+    /// The nodes that each node hears; an entry's position is its edge index.
     pub fn heard(&self) -> &Lists {
         &self.heard
     }
 
-    /// Who hears each node.
+    /// The nodes that hear each node.
     pub fn hearers(&self) -> &Lists {
         &self.hearers
     }
 
-    /// The edge of each entry of [`Graph::hearers`].
+    /// The edge index of each entry of [`Graph::hearers`].
     pub fn edges_by_heard(&self) -> &[u32] {
         &self.edges
     }
 
-    /// What belongs to edges, `each` numbers a piece, in the order of [`Graph::hearers`].
+    /// Reorders per-edge values, `each` numbers per edge, to the order of [`Graph::hearers`].
     pub fn by_heard(&self, of_edges: &[f32], each: usize) -> Vec<f32> {
         assert_eq!(of_edges.len(), self.edges() * each, "values of edges");
         let values = self.edges.iter().flat_map(|edge| &of_edges[*edge as usize * each..][..each]);
@@ -105,12 +105,12 @@ impl Lists {
         self.starts.len() - 1
     }
 
-    /// Where the neighbours of each node begin, and where those of the last one end.
+    /// Where the neighbours of each node begin, followed by the end of the last list.
     pub fn starts(&self) -> &[usize] {
         &self.starts
     }
 
-    /// Where the neighbours of a node are.
+    /// The range of a node's neighbours.
     pub fn range(&self, node: usize) -> Range<usize> {
         self.starts[node]..self.starts[node + 1]
     }
@@ -120,22 +120,22 @@ impl Lists {
         self.range(node).len()
     }
 
-    /// The neighbours of all nodes.
+    /// The neighbours of all nodes, concatenated.
     pub fn neighbours(&self) -> &[u32] {
         &self.neighbours
     }
 
-    /// Ranges of nodes that are about the same work; together they are all nodes.
+    /// Consecutive ranges that cover all nodes, each with about the same amount of work.
     pub fn pieces(&self) -> &[Range<usize>] {
         &self.pieces
     }
 
-    /// Cuts what belongs to nodes, `each` numbers a node, by [`Lists::pieces`].
+    /// Splits per-node values, `each` numbers per node, by [`Lists::pieces`].
     pub fn cut_nodes<'a>(&self, values: &'a mut [f32], each: usize) -> Vec<&'a mut [f32]> {
         cut(values, self.pieces.iter().map(|piece| piece.len() * each))
     }
 
-    /// Cuts what belongs to entries, `each` numbers an entry, by [`Lists::pieces`].
+    /// Splits per-entry values, `each` numbers per entry, by [`Lists::pieces`].
     pub fn cut_entries<'a>(&self, values: &'a mut [f32], each: usize) -> Vec<&'a mut [f32]> {
         cut(
             values,
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!([of(0), of(1), of(2), of(3)], [vec![3], vec![0, 2], vec![], vec![0]]);
         let of = |node| graph.hearers().neighbours()[graph.hearers().range(node)].to_vec();
         assert_eq!([of(0), of(1), of(2), of(3)], [vec![1, 3], vec![], vec![1], vec![0]]);
-        // Edges in their order: 3 to 0, 0 to 1, 2 to 1, 0 to 3.
+        // In edge order: 3 to 0, 0 to 1, 2 to 1, 0 to 3.
         assert_eq!(graph.by_heard(&[0.0, 1.0, 2.0, 3.0], 1), [1.0, 3.0, 2.0, 0.0]);
     }
 

@@ -1,15 +1,15 @@
-//! Tensors with gradients: dfdx's tape below operations and buffers of our own.
+//! Tensors with gradients: dfdx's tape on top of our own operations and buffers.
 //!
-//! Everything is a matrix whose size is known at run time: a batch of cells lies gene below gene and cell below
-//! cell, a vector is a matrix of one row. So one type serves parameters, activations and gradients, and an
-//! operation that needs to know where a cell ends is told so.
+//! Every tensor is a matrix whose size is known at run time. A batch of cells is stacked by rows, one row per gene, and
+//! a vector is a matrix of one row. One type therefore serves parameters, activations and gradients, and an operation
+//! that needs to know where a cell ends takes that as an argument.
 //!
-//! dfdx alone is too slow on a CPU: only its matrix product is threaded. Here every operation is a folder below
-//! `ops` with its formula, its kernels and its tests. Work is cut into pieces whose size does not depend on the
-//! number of threads, so neither does any result.
+//! dfdx alone is too slow on a CPU: only its matrix product is threaded. Here every operation is a folder under `ops`
+//! with its formula, its kernels and its tests. Work is cut into pieces whose size does not depend on the number of
+//! threads, so results do not depend on it either.
 //!
-//! On a GPU an operation has kernels of its own in `cuda.rs`. One that has none is still right there: its values
-//! come to the processor and its result goes back (`docs/gpu.md`).
+//! An operation's GPU kernels are in its `cuda.rs`. Without any, it still works on a GPU: its inputs are copied to the
+//! CPU and its result is copied back (`docs/gpu.md`).
 
 pub mod buffer;
 pub mod card;
@@ -28,7 +28,7 @@ pub mod tape;
 pub mod testing;
 
 pub use device::{Device, device};
-/// Nothing is recorded: inference.
+/// No tape, for inference: nothing is recorded.
 pub use dfdx::tensor::NoneTape as Untaped;
 pub use gradients::Gradients;
 
@@ -38,15 +38,15 @@ use panels::Panels;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Records what is needed for gradients.
+/// Records what is needed to compute gradients.
 pub type Taped = dfdx::tensor::OwnedTape<f32, dfdx::tensor::Cpu>;
-/// A single number on the processor, from which gradients flow back.
+/// A single number on the CPU, the start of a backward pass.
 pub type Scalar<T = Untaped> = dfdx::tensor::Tensor<(), f32, dfdx::tensor::Cpu, T>;
 
-/// Rows by columns, row after row, 32 bits; `T` says whether operations on it are recorded. Clones share values.
+/// A row-major matrix of 32-bit floats; `T` says whether operations on it are recorded. Clones share values.
 #[derive(Debug, Clone)]
 pub struct Tensor<T = Untaped> {
-    /// Under which its gradient is added up.
+    /// The key of its gradient.
     id: u64,
     held: Arc<Held>,
     shape: (usize, usize),
@@ -60,18 +60,19 @@ impl Tensor {
         Tensor { id, held: Arc::new(held), shape, tape: Untaped }
     }
 
-    /// A tensor of what lies on a card. Prereq: as many numbers as rows times columns.
+    /// A tensor from memory on a card. Prereq: as many numbers as rows times columns.
     fn on_card(memory: Memory, shape: (usize, usize)) -> Tensor {
         assert_eq!(memory.length(), shape.0 * shape.1, "values of a {} x {} tensor", shape.0, shape.1);
         Tensor::new(Held::card(memory), shape)
     }
 
-    /// The transposed matrix as a right factor on the processor: laid out once, since values do not change.
+    /// The transposed matrix as a right factor on the CPU. Laid out only once, since values never change.
     fn turned(&self) -> &Panels {
         self.held.turned(self.shape)
     }
 
-    /// Its memory on the card for a step to change, a copy where somebody else has it too; the tensor has none then.
+    /// Takes the memory on the card for an optimiser step to modify in place, leaving the tensor empty. A copy if the
+    /// memory is shared.
     fn take_memory(&mut self) -> Memory {
         match Arc::get_mut(&mut self.held).and_then(Held::take_memory) {
             Some(memory) => memory,
@@ -79,7 +80,7 @@ impl Tensor {
         }
     }
 
-    /// The same with a tape.
+    /// The same tensor with this tape.
     pub fn put_tape<T>(self, tape: T) -> Tensor<T> {
         let Tensor { id, held, shape, tape: Untaped } = self;
         Tensor { id, held, shape, tape }
@@ -87,23 +88,23 @@ impl Tensor {
 }
 
 impl<T> Tensor<T> {
-    /// Where its values are.
+    /// The device that holds its values.
     pub fn device(&self) -> &Device {
         self.held.device()
     }
 
-    /// The same without its tape: a result that is used twice hands its tape to one use.
+    /// Separates the tensor from its tape. A result that is used twice hands its tape to only one of the uses.
     pub fn split_tape(self) -> (Tensor, T) {
         let Tensor { id, held, shape, tape } = self;
         (Tensor { id, held, shape, tape: Untaped }, tape)
     }
 
-    /// The same with an empty tape.
+    /// The same tensor with an empty tape.
     pub fn retaped<New: Default>(&self) -> Tensor<New> {
         Tensor { id: self.id, held: self.held.clone(), shape: self.shape, tape: New::default() }
     }
 
-    /// Its values on the card. Prereq: that is where it is.
+    /// Its memory on the card. Prereq: the tensor is on a card.
     fn memory(&self) -> &Memory {
         self.held.memory()
     }
@@ -120,7 +121,7 @@ pub fn shape<T>(tensor: &Tensor<T>) -> (usize, usize) {
     tensor.shape
 }
 
-/// The values, row after row: without a copy on the processor, fetched once from a card.
+/// The values in row-major order: borrowed on the CPU, downloaded once from a card.
 pub fn values<T>(tensor: &Tensor<T>) -> &[f32] {
     tensor.held.values()
 }

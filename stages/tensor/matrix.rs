@@ -1,9 +1,9 @@
-//! Matrices inside flat buffers: what a kernel reads, and what one task of many may write.
+//! Matrices inside flat buffers: read-only views, and disjoint mutable views for parallel tasks.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A matrix to read, with any strides.
+/// A read-only matrix with any strides.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     data: &'a [f32],
@@ -14,7 +14,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Row after row. Prereq: as many values as rows times columns.
+    /// A row-major matrix. Prereq: as many values as rows times columns.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> View<'a> {
         assert_eq!(data.len(), rows * columns, "values of a {rows} x {columns} matrix");
         View { data, rows, columns, row_stride: columns, column_stride: 1 }
@@ -30,7 +30,7 @@ impl<'a> View<'a> {
         self.columns
     }
 
-    /// Some of the rows and columns.
+    /// A submatrix.
     pub fn part(self, rows: Range<usize>, columns: Range<usize>) -> View<'a> {
         assert!(rows.end <= self.rows && columns.end <= self.columns, "a part lies inside its matrix");
         let start = rows.start * self.row_stride + columns.start * self.column_stride;
@@ -38,7 +38,7 @@ impl<'a> View<'a> {
         View { data, rows: rows.len(), columns: columns.len(), ..self }
     }
 
-    /// Rows for columns.
+    /// The transposed matrix.
     pub fn transposed(self) -> View<'a> {
         View {
             rows: self.columns,
@@ -61,17 +61,17 @@ impl<'a> View<'a> {
         self.data[row * self.row_stride + column * self.column_stride]
     }
 
-    /// Whether the columns of a row lie side by side: not transposed.
+    /// Whether the values of a row are contiguous, which they are unless the matrix is transposed.
     pub fn has_whole_rows(&self) -> bool {
         self.column_stride == 1
     }
 
-    /// The rows of the transposed matrix, each the start of a row of `out`, which are `width` wide.
+    /// Writes the transposed matrix to `out`, whose rows are `width` wide.
     ///
-    /// Prereq: not transposed.
+    /// Prereq: the view itself is not transposed.
     pub fn transposed_into(&self, out: &mut [f32], width: usize) {
         assert!(self.rows <= width && out.len() == width * self.columns, "values of a transposed matrix");
-        // Square blocks, so that what is read and what is written stay in the first-level cache.
+        // Square blocks keep both the source and the destination in the L1 cache.
         const BLOCK: usize = 16;
         for first_row in (0..self.rows).step_by(BLOCK) {
             for first_column in (0..self.columns).step_by(BLOCK) {
@@ -85,8 +85,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The first element and the two strides, for a kernel that takes pointers.
+    /// The first element and both strides, for kernels that take pointers.
     ///
+    /// Every element addressed by rows, columns and strides lies inside the buffer.
     /// Every element that rows, columns and strides name is inside the buffer.
     pub(super) fn raw(&self) -> (*const f32, isize, isize) {
         if self.rows > 0 && self.columns > 0 {
@@ -97,7 +98,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A matrix to write, to which nobody else has access; columns of a row lie side by side.
+/// A mutable matrix with exclusive access to its elements; the values of a row are contiguous.
 pub struct ViewMut<'a> {
     start: *mut f32,
     rows: usize,
@@ -107,11 +108,11 @@ pub struct ViewMut<'a> {
 }
 
 #[expect(unsafe_code, reason = "a raw pointer is not Send, the exclusive borrow that it stands for is")]
-// SAFETY: a ViewMut is an exclusive borrow of its elements, as `&mut [f32]` is; that is Send.
+// SAFETY: a ViewMut is an exclusive borrow of its elements, as `&mut [f32]` is, and that is Send.
 unsafe impl Send for ViewMut<'_> {}
 
 impl<'a> ViewMut<'a> {
-    /// Row after row. Prereq: as many values as rows times columns.
+    /// A row-major matrix. Prereq: as many values as rows times columns.
     pub fn new(data: &'a mut [f32], rows: usize, columns: usize) -> ViewMut<'a> {
         assert_eq!(data.len(), rows * columns, "values of a {rows} x {columns} matrix");
         ViewMut { start: data.as_mut_ptr(), rows, columns, row_stride: columns, buffer: PhantomData }
@@ -127,7 +128,7 @@ impl<'a> ViewMut<'a> {
         self.columns
     }
 
-    /// Cuts the matrix into tiles of this size, smaller at the ends, row of tiles after row of tiles.
+    /// Cuts the matrix into tiles of this size, smaller at the edges, in row-major order.
     pub fn tiles(self, rows: usize, columns: usize) -> Vec<ViewMut<'a>> {
         let mut tiles = Vec::with_capacity(self.rows.div_ceil(rows) * self.columns.div_ceil(columns));
         for row in (0..self.rows).step_by(rows) {
@@ -139,19 +140,19 @@ impl<'a> ViewMut<'a> {
         tiles
     }
 
-    /// Cuts the matrix into bands of this many rows; the last has what remains on top, so it is never a thin one.
+    /// Cuts the matrix into bands of this many rows. The last band also gets the remainder, so it is never thin.
     pub fn bands(self, rows: usize) -> Vec<ViewMut<'a>> {
         let count = (self.rows / rows).max(1);
         let end = |band: usize| if band + 1 == count { self.rows } else { (band + 1) * rows };
         (0..count).map(|band| self.tile(band * rows, 0, (end(band) - band * rows, self.columns))).collect()
     }
 
-    /// The first columns.
+    /// The first columns only.
     pub fn narrow(self, columns: usize) -> ViewMut<'a> {
         self.tile(0, 0, (self.rows, columns))
     }
 
-    /// Some of the rows and columns, as long as the matrix itself is not used.
+    /// A submatrix; the matrix itself is borrowed meanwhile.
     pub fn part(&mut self, rows: Range<usize>, columns: Range<usize>) -> ViewMut<'_> {
         self.tile(rows.start, columns.start, (rows.len(), columns.len()))
     }
@@ -160,24 +161,24 @@ impl<'a> ViewMut<'a> {
     #[expect(unsafe_code, reason = "rows of a tile are pieces of a buffer that other tiles share")]
     pub fn row(&mut self, row: usize) -> &mut [f32] {
         assert!(row < self.rows, "a row inside the matrix");
-        // SAFETY: the row is inside the matrix, whose elements belong to this view alone; the borrow of the view
-        // keeps a second row from being lent at the same time.
+        // SAFETY: the row is inside the matrix, whose elements belong to this view alone. The borrow of the view
+        // prevents a second row from being borrowed at the same time.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.row_stride), self.columns) }
     }
 
-    /// The first element and the distance of rows, for a kernel that takes pointers.
+    /// The first element and the row stride, for kernels that take pointers.
     pub(super) fn raw(&mut self) -> (*mut f32, isize) {
         (self.start, self.row_stride.cast_signed())
     }
 
-    /// Prereq, kept by the callers in this file: tiles that live at the same time do not overlap.
+    /// Prereq, upheld by the callers in this file: tiles that are alive at the same time do not overlap.
     #[expect(unsafe_code, reason = "tiles are interleaved in memory, which slices cannot say")]
     fn tile<'b>(&self, row: usize, column: usize, (rows, columns): (usize, usize)) -> ViewMut<'b>
     where
         'a: 'b,
     {
         assert!(row + rows <= self.rows && column + columns <= self.columns, "a tile inside the matrix");
-        // SAFETY: at most one element past the end of the buffer, where the tile is empty.
+        // SAFETY: the offset is at most one element past the end of the buffer, where the tile is empty.
         let start = unsafe { self.start.add(row * self.row_stride + column) };
         ViewMut { start, rows, columns, row_stride: self.row_stride, buffer: PhantomData }
     }

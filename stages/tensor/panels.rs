@@ -1,9 +1,9 @@
-//! Matrix products whose right factor is laid out once for many of them.
+//! Matrix products whose right factor is laid out once and used for many products.
 //!
-//! The factor lies in panels of 32 columns, row after row; the left factor is read where it is, with any strides. A
-//! tile of the result, up to 14 rows of a panel, stays in the registers of AVX-512 while the inner dimension runs.
-//! An element is one chain of fused multiplications and additions, so its bits do not depend on what is computed
-//! beside it. Where there is no AVX-512 the library computes (`gemm`).
+//! The right factor is stored in panels of 32 columns, row by row; the left factor is read in place, with any strides.
+//! A tile of the result, up to 14 rows of a panel, stays in AVX-512 registers during the loop over the inner dimension.
+//! Each element is a single chain of fused multiply-adds, so its bits do not depend on what else is computed. Without
+//! AVX-512 the library does the work (`gemm`).
 
 #[cfg(target_arch = "x86_64")]
 mod tiles;
@@ -14,54 +14,54 @@ use super::{Device, buffer};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The columns of a panel; the last has 16 where those are enough.
+/// Columns per panel; the last panel has 16 if those are enough.
 const PANEL: usize = 32;
 
-/// The rows of one task: nine tiles, few enough to stay in the second-level cache.
+/// Rows per task: nine tiles, few enough to stay in the L2 cache.
 const BAND: usize = 126;
 
-/// The rows of one task where the inner dimension is long: four tiles.
+/// Rows per task if the inner dimension is long: four tiles.
 const SHORT_BAND: usize = 56;
 
-/// The part of a long inner dimension that is taken at once: so much of a panel stays in the first-level cache.
+/// The slice of a long inner dimension that is processed at once; this much of a panel stays in the L1 cache.
 const DEPTH: usize = 256;
 
-/// The lanes of a register.
+/// Lanes per register.
 const LANES: usize = 16;
 
-/// The least rows that the library is given.
+/// The minimum number of rows that the library is given.
 ///
-/// Up to 64 rows it sums in another order, so that a row would depend on how many come with it; and a cell's encoding
-/// on its batch mates.
+/// Up to 64 rows it sums in another order, so the result of a row would depend on the number of rows, and a cell's
+/// encoding on the other cells of its batch.
 const LEAST_ROWS: usize = 65;
 
-/// The right factor of products.
+/// The right factor of matrix products, laid out once.
 #[derive(Debug)]
 pub struct Panels {
     buffer: Vec<f32>,
-    /// Where in the buffer the factor begins: with a line of the cache, for a register that is read across two lines costs
-    /// twice.
+    /// The offset of the factor in the buffer. It is aligned to a cache line, because a register load across two lines
+    /// costs twice as much.
     first: usize,
     length: usize,
     inner: usize,
     columns: usize,
-    /// Whether it lies in panels; else row after row, for the library.
+    /// Whether it is stored in panels; otherwise it is row-major, for the library.
     cut: bool,
 }
 
-/// What a product is added to.
+/// The initial value of the result, to which the product is added.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
-    /// Nothing.
+    /// Zero.
     Zero,
-    /// What is there already.
+    /// The current contents of the result.
     Out,
-    /// This, in every row.
+    /// This row, repeated for every row.
     Row(&'a [f32]),
 }
 
 impl<'a> Start<'a> {
-    /// That of some columns.
+    /// The start values of some columns.
     fn of(self, columns: Range<usize>) -> Start<'a> {
         match self {
             Start::Row(row) => Start::Row(&row[columns]),
@@ -71,14 +71,14 @@ impl<'a> Start<'a> {
 }
 
 impl Panels {
-    /// Lays a matrix out.
+    /// Lays out a matrix.
     pub fn new(device: &Device, right: View) -> Panels {
         let mut panels = Panels::empty(device, (right.rows(), right.columns()), has_tiles());
         panels.fill(right);
         panels
     }
 
-    /// The same on every thread.
+    /// The same on all threads.
     pub fn new_parallel(device: &Device, right: View) -> Panels {
         let mut panels = Panels::empty(device, (right.rows(), right.columns()), has_tiles());
         let piece = panels.piece();
@@ -90,12 +90,12 @@ impl Panels {
         panels
     }
 
-    /// One to be written through its views.
+    /// A factor with unspecified contents, to be filled through `views`.
     pub fn scratch(device: &Device, inner: usize, columns: usize) -> Panels {
         Panels::empty(device, (inner, columns), has_tiles())
     }
 
-    /// The columns of each panel, from left to right.
+    /// The columns of each panel, from left to right, to write.
     pub fn views(&mut self) -> impl Iterator<Item = ViewMut<'_>> {
         let (piece, inner, columns) = (self.piece(), self.inner, self.columns);
         self.values_mut().chunks_mut(piece).enumerate().map(move |(index, panel)| {
@@ -104,7 +104,7 @@ impl Panels {
         })
     }
 
-    /// The same to read.
+    /// The columns of each panel, to read.
     pub fn parts(&self) -> impl Iterator<Item = View<'_>> {
         let (inner, columns) = (self.inner, self.columns);
         self.values().chunks(self.piece()).enumerate().map(move |(index, panel)| {
@@ -120,14 +120,14 @@ impl Panels {
         Panels { buffer, first, length: inner * filled, inner, columns, cut }
     }
 
-    /// Takes another matrix of the same size.
+    /// Replaces the contents by another matrix of the same size.
     pub fn fill(&mut self, right: View) {
         assert_eq!((right.rows(), right.columns()), (self.inner, self.columns), "the size of a right factor");
         let piece = self.piece();
         self.values_mut().chunks_mut(piece).enumerate().for_each(|(index, panel)| fill(panel, right, index));
     }
 
-    /// The values of a panel.
+    /// The number of values per panel.
     fn piece(&self) -> usize {
         self.inner.max(1) * if self.cut { PANEL } else { self.columns.max(1) }
     }
@@ -140,12 +140,12 @@ impl Panels {
         &mut self.buffer[self.first..][..self.length]
     }
 
-    /// Gives its memory back.
+    /// Returns its buffer to the pool.
     pub fn recycle(self, device: &Device) {
         buffer::recycle(device, self.buffer);
     }
 
-    /// out = start + left · right, on this thread. A row is the same bits whatever other rows there are.
+    /// out = start + left · right, on the calling thread. A row has the same bits regardless of the other rows.
     pub fn multiply(&self, out: &mut ViewMut, left: View, start: Start) {
         if self.cut || out.rows() >= LEAST_ROWS {
             return self.multiply_part(0..self.inner, out, left, start);
@@ -161,7 +161,7 @@ impl Panels {
         (0..out.rows()).for_each(|row| out.row(row).copy_from_slice(padded.row(row)));
     }
 
-    /// The same on every thread.
+    /// The same on all threads.
     pub fn multiply_parallel(&self, out: ViewMut, left: View, start: Start) {
         out.bands(BAND).into_par_iter().enumerate().for_each(|(band, mut out)| {
             let rows = band * BAND..band * BAND + out.rows();
@@ -169,13 +169,14 @@ impl Panels {
         });
     }
 
-    /// out = start + left · right on every thread for few rows and a long inner dimension, as gradients of weights have
-    /// them. Prereq: `left` is transposed.
+    /// out = start + left · right on all threads, for few rows and a long inner dimension, as in gradients of weights.
+    /// Prereq: `left` is transposed.
     pub fn multiply_long(&self, device: &Device, out: ViewMut, left: View, start: Start) {
         let columns = out.columns();
         out.tiles(SHORT_BAND, columns).into_par_iter().enumerate().for_each(|(band, mut out)| {
             let (first, rows) = (band * SHORT_BAND, out.rows());
-            // The values of a column of `left` lie side by side, columns a page apart: tiles would read them slowly.
+            // The values of a column of `left` are contiguous but columns are a page apart, so tiles would read them
+            // slowly.
             let mut near = buffer::scratch(device, DEPTH * rows);
             begin(&mut out, start);
             for depth in (0..self.inner).step_by(DEPTH) {
@@ -192,7 +193,7 @@ impl Panels {
         });
     }
 
-    /// The product over a part of the inner dimension, the columns of `left`.
+    /// The product over a slice of the inner dimension, which is as long as `left` has columns.
     pub fn multiply_part(&self, part: Range<usize>, out: &mut ViewMut, left: View, start: Start) {
         let sizes = (out.rows(), out.columns(), left.columns());
         assert_eq!(sizes, (left.rows(), self.columns, part.len()), "sizes of a product");
@@ -212,12 +213,13 @@ impl Panels {
         }
     }
 
-    /// Whether columns can be taken apart in parts of this many.
+    /// Whether the result can be computed in slices of this many columns.
     pub fn can_part(columns: usize) -> bool {
         columns.is_multiple_of(PANEL)
     }
 
-    /// The product with as many columns as `out` has, from one on. Prereq: they can be taken apart.
+    /// The product for a slice of columns that starts at `first` and is as wide as `out`. Prereq: `can_part` holds for
+    /// its width.
     pub fn multiply_columns(&self, first: usize, out: &mut ViewMut, left: View, start: Start) {
         let (rows, columns) = (out.rows(), out.columns());
         assert!(Panels::can_part(first) && Panels::can_part(columns), "whole panels");
@@ -234,7 +236,7 @@ impl Panels {
         }
     }
 
-    /// The product as a right factor.
+    /// Computes the product directly into the layout of a right factor.
     pub fn multiply_into(&self, out: &mut Panels, left: View, start: Start) {
         let sizes = (out.inner, out.columns, left.columns());
         assert_eq!(sizes, (left.rows(), self.columns, self.inner), "sizes of a product");
@@ -271,7 +273,7 @@ fn begin(out: &mut ViewMut, start: Start) {
     }
 }
 
-/// Lays out the columns of a matrix that go to a panel, with zeros where there are none.
+/// Fills a panel with its columns of a matrix, padded with zeros.
 fn fill(panel: &mut [f32], right: View, index: usize) {
     let inner = right.rows();
     let width = panel.len() / inner;
@@ -290,7 +292,7 @@ fn fill(panel: &mut [f32], right: View, index: usize) {
     }
 }
 
-/// Whether the processor has the registers for tiles.
+/// Whether the CPU has AVX-512, which tiles need.
 fn has_tiles() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx512f");

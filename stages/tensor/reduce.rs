@@ -1,10 +1,10 @@
-//! Sums over rows that come out the same on any number of threads.
+//! Sums over rows, with the same result on any number of threads.
 
 use super::matrix::View;
 use super::simd::vectorised;
 use rayon::prelude::*;
 
-/// The rows that one task sums up; their sums are added in order.
+/// Rows summed per task; the tasks' sums are added in order.
 const ROWS: usize = 256;
 
 /// sums_j += Σ_i data_ij.

@@ -1,13 +1,13 @@
 //! Loops compiled for the widest vectors of the machine, and functions that vectorise.
 //!
-//! Sums and multiplications are fused where `mul_add` says so and nowhere else, and every sum has 64 lanes, so that a
-//! kernel gives the same bits with 4, 8 or 16 numbers in a register.
+//! Multiply-adds are fused only where `mul_add` is written, and every sum has 64 lanes, so a kernel gives the same bits
+//! with 4, 8 or 16 numbers per register.
 
 use std::ops::{Add, AddAssign, Mul};
 
-/// Compiles a function for AVX-512, for AVX2 and for any processor, and chooses at run time.
+/// Compiles a function for AVX-512, for AVX2 and for any CPU, and chooses one at run time.
 ///
-/// A macro, because only a function's own body is compiled for the features that it names.
+/// A macro, because target features apply only to a function's own body.
 macro_rules! vectorised {
     (
         $(#[$meta:meta])*
@@ -32,12 +32,12 @@ macro_rules! vectorised {
                     && is_x86_feature_detected!("avx512vl")
                 {
                     #[expect(unsafe_code, reason = "the features are known only at run time")]
-                    // SAFETY: the processor has the features.
+                    // SAFETY: the CPU has these features.
                     return unsafe { avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     #[expect(unsafe_code, reason = "the features are known only at run time")]
-                    // SAFETY: the processor has the features.
+                    // SAFETY: the CPU has these features.
                     return unsafe { avx2($($argument),*) };
                 }
             }
@@ -48,10 +48,10 @@ macro_rules! vectorised {
 
 pub(super) use vectorised;
 
-/// The lanes of a sum or a maximum: four registers, each of which waits for itself but not for the others.
+/// The lanes of a sum or a maximum: four registers whose dependency chains are independent of each other.
 const LANES: usize = 64;
 
-/// Σ term(a, b) over two slices of one length.
+/// Σ term(a, b) over two slices of equal length.
 #[inline(always)]
 pub fn sum_of<N: Copy + Default + AddAssign + Add<Output = N>>(
     a: &[N],
@@ -72,10 +72,10 @@ pub fn sum_of<N: Copy + Default + AddAssign + Add<Output = N>>(
     reduce(&lanes, |a, b| a + b)
 }
 
-/// All lanes in one.
+/// Combines all lanes into one.
 #[inline(always)]
 fn reduce<N: Copy>(lanes: &[N; LANES], join: impl Fn(N, N) -> N) -> N {
-    // Each step has an array of its own: in place it would not vectorise.
+    // Each step needs an array of its own: updating in place would not vectorise.
     let mut sixteen = [lanes[0]; 16];
     for lane in 0..16 {
         let (first, second) = (join(lanes[lane], lanes[lane + 32]), join(lanes[lane + 16], lanes[lane + 48]));
@@ -96,7 +96,7 @@ pub fn dot<N: Copy + Default + AddAssign + Add<Output = N> + Mul<Output = N>>(a:
     sum_of(a, b, |a, b| a * b)
 }
 
-/// The largest value; one that is not a number is passed over.
+/// The largest value, ignoring NaN.
 #[inline(always)]
 pub fn largest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -112,10 +112,10 @@ pub fn largest(values: &[f32]) -> f32 {
     reduce(&lanes, larger)
 }
 
-/// The place of a value that is among the values; 0 where it is not.
+/// The index of a value in the slice; 0 if it is not there.
 #[inline(always)]
 pub fn place_of(value: f32, values: &[f32]) -> usize {
-    // A chunk at a time compares with one instruction; a search that may stop anywhere does not vectorise.
+    // Compares a whole chunk at once; a search with an early exit would not vectorise.
     let has = |chunk: &[f32]| chunk.iter().fold(false, |found, other| found | (*other == value));
     let (chunks, rest) = values.as_chunks::<LANES>();
     let start = match chunks.iter().position(|chunk| has(chunk)) {
@@ -125,20 +125,20 @@ pub fn place_of(value: f32, values: &[f32]) -> usize {
     values[start..].iter().position(|other| *other == value).map_or(0, |within| start + within)
 }
 
-/// The larger one, b where either is not a number: one instruction, unlike `f32::max`.
+/// The larger one, or b if either is NaN: a single instruction, unlike `f32::max`.
 #[inline(always)]
 pub fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-/// e^x within 2e-7 of its size, for x below 88.
+/// e^x with a relative error of at most 2e-7, for x below 88.
 ///
-/// x = n ln 2 + r; the polynomial has the least relative error over |r| <= ln 2 / 2 of those of degree 5 that start with
-/// 1 + r.
+/// x = n ln 2 + r. Of the polynomials of degree 5 that start with 1 + r, this one has the least relative error over |r|
+/// <= ln 2 / 2.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
-    // Adding 1.5 · 2^23 rounds to an integer, which the low bits of the sum then hold.
+    // Adding 1.5 · 2^23 rounds to an integer, which is then in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
@@ -154,15 +154,15 @@ pub fn exp(x: f32) -> f32 {
     p * power
 }
 
-/// The numbers of the widest register.
+/// Numbers per register, at the widest.
 const REGISTER: usize = 16;
 
-/// Each value becomes f of it.
+/// Applies f to each value in place.
 #[inline(always)]
 pub fn map(values: &mut [f32], f: impl Fn(f32) -> f32) {
     let whole = values.len() / REGISTER * REGISTER;
     let rest = &values[whole..];
-    // What does not fill a register is computed in one that zeros fill up.
+    // The remainder is computed in a full register, padded with zeros.
     let mut last = [0.0; REGISTER];
     last.iter_mut().zip(rest).for_each(|(last, value)| *last = *value);
     for value in &mut values[..whole] {

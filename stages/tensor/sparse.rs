@@ -4,10 +4,10 @@ use super::simd::vectorised;
 use crate::graph::Lists;
 use rayon::prelude::*;
 
-/// y_i += Σ w x_j over the neighbours j of node i; each run of columns, a head, has weights of its own.
+/// y_i += Σ w x_j over the neighbours j of node i; each head, a run of columns, has its own weights.
 ///
-/// `weights` has `heads` numbers for each entry of `lists`. A sum is made in the order of the neighbours by one
-/// thread, so it is the same bits on any number of them.
+/// `weights` has `heads` numbers for each entry of `lists`. One thread computes each sum in the order of the
+/// neighbours, so the bits are the same on any number of threads.
 pub fn sum_neighbours(y: &mut [f32], lists: &Lists, weights: &[f32], heads: usize, x: &[f32]) {
     let nodes = lists.nodes();
     if nodes == 0 {
@@ -18,7 +18,7 @@ pub fn sum_neighbours(y: &mut [f32], lists: &Lists, weights: &[f32], heads: usiz
     pieces.for_each(|(y, piece)| sum_piece(y, piece.start, lists, weights, heads, x, columns));
 }
 
-/// How many columns are summed in registers at a time.
+/// Columns summed in registers at a time.
 const WIDE: usize = 64;
 const NARROW: usize = 16;
 

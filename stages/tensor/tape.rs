@@ -1,4 +1,4 @@
-//! How an operation of ours enters dfdx's tape.
+//! Records our operations on dfdx's tape.
 
 use super::card::Memory;
 use super::gradients::Gradients;
@@ -14,14 +14,14 @@ use std::cell::RefCell;
 /// The elements of one task.
 const PIECE: usize = 1 << 15;
 
-/// A tape or none, as a type: operations are written once for training and inference.
+/// Either a tape or none, as a type: each operation is written once for training and inference.
 pub trait Tape: dfdx::tensor::Tape<f32, dfdx::tensor::Cpu> + Merge<Self> {}
 
 impl<T: dfdx::tensor::Tape<f32, dfdx::tensor::Cpu> + Merge<T>> Tape for T {}
 
 thread_local! {
-    /// The gradients of the tape that runs backwards on this thread. dfdx hands on its own, which hold vectors of
-    /// the processor and nothing else; ours lie beside them for as long as the tape runs.
+    /// The gradients of the backward pass that is running on this thread. dfdx passes along its own gradients, which
+    /// can only hold CPU vectors, so ours are kept here for the duration of the pass.
     static FLOWING: RefCell<Gradients> = RefCell::default();
 }
 
@@ -32,7 +32,7 @@ fn on_the_way_back<T: Tape>(tape: &mut T, backward: impl FnOnce(&mut Gradients) 
     });
 }
 
-/// The result of an operation; `backward` hears its gradient and adds to those of what it was made from.
+/// Records an operation and returns its result. `backward` gets the result's gradient and adds to those of the inputs.
 pub fn record<T: Tape>(
     device: &Device,
     tape: T,
@@ -43,7 +43,7 @@ pub fn record<T: Tape>(
     record_with_result(device, tape, values, shape, |flowing, _, gradients| backward(flowing, gradients))
 }
 
-/// The same where `backward` needs the result's values too.
+/// The same, if `backward` also needs the result's values.
 pub fn record_with_result<T: Tape>(
     device: &Device,
     mut tape: T,
@@ -55,7 +55,7 @@ pub fn record_with_result<T: Tape>(
     if T::OWNS_TAPE {
         let kept = result.clone();
         on_the_way_back(&mut tape, move |gradients| {
-            // Whoever used the result has run before, so its gradient is complete and nobody else's.
+            // Everything that used the result has already run backwards, so its gradient is complete and can be taken.
             let gradient = take(gradients, &kept);
             backward(&gradient, values(&kept), gradients);
             buffer::recycle(kept.device(), gradient);
@@ -82,7 +82,7 @@ pub fn record_on_card<T: Tape>(
     result.put_tape(tape)
 }
 
-/// The same for a result of one number.
+/// The same for a scalar result.
 pub fn record_scalar<T: Tape>(
     mut tape: T,
     value: f32,
@@ -100,18 +100,19 @@ pub fn record_scalar<T: Tape>(
     PutTape::put_tape(result, tape)
 }
 
-/// Takes a tensor's gradient out, zeros if nothing flowed to it, so that several can be written at once.
+/// Takes a tensor's gradient out, zeros if none was added, so that several gradients can be written at once.
 pub fn take(gradients: &mut Gradients, of: &Tensor) -> Vec<f32> {
     gradients.take(of)
 }
 
-/// The same where a product can be the first that flows: also says from what it then starts.
+/// The same for a gradient that a product adds to: also returns what the product starts from, so that a first gradient
+/// need not be zeroed.
 pub fn take_for_product(gradients: &mut Gradients, of: &Tensor) -> (Vec<f32>, Start<'static>) {
     let (slope, flowed) = gradients.take_or_scratch(of);
     (slope, if flowed { Start::Out } else { Start::Zero })
 }
 
-/// Adds one gradient to that of a tensor.
+/// Adds a contribution to a tensor's gradient.
 pub fn flow_on(gradients: &mut Gradients, of: &Tensor, flowing: &[f32]) {
     let (mut slope, flowed) = gradients.take_or_scratch(of);
     if flowed {
@@ -125,12 +126,12 @@ pub fn flow_on(gradients: &mut Gradients, of: &Tensor, flowing: &[f32]) {
     put(gradients, of, slope);
 }
 
-/// Puts a gradient back that was taken out.
+/// Puts back a gradient that was taken out.
 pub fn put(gradients: &mut Gradients, of: &Tensor, gradient: Vec<f32>) {
     gradients.put(of, gradient);
 }
 
-/// Lets several gradients be added to at once. Prereq: different tensors.
+/// Adds to several gradients at once. Prereq: the tensors are different.
 pub fn add_to<const N: usize>(
     gradients: &mut Gradients,
     of: [&Tensor; N],
@@ -141,7 +142,7 @@ pub fn add_to<const N: usize>(
     of.into_iter().zip(taken).for_each(|(tensor, gradient)| put(gradients, tensor, gradient));
 }
 
-/// The gradient of a tensor, a copy; zeros if nothing flowed to it.
+/// A copy of a tensor's gradient; zeros if none was added.
 pub fn gradient(gradients: &mut Gradients, of: &Tensor) -> Vec<f32> {
     assert!(!gradients.is_used_up(of), "the gradient of a result was used up when it flowed on");
     let found = take(gradients, of);
@@ -149,7 +150,7 @@ pub fn gradient(gradients: &mut Gradients, of: &Tensor) -> Vec<f32> {
     found
 }
 
-/// Runs the tape backwards from its end.
+/// Runs the backward pass from the loss.
 pub fn backward(loss: Scalar<super::Taped>) -> Gradients {
     let before = FLOWING.take();
     loss.backward();

@@ -1,4 +1,4 @@
-//! What every operation is tested against.
+//! Helpers for the tests of operations.
 
 use super::tape::{backward, gradient, record_scalar};
 use super::{Scalar, Taped, Tensor, device, shape, tape, tensor, values};
@@ -10,13 +10,13 @@ pub fn normal(length: usize, stream: u64) -> Vec<f32> {
     (0..length).map(|_| random.normal() as f32).collect()
 }
 
-/// The largest difference of two slices of one length.
+/// The largest absolute difference between two slices of equal length.
 pub fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Σ weight · value, so that each value has a gradient of its own.
+/// Σ weight · value, so that each value has a different gradient.
 pub fn weighted_sum<T: tape::Tape>(x: Tensor<T>) -> Scalar<T> {
     let (x, tape) = x.split_tape();
     let weights = normal(values(&x).len(), 999);
@@ -30,9 +30,9 @@ pub fn weighted_sum<T: tape::Tape>(x: Tensor<T>) -> Scalar<T> {
 
 /// Compares the gradients of a function's inputs with central differences.
 ///
-/// `inputs` are the sizes of standard normal inputs. The step is a hundredth, where rounding (1e-7 of the result
-/// over the step) and curvature (the square of the step) cost about the same; `limit` is relative to the largest
-/// difference of each input.
+/// `inputs` are the shapes of inputs with standard normal values. The step is a hundredth, where the errors of rounding
+/// (1e-7 of the result over the step) and of curvature (the square of the step) are about equal. `limit` is relative to
+/// the largest difference of each input.
 pub fn check_gradients(inputs: &[(usize, usize)], limit: f32, function: impl Fn(&[Tensor]) -> Scalar<Taped>) {
     let device = device();
     let start: Vec<Vec<f32>> =

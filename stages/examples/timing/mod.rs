@@ -1,24 +1,24 @@
-//! What the examples that measure share: their options, how they time a step, and the memory that it took.
+//! Shared by the benchmark examples: their options, the timing of a step, and peak memory.
 
 use anyhow::{Context, Result, bail};
 use contract::stage;
 use std::time::Instant;
 use tensor::device::{Device, Precision};
 
-/// What the command line says; every option takes a value.
+/// The command line; every option takes a value.
 pub struct Options {
     /// `--threads`.
     threads: usize,
-    /// `--repeats`: how many steps are timed.
+    /// `--repeats`: the number of timed steps.
     pub repeats: usize,
-    /// What was chosen of what is measured, or all of it.
+    /// The cases to measure: the chosen ones, or all.
     pub chosen: Vec<String>,
     /// `--device`, opened with `--precision`.
     pub device: Device,
 }
 
 impl Options {
-    /// Reads them. `choice` is the option that names one of `all` and may be given again.
+    /// Parses the command line. `choice` is the option that selects one of `all`; it may be repeated.
     pub fn read(repeats: usize, choice: &str, all: &[&str]) -> Result<Options> {
         let (mut threads, mut repeats, mut chosen) = (2, repeats, Vec::new());
         let (mut given, mut precision) = (stage::Device::Cpu, Precision::F32);
@@ -40,14 +40,14 @@ impl Options {
         Ok(Options { threads, repeats, chosen, device: Device::open(given, precision)? })
     }
 
-    /// Does something for each that was chosen where parallel loops find as many threads, as a stage does.
+    /// Runs `work` for each chosen case in a thread pool of `--threads` threads, like a stage.
     pub fn each(&self, work: impl Fn(&str) -> Result<()> + Send + Sync) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         pool.install(|| self.chosen.iter().try_for_each(|chosen| work(chosen)))
     }
 
-    /// Prints how long a step takes after the first, until its device has done it, and the peak memory in GiB: of a card
-    /// what was in use, else that of the process so far.
+    /// Prints the time of a step, without the first one and including the work on its device, and the peak memory in
+    /// GiB: on a card the memory in use, else that of the process so far.
     pub fn time(&self, name: &str, mut step: impl FnMut()) -> Result<()> {
         let mut timed = || {
             let start = Instant::now();
@@ -73,18 +73,18 @@ impl Options {
     }
 }
 
-/// What `--device` names.
+/// Parses `--device`.
 fn device(name: &str) -> Result<stage::Device> {
     Ok(match (name, name.strip_prefix("cuda:")) {
         ("cpu", _) => stage::Device::Cpu,
-        // The kernels on the processor, in a build that has them for it.
+        // The emulator, in a build that includes it.
         ("emulator", _) => stage::Device::Cuda(u32::MAX),
         (_, Some(id)) => stage::Device::Cuda(id.parse()?),
         _ => bail!("--device is cpu, cuda:N or emulator"),
     })
 }
 
-/// Of the process so far, in GiB, as the kernel counts it.
+/// The peak memory of the process so far, in GiB, from the kernel.
 fn peak_memory() -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -1,7 +1,7 @@
-//! What the known edges around a pair make of the expression of its genes.
+//! How the known edges around a pair explain the expression of its genes.
 //!
-//! A TF goes with the targets of its targets, too, and with what shares a regulator with it. What is left of a correlation
-//! beside the target's known regulators tells such pairs from edges.
+//! A TF also correlates with indirect targets, and with genes that share a regulator with it. What is left of a
+//! correlation after accounting for the target's known regulators tells such pairs from edges.
 
 use learn::linear::{factor, substitute_forward};
 use rayon::prelude::*;
@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use tensor::simd;
 use tensor::simd::dot;
 
-/// How many numbers describe a pair.
+/// The number of features of a pair.
 pub const AROUND: usize = 4;
-/// What of a regulator's variance is taken to be its own, beyond all that it shares.
+/// The share of a regulator's variance that is taken to be its own, beyond everything that it shares with others.
 const RIDGE: f64 = 0.1;
-/// The least share of a gene's variance that others leave unexplained.
+/// The least share of a gene's variance assumed to be unexplained by others.
 const LEAST_LEFT: f64 = 0.05;
-/// No more regulators of a target explain it than these, those that go most with it.
+/// The most regulators that may explain a target: those that correlate with it most.
 const MOST: usize = 32;
 
 /// The z-scores of each gene.
@@ -26,12 +26,12 @@ pub struct Profiles<'a> {
 }
 
 impl<'a> Profiles<'a> {
-    /// Gene after gene, a number for each cell.
+    /// `values` holds the genes one after the other, with a number for each cell.
     pub fn new(values: &'a [f32], cells: usize) -> Profiles<'a> {
         Profiles { values, cells }
     }
 
-    /// How far two genes go together over the cells.
+    /// The correlation of two genes over the cells.
     pub fn correlation(&self, gene: u32, other: u32) -> f64 {
         f64::from(simd::dot(self.of(gene), self.of(other)) / self.cells as f32)
     }
@@ -41,7 +41,7 @@ impl<'a> Profiles<'a> {
     }
 }
 
-/// Known edges, as seen from both ends.
+/// Known edges, indexed by both ends.
 pub struct Around<'a> {
     profiles: Profiles<'a>,
     /// By target.
@@ -50,17 +50,17 @@ pub struct Around<'a> {
     targets: BTreeMap<u32, Vec<f32>>,
 }
 
-/// What is known to regulate a target.
+/// The known regulators of a target.
 struct Regulators {
     genes: Vec<u32>,
-    /// Of their correlations with each other.
+    /// The Cholesky factor of their correlation matrix.
     factor: Vec<f64>,
-    /// The target's correlations with them, brought to where they are independent.
+    /// The target's correlations with them, after forward substitution with that factor.
     of_target: Vec<f64>,
 }
 
 impl<'a> Around<'a> {
-    /// By some edges.
+    /// From these edges.
     pub fn new(profiles: Profiles<'a>, edges: impl Iterator<Item = (u32, u32)>) -> Around<'a> {
         let (mut regulators, mut targets) = (BTreeMap::<_, Vec<u32>>::new(), BTreeMap::<_, Vec<u32>>::new());
         for (tf, target) in edges {
@@ -76,8 +76,9 @@ impl<'a> Around<'a> {
         }
     }
 
-    /// The correlation that the target's regulators leave, and its size; that of the target with the TF's targets; the mean
-    /// of those of the TF with the target's regulators. Prereq: the pair's own edge was left out.
+    /// The correlation that the target's regulators leave unexplained, and its absolute value; the correlation of the
+    /// target with the TF's targets; and the mean correlation of the TF with the target's regulators. Prereq: the
+    /// pair's own edge was left out.
     pub fn describe(&self, tf: u32, target: u32) -> [f64; AROUND] {
         let own = self.profiles.correlation(tf, target);
         let (left, with_regulators) = match self.regulators.get(&target) {

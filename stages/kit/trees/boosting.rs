@@ -1,37 +1,37 @@
-//! Stochastic gradient boosting with an early stop, as GRNBoost2 has it (Moerman et al. 2019).
+//! Stochastic gradient boosting with early stopping, as in GRNBoost2 (Moerman et al. 2019).
 
 use super::Features;
 use super::split::{Load, Split, Splitter};
 use data::random::Random;
 
-/// Trees that each explain a little of what those before have left.
+/// Boosted trees, each fitted to the residuals of those before.
 #[derive(Debug, Clone, Copy)]
 pub struct Boosting {
-    /// The most trees.
+    /// The maximum number of trees.
     pub trees: usize,
-    /// What each takes away of the rest.
+    /// The learning rate.
     pub rate: f64,
-    /// How many splits lie between the root and a leaf at most.
+    /// The maximum number of splits between the root and a leaf.
     pub depth: usize,
-    /// The share of the samples that a tree sees.
+    /// The share of the samples that each tree is fitted to.
     pub share: f64,
-    /// How many features are tried at each node.
+    /// The number of features tried at each node.
     pub tries: usize,
-    /// It ends where the last trees, so many, have not lowered the error of the samples that they did not see.
+    /// Stops when the last `window` trees did not lower the error on their out-of-bag samples.
     pub window: usize,
 }
 
-/// A node of a tree that was grown.
+/// A node of a fitted tree.
 enum Node {
     Leaf(f64),
-    /// With the place of the right child; the left one comes next.
+    /// A split with the index of its right child; the left child comes next.
     Inner(Split, usize),
 }
 
 impl Boosting {
-    /// The share of each feature in what all splits explain, times the number of trees; in the order of `used`.
+    /// Each feature's share of what all splits explain, times the number of trees; in the order of `used`.
     ///
-    /// So has arboreto it: a target that many trees can explain weighs more than one that few can.
+    /// As in arboreto, a target that takes many trees to explain weighs more than one that takes few.
     pub fn importances(
         &self,
         features: &Features,
@@ -70,7 +70,7 @@ impl Boosting {
             && improvements[improvements.len() - self.window..].iter().sum::<f64>() < 0.0
     }
 
-    /// Returns by how much the squared error falls of the samples that the tree did not see.
+    /// Adds a tree; returns the decrease of the squared error on the samples that it was not fitted to.
     fn add_tree(
         &self,
         grower: &mut Grower,
@@ -80,7 +80,7 @@ impl Boosting {
         random: &mut Random,
         gains: &mut [f64],
     ) -> f64 {
-        // The last ones are those that are left out, in whatever order the others are.
+        // The last samples are left out, whatever the order of the others.
         let count = order.len();
         for place in (seen..count).rev() {
             order.swap(place, random.below(place + 1));
@@ -110,7 +110,7 @@ struct Grower<'a> {
 }
 
 impl Grower<'_> {
-    /// Grows a node and what is below it, and takes their share away from the rest of its samples.
+    /// Grows a node and its subtree, and subtracts their predictions from the residuals of its samples.
     fn grow(
         &mut self,
         node: &mut [u32],

@@ -1,32 +1,32 @@
-//! Forests of trees that are grown until nothing is left to explain, for what each feature explains.
+//! Forests of fully grown trees, for the importance of each feature.
 
 use super::Features;
 use super::split::{Load, Splitter};
 use data::random::Random;
 
-/// How the trees of a forest come to differ.
+/// How the trees of a forest are randomised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
-    /// Each sees samples drawn with replacement, and cuts where it is best (Breiman 2001).
+    /// Each tree sees a bootstrap sample and uses the best thresholds (Breiman 2001).
     Samples,
-    /// Each sees all samples, and cuts where chance will (Geurts et al. 2006).
+    /// Each tree sees all samples and uses random thresholds (Geurts et al. 2006).
     Thresholds,
 }
 
-/// A forest to grow.
+/// The settings of a forest.
 #[derive(Debug, Clone, Copy)]
 pub struct Forest {
-    /// How its trees come to differ.
+    /// How its trees are randomised.
     pub chance: Chance,
-    /// How many there are.
+    /// The number of trees.
     pub trees: usize,
-    /// How many features are tried at each node.
+    /// The number of features tried at each node.
     pub tries: usize,
 }
 
 impl Forest {
-    /// How much of the target's variance the splits by each feature explain, as a mean over the trees; in the order of
-    /// `used`. Prereq: the target has as many values as there are samples, of mean 0 and variance 1.
+    /// The share of the target's variance explained by the splits of each feature, averaged over the trees; in the
+    /// order of `used`. Prereq: the target has one value per sample, with mean 0 and variance 1.
     pub fn importances(
         &self,
         features: &Features,
@@ -49,11 +49,11 @@ impl Forest {
     }
 }
 
-/// A tree while it grows; the next one takes over its memory.
+/// A tree while it grows; its buffers are reused for the next one.
 struct Tree {
-    /// Those that were drawn; each node has a range of them.
+    /// The drawn samples; each node is a range of them.
     samples: Vec<u32>,
-    /// The ranges of nodes that may be split.
+    /// The ranges of nodes that may still be split.
     open: Vec<(usize, usize)>,
     /// By sample.
     loads: Vec<Load>,
@@ -107,7 +107,7 @@ impl Tree {
 mod tests {
     use super::*;
 
-    /// Samples whose target follows from the first of some features.
+    /// Samples whose target depends on the first of some features.
     fn example(samples: usize) -> (Features, Vec<f64>) {
         let mut random = Random::new(3, 0);
         let columns: Vec<Vec<f32>> =
@@ -126,7 +126,7 @@ mod tests {
         for chance in [Chance::Samples, Chance::Thresholds] {
             let forest = Forest { chance, trees: 30, tries: 3 };
             let found = forest.importances(&features, &[5, 4, 3, 2, 1, 0], &target, &mut Random::new(1, 0));
-            // Trees grown to the end explain all of the variance, of which the first feature is the most.
+            // Fully grown trees explain all of the variance, most of it by the first feature.
             let sum = found.iter().sum::<f64>();
             assert!((sum - 1.0).abs() < 0.05, "{chance:?}: {found:?}");
             assert!(found[5] > 0.6 && found[..5].iter().all(|other| *other < 0.2), "{chance:?}: {found:?}");

@@ -1,27 +1,27 @@
-//! Regression trees: what methods ask of which a gene's expression follows from that of the TFs.
+//! Regression trees, for methods that predict a gene's expression from that of the TFs.
 //!
-//! scikit-learn's trees are the reference, not in their bits but in what they draw and how they choose: Breiman's
-//! random forest, the extremely randomised trees of Geurts et al. (2006), Friedman's stochastic gradient boosting.
-//! The features are the same for every target, so each is sorted once, and a node large enough filters that order
-//! instead of sorting; smaller ones sort integers. Trees of one target are grown one after the other, each from the
-//! same stream of random numbers; targets are what is parallel.
+//! scikit-learn's trees are the reference, not bit for bit but in what they draw and how they choose: Breiman's random
+//! forest, the extremely randomised trees of Geurts et al. (2006), Friedman's stochastic gradient boosting. The
+//! features are the same for every target, so each is sorted once; large nodes filter that order instead of sorting,
+//! and smaller ones sort integers. The trees of one target are grown one after the other from a single random stream;
+//! only targets run in parallel.
 
 pub mod boosting;
 pub mod forest;
 pub mod outputs;
 mod split;
 
-/// One feature over all samples.
+/// One feature of all samples.
 #[derive(Debug, Clone)]
 struct Feature {
     values: Vec<f32>,
-    /// The samples by rising value.
+    /// The samples in ascending order of value.
     order: Vec<u32>,
-    /// Where each sample stands in that order.
+    /// The position of each sample in that order.
     places: Vec<u32>,
 }
 
-/// What trees may split by.
+/// The features that trees may split by.
 #[derive(Debug, Clone)]
 pub struct Features {
     samples: usize,
@@ -29,7 +29,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Sorts each feature. Prereq: all are as long, below 2^32, and finite.
+    /// Sorts each feature. Prereq: all have the same length, below 2^32, and finite values.
     pub fn new(columns: Vec<Vec<f32>>) -> Features {
         use rayon::prelude::*;
         let samples = columns.first().map_or(0, Vec::len);
@@ -37,12 +37,12 @@ impl Features {
         Features { samples, columns: columns.into_par_iter().map(Feature::new).collect() }
     }
 
-    /// How many features there are.
+    /// The number of features.
     pub fn count(&self) -> usize {
         self.columns.len()
     }
 
-    /// How many values each has.
+    /// The number of samples.
     pub fn samples(&self) -> usize {
         self.samples
     }

@@ -1,40 +1,40 @@
-//! Extremely randomised trees that predict several outputs at once.
+//! Extremely randomised trees with several outputs.
 //!
-//! A cut is judged by the fall of the squared error summed over the outputs, so that outputs which follow from the same
-//! features help each other to find them: an output with few positives alone would find nothing.
+//! A split is chosen by the decrease of the squared error summed over the outputs, so that outputs that depend on the
+//! same features help each other: an output with few positives would find nothing on its own.
 
 use super::Features;
 use super::split::random_threshold;
 use data::random::Random;
 use rayon::prelude::*;
 
-/// Trees that are grown before they are added up.
+/// Trees that are grown before their predictions are added up.
 const BLOCK: usize = 16;
 
-/// A forest to grow.
+/// The settings of a forest.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs {
-    /// How many trees there are.
+    /// The number of trees.
     pub trees: usize,
-    /// The fewest samples that a leaf may have.
+    /// The minimum number of samples in a leaf.
     pub leaf: usize,
-    /// The share of the features that is tried at each node.
+    /// The share of the features tried at each node.
     pub share: f64,
 }
 
-/// A node of a tree that was grown.
+/// A node of a fitted tree.
 enum Node {
-    /// With the place of its means among those of all leaves.
+    /// A leaf, with its position among the means of all leaves.
     Leaf(usize),
-    /// With the place of the right child; the left one comes next.
+    /// A split with the index of its right child; the left child comes next.
     Inner { feature: usize, threshold: f32, right: usize },
 }
 
 impl Outputs {
-    /// What the trees, grown on some samples, predict for all: sample after sample, a value for each output.
+    /// Grows trees on the `known` samples and predicts all samples: sample after sample, one value per output.
     ///
-    /// Prereq: `targets` is laid out alike and `known` is not empty. The same seed gives the same bits on any number of
-    /// threads.
+    /// Prereq: `targets` has the same layout and `known` is not empty. The same seed gives the same bits on any number
+    /// of threads.
     pub fn predict(
         &self,
         features: &Features,
@@ -52,7 +52,7 @@ impl Outputs {
                     Tree::grow(self, features, known, targets, outputs, &mut Random::new(seed, *tree))
                 })
                 .collect();
-            // Tree after tree, so that a sum has one order.
+            // One tree after the other, so that sums have a fixed order.
             sums.par_chunks_mut(outputs.max(1)).enumerate().for_each(|(sample, sums)| {
                 for tree in &grown {
                     sums.iter_mut().zip(tree.predict(sample)).for_each(|(sum, value)| *sum += value);
@@ -110,7 +110,7 @@ impl<'a> Tree<'a> {
         self.grow_node(right, random);
     }
 
-    /// The best of some random cuts that leave enough samples on either side.
+    /// The best of some random splits that leave enough samples on both sides.
     fn split(&mut self, node: &[u32], random: &mut Random) -> Option<(usize, f32)> {
         if node.len() < 2 * self.forest.leaf.max(1) {
             return None;
@@ -173,7 +173,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Puts those that are chosen before the others; returns how many they are.
+/// Moves the chosen samples to the front; returns their number.
 fn chosen_first(samples: &mut [u32], chosen: impl Fn(u32) -> bool) -> usize {
     let mut count = 0;
     for place in 0..samples.len() {
@@ -191,7 +191,7 @@ mod tests {
 
     const FOREST: Outputs = Outputs { trees: 60, leaf: 5, share: 0.5 };
 
-    /// Two outputs that follow from the first of five features, in opposite ways.
+    /// Two outputs that depend on the first of five features, with opposite signs.
     fn example(samples: usize) -> (Features, Vec<f64>) {
         let mut random = Random::new(3, 0);
         let columns: Vec<Vec<f32>> =

@@ -1,39 +1,39 @@
-//! The split of a node that lowers the squared error most.
+//! Finds the split of a node that lowers the squared error most.
 //!
-//! Where the targets of a node of weight W are centred, and it is cut so that those of weight w go left, which sum up to
-//! s, the squared error falls by s² W / (w (W - w)).
+//! For a node of weight W with centred targets, a split that sends weight w with the target sum s to the left lowers
+//! the squared error by s² W / (w (W - w)).
 
 use super::{Feature, Features};
 use data::random::Random;
 
-/// What a sample adds to a node.
+/// A sample's contribution to a node.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Load {
     /// How often it was drawn.
     pub weight: u32,
-    /// Its target, less any constant, as often as it was drawn.
+    /// Its target minus a constant, times its weight.
     pub sum: f64,
 }
 
-/// Where a node is cut.
+/// A split of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Split {
-    /// By what.
+    /// The feature to split by.
     pub feature: usize,
-    /// What goes left: values up to this one.
+    /// Values up to this one go left.
     pub threshold: f32,
-    /// By how much the squared error falls.
+    /// The decrease of the squared error.
     pub gain: f64,
 }
 
-/// Looks for splits, with what it needs from node to node.
+/// Searches for splits, with buffers that are reused from node to node.
 pub struct Splitter<'a> {
     features: &'a Features,
-    /// The features that may be used, in the order in which they were drawn last.
+    /// The usable features, in the order of the last draw.
     drawn: Vec<u32>,
-    /// How many of them a node looks at.
+    /// The number of features tried at each node.
     tries: usize,
-    /// The last node that a sample was in.
+    /// For each sample, the last node that it was in.
     marks: Vec<u32>,
     node: u32,
     sorted: Vec<u32>,
@@ -47,7 +47,7 @@ pub struct Splitter<'a> {
 }
 
 impl<'a> Splitter<'a> {
-    /// Prereq: no node weighs more than there are samples.
+    /// Prereq: no node weighs more than the number of samples.
     pub fn new(features: &'a Features, used: &[u32], tries: usize) -> Splitter<'a> {
         let samples = features.samples;
         Splitter {
@@ -65,7 +65,7 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// The best cut between two neighbouring values, of some features that are drawn. Centres the node's loads.
+    /// The best threshold between two neighbouring values, over some randomly drawn features. Centres the node's loads.
     pub fn best(&mut self, node: &[u32], loads: &mut [Load], random: &mut Random) -> Option<Split> {
         let weight = centre(node, loads, &self.inverse);
         self.mark(node);
@@ -75,8 +75,8 @@ impl<'a> Splitter<'a> {
         let mut best: Option<Split> = None;
         let mut highest = -1.0;
         for tried in 0..self.drawn.len() {
-            // As scikit-learn has it: features that are constant here count, but are never all that is tried. Two samples
-            // are told apart by any feature, and no other can do better.
+            // As in scikit-learn, features that are constant in the node count as tried, but the search goes on until
+            // one is not. Two samples are separated by any feature, and none does better than another.
             if best.is_some() && (tried >= self.tries || node.len() == 2) {
                 break;
             }
@@ -96,11 +96,11 @@ impl<'a> Splitter<'a> {
         best
     }
 
-    /// The best of cuts at random values, one for each of some features that are drawn. Prereq: each sample was drawn
-    /// once. Centres the node's loads.
+    /// The best of random thresholds, one for each of some randomly drawn features. Prereq: each sample was drawn once.
+    /// Centres the node's loads.
     pub fn best_of_random(&mut self, node: &[u32], loads: &mut [Load], random: &mut Random) -> Option<Split> {
         let count = centre(node, loads, &self.inverse) as usize;
-        // Side by side, for they are read once for each feature.
+        // Copied into contiguous memory, because they are read once per feature.
         for (place, sample) in self.sums.iter_mut().zip(node) {
             *place = loads[*sample as usize].sum;
         }
@@ -127,11 +127,11 @@ impl<'a> Splitter<'a> {
         best
     }
 
-    /// Puts what goes left before what goes right, each in its order; returns how many go left.
+    /// Partitions the samples into left and right, keeping the order on each side; returns the number on the left.
     pub fn divide(&mut self, node: &mut [u32], split: &Split) -> usize {
         let values = &self.features.columns[split.feature].values;
         let (mut left, mut right) = (0, 0);
-        // Without a branch: which way a sample goes cannot be guessed.
+        // Branch-free, because the direction of a sample is unpredictable.
         for place in 0..node.len() {
             let sample = node[place];
             let goes_left = values[sample as usize] <= split.threshold;
@@ -144,7 +144,7 @@ impl<'a> Splitter<'a> {
         left
     }
 
-    /// The next feature, each at most once per node.
+    /// Draws the next feature; each is drawn at most once per node.
     fn draw(&mut self, place: usize, random: &mut Random) -> usize {
         let other = place + random.below(self.drawn.len() - place);
         self.drawn.swap(place, other);
@@ -156,7 +156,7 @@ impl<'a> Splitter<'a> {
         node.iter().for_each(|sample| self.marks[*sample as usize] = self.node);
     }
 
-    /// Puts the node's samples in the order of a feature into the first places of `sorted`. Prereq: the node is marked.
+    /// Fills the beginning of `sorted` with the node's samples, ordered by a feature. Prereq: the node is marked.
     fn sort(&mut self, feature: &Feature, node: &[u32]) {
         let count = node.len();
         if count * SORTING >= feature.order.len() {
@@ -176,10 +176,10 @@ impl<'a> Splitter<'a> {
     }
 }
 
-/// What a sample costs to be sorted, where it costs 1 to be passed over in the order of all; measured.
+/// The measured cost of sorting a sample, relative to skipping it in the order of all samples.
 const SORTING: usize = 6;
 
-/// Takes the mean away; returns the node's weight.
+/// Subtracts the mean from the targets; returns the node's weight.
 fn centre(node: &[u32], loads: &mut [Load], inverse: &[f64]) -> u32 {
     let (mut weight, mut sum) = (0, 0.0);
     for sample in node {
@@ -194,7 +194,8 @@ fn centre(node: &[u32], loads: &mut [Load], inverse: &[f64]) -> u32 {
     weight
 }
 
-/// How many values go left, and what belongs to them. In lanes, in whose order it is always added.
+/// How many values are at most `threshold`, and the sum that belongs to them. Summed in lanes, always in the same
+/// order.
 fn up_to(threshold: f32, values: &[f32], sums: &[f64]) -> (usize, f64) {
     const LANES: usize = 4;
     let mut left = [0u32; LANES];
@@ -217,13 +218,13 @@ fn up_to(threshold: f32, values: &[f32], sums: &[f64]) -> (usize, f64) {
     (left.iter().sum::<u32>() as usize, sum.iter().sum())
 }
 
-/// A value between the least and the largest, such that not all go left; nothing where they are equal. The values
-/// themselves are put into `found`, as many as the node has samples.
+/// A random value between the least and the largest, such that not all samples go left; `None` if all values are equal.
+/// Also fills `found` with the node's values.
 pub fn random_threshold(values: &[f32], node: &[u32], found: &mut [f32], random: &mut Random) -> Option<f32> {
     let (mut least, mut largest) = (f32::INFINITY, f32::NEG_INFINITY);
     for (place, sample) in found.iter_mut().zip(node) {
         let value = values[*sample as usize];
-        // Unlike `min` and `max`, one instruction each: no value is NaN.
+        // A single instruction, unlike `min` and `max`; no value is NaN.
         least = if value < least { value } else { least };
         largest = if value > largest { value } else { largest };
         *place = value;
@@ -235,7 +236,8 @@ pub fn random_threshold(values: &[f32], node: &[u32], found: &mut [f32], random:
     Some(if threshold < largest { threshold } else { least })
 }
 
-/// The best fall of the squared error over W that is above `highest`, and the values between which to cut for it.
+/// The best decrease of the squared error, divided by W, that exceeds `highest`, and the values on both sides of the
+/// cut.
 fn cut(
     sorted: &[u32],
     values: &[f32],
@@ -274,7 +276,7 @@ mod tests {
         targets.iter().map(|target| Load { weight: 1, sum: *target }).collect()
     }
 
-    /// By trying every threshold of every feature.
+    /// Brute force: tries every threshold of every feature.
     fn slowly(columns: &[Vec<f32>], node: &[u32], targets: &[f64]) -> f64 {
         let error = |side: &[f64]| {
             let mean = side.iter().sum::<f64>() / side.len().max(1) as f64;

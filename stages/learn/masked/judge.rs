@@ -1,35 +1,35 @@
-//! Whether a model guesses hidden genes better than what knows no cell.
+//! Whether a model predicts hidden genes better than baselines that do not look at the cell.
 //!
-//! Two predictors that look at nothing but frequencies stand against it: the share of each bin among all genes that are
-//! not zero, and the gene's own shares. A model that does not beat the second has learned nothing about cells.
+//! There are two baselines, both made of frequencies: the share of each bin among all non-zero genes, and the shares
+//! for the gene itself. A model that does not beat the second has learned nothing about cells.
 
 use super::NO_TARGET;
 use data::metrics::summary::{Row, limits};
 use data::random::Random;
 use data::tokens::Corpus;
 
-/// Cells are drawn anew for intervals: genes of one cell are no independent draws.
+/// Bootstrap replicates. Whole cells are resampled, because the genes of a cell are not independent.
 const REPLICATES: usize = 1000;
 const BOOTSTRAP_STREAM: u64 = 1 << 52;
-/// A gene's own shares count as if it had been seen this often more, with the shares of all genes.
+/// The weight of the overall shares in a gene's own shares, as a number of pseudo-observations.
 const PRIOR: f64 = 1.0;
 
-/// One target and what was guessed.
+/// One target and its prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Guess {
     gene: usize,
     target: u32,
     right: bool,
-    /// The negative logarithm of the probability that the target was given.
+    /// The negative log probability that was predicted for the target.
     loss: f64,
 }
 
-/// The targets of one cell and what was guessed.
+/// The targets of one cell and their predictions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged(Vec<Guess>);
 
 impl Judged {
-    /// From the target of each gene and the logits of each token for it.
+    /// From each gene's target and its logits for all tokens.
     pub fn new(targets: &[u32], logits: &[f32]) -> Judged {
         let classes = logits.len() / targets.len().max(1);
         let genes = targets.iter().zip(logits.chunks(classes.max(1))).enumerate();
@@ -48,7 +48,7 @@ impl Judged {
         Judged(genes.filter(|(_, (target, _))| **target != NO_TARGET).map(guess).collect())
     }
 
-    /// The mean over all targets of all cells; none without any.
+    /// The mean over all targets of all cells; `None` if there are no targets.
     pub fn cross_entropy(judged: &[Judged]) -> Option<f64> {
         let (mut sum, mut count) = (0.0, 0_u64);
         for guess in judged.iter().flat_map(|judged| &judged.0) {
@@ -59,23 +59,23 @@ impl Judged {
     }
 }
 
-/// What is known without looking at a cell.
+/// The baselines: bin frequencies, which need no look at the cell.
 #[derive(Debug, Clone)]
 pub struct Frequencies {
-    /// The share of each bin among the genes that are not zero, `[0]` being bin 1.
+    /// The share of each bin among the non-zero genes; `[0]` is bin 1.
     overall: Vec<f64>,
-    /// The same of each gene.
+    /// The same for each gene.
     genes: Vec<Vec<f64>>,
 }
 
 impl Frequencies {
-    /// Counts in the cells that a model learns from.
+    /// Counts bins in the training cells.
     pub fn new(corpus: &Corpus, cells: &[usize], bins: u8, positions: usize) -> Frequencies {
         let mut counts = vec![vec![0.0; usize::from(bins)]; positions];
         for (gene, token) in cells.iter().flat_map(|cell| corpus.expressed(*cell)) {
             counts[gene as usize][usize::from(token) - 1] += 1.0;
         }
-        // No bin is impossible for not having been seen.
+        // Starts each count at 1, so that an unseen bin is not impossible.
         let sums = (0..usize::from(bins)).map(|bin| 1.0 + counts.iter().map(|gene| gene[bin]).sum::<f64>());
         let overall = shares(&sums.collect::<Vec<f64>>());
         let of_gene = |counts: &Vec<f64>| {
@@ -86,7 +86,7 @@ impl Frequencies {
         Frequencies { genes: counts.iter().map(of_gene).collect(), overall }
     }
 
-    /// What the two predictors guess of the same targets: all genes' shares, the gene's own.
+    /// The predictions of the two baselines for the same targets: with overall shares, and with the gene's own.
     fn guess(&self, judged: &Judged) -> [Judged; 2] {
         let guess = |guess: &Guess, shares: &[f64]| {
             let aimed_at = guess.target as usize - 1;
@@ -106,7 +106,8 @@ fn shares(counts: &[f64]) -> Vec<f64> {
     counts.iter().map(|count| count / total).collect()
 }
 
-/// Of one cell or of many: targets, and for the model and both predictors how many are right and the sum of losses.
+/// Totals for one cell or for many: the targets and, for the model and both baselines, the number of correct
+/// predictions and the summed loss.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     targets: f64,
@@ -114,7 +115,7 @@ struct Sums {
     loss: [f64; 3],
 }
 
-/// Of the model and of the two predictors, accuracy and cross-entropy; and what the model has over the gene's own bins.
+/// Accuracy and cross-entropy of the model and of both baselines, and the model's gain over the gene's own bins.
 pub const METRICS: [&str; 8] = [
     "accuracy",
     "accuracy_most_frequent_bin",
@@ -135,7 +136,7 @@ impl Sums {
         }
     }
 
-    /// The metrics in the order of their names.
+    /// The metrics, in the order of `METRICS`.
     fn metrics(&self) -> Vec<(String, f64)> {
         let accuracy = self.right.map(|right| right / self.targets);
         let loss = self.loss.map(|loss| loss / self.targets);
@@ -145,7 +146,7 @@ impl Sums {
     }
 }
 
-/// The model beside the two predictors, with 95 % intervals over cells; nothing where there are no targets.
+/// Compares the model with the two baselines, with 95 % intervals over cells; empty if there are no targets.
 pub fn compare(judged: &[Judged], frequencies: &Frequencies, seed: u64) -> Vec<Row> {
     let cells: Vec<Sums> = judged
         .iter()
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn guesses_are_judged_by_their_targets_alone() {
-        // Two cells of two genes; tokens 0, 1, 2. The second gene of the first cell is no target.
+        // Two cells of two genes; tokens 0, 1, 2. The second gene of the first cell is not a target.
         let logits = [0.0, 1.0, 0.0, 9.0, 9.0, 9.0];
         let first = Judged::new(&[1, NO_TARGET], &logits);
         let second = Judged::new(&[2, 2], &[0.0, 2.0, 0.0, 0.0, 0.0, 3.0]);
@@ -197,7 +198,8 @@ mod tests {
             (row.value.unwrap() * 1e6).round() / 1e6
         };
         assert_eq!(value("accuracy"), 0.666_667);
-        // Bin 1 is the likeliest overall; of the first gene both are, and the first counts.
+        // Bin 1 is the most frequent overall. For the first gene both bins are equally frequent, and the first one
+        // wins.
         assert_eq!(value("accuracy_most_frequent_bin"), 0.333_333);
         assert_eq!(value("accuracy_gene_bins"), 0.666_667);
         let expected = -(0.75f64.ln() + 2.0 * 0.25f64.ln()) / 3.0;

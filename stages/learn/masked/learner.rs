@@ -1,4 +1,4 @@
-//! The Performer as a learner of masked tokens.
+//! Masked training of the Performer.
 
 use super::Masking;
 use super::judge::Judged;
@@ -14,31 +14,31 @@ use std::ops::Range;
 use tensor::ops::cross_entropy::cross_entropy;
 use tensor::{Scalar, Taped, Untaped, values};
 
-/// Which cells are held out is drawn from this stream of a seed.
+/// The random stream that draws the held-out cells.
 const PARTS_STREAM: u64 = 1 << 49;
-/// What is hidden in cells that judge is drawn from the streams after this one, the same at every look.
+/// The streams after this one draw which genes are hidden in held-out cells. They are the same at every evaluation.
 const JUDGE_STREAM: u64 = 1 << 50;
-/// What is hidden in training is drawn from the streams after this one.
+/// The streams after this one draw which genes are hidden in training.
 const MASK_STREAM: u64 = 1 << 51;
 
-/// Cells in three parts.
+/// The cells, divided into three parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
-    /// What is learned from.
+    /// For training.
     pub training: Vec<usize>,
-    /// What says when to stop.
+    /// For early stopping.
     pub validation: Vec<usize>,
-    /// What judges in the end, and has decided nothing.
+    /// For the final evaluation; no decision depends on them.
     pub test: Vec<usize>,
 }
 
-/// Refuses a share of which nothing would be left to learn from: it is taken twice.
+/// Rejects a share that would leave no training cells: it is taken twice.
 pub fn check_held_out(share: f64) -> Result<(), Mistake> {
     share_below("held_out", share, 0.5)
 }
 
 impl Parts {
-    /// Holds out the share `held_out` of the cells twice: for validation and for the test.
+    /// Holds out the share `held_out` of the cells twice: once for validation and once for the test.
     ///
     /// Prereq: [`check_held_out`] has passed.
     pub fn new(cells: usize, held_out: f64, seed: u64) -> Result<Parts> {
@@ -61,29 +61,29 @@ impl Parts {
     }
 }
 
-/// A model that learns from some cells and is judged by others.
+/// A model, trained on some cells and evaluated on others.
 pub struct MaskedLearner<'a> {
     /// The model.
     pub model: &'a mut Performer,
     /// The cells.
     pub corpus: &'a Corpus,
-    /// Which of them are for what.
+    /// The parts that the cells are divided into.
     pub parts: &'a Parts,
-    /// What is hidden.
+    /// What is hidden, and how much.
     pub masking: Masking,
     /// The token that hides another.
     pub mask: u8,
-    /// Draws new random features every so many steps.
+    /// Redraws the random features every this many steps.
     pub redraw_every: Option<u64>,
-    /// Cells that are judged together.
+    /// Cells per batch when evaluating.
     pub batch: usize,
-    /// Another seed hides other genes.
+    /// The seed of what is hidden.
     pub seed: u64,
-    /// The next batch.
+    /// The next batch, prepared ahead of time.
     pub ready: Option<(Moment, Hidden)>,
 }
 
-/// The tokens of cells with some of them hidden, and the target of each.
+/// The tokens of cells, some of them hidden, and the target of each token.
 pub type Hidden = (Vec<u32>, Vec<u32>);
 
 impl MaskedLearner<'_> {
@@ -98,15 +98,15 @@ impl MaskedLearner<'_> {
         (tokens, targets)
     }
 
-    /// A batch of training.
+    /// A training batch.
     fn batch(&self, examples: &[usize], moment: Moment) -> Hidden {
         let cells: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
         let first = MASK_STREAM + moment.epoch * self.corpus.cells() as u64;
         self.hide(self.masking, &cells, |cell| first + cell as u64)
     }
 
-    /// What the model makes of some cells, the same genes hidden at every look, and all targets among them: one that could be
-    /// seen would be no guess.
+    /// Evaluates the model on some cells. The same genes are hidden every time, and all targets are hidden: a visible
+    /// one would need no prediction.
     pub fn judge(&self, cells: &[usize], io: &Io) -> Result<Vec<Judged>> {
         let mut judged = Vec::with_capacity(cells.len());
         for batch in cells.chunks(self.batch) {
@@ -152,7 +152,8 @@ impl Learner for MaskedLearner<'_> {
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
         let ready = self.ready.take().filter(|(of, _)| *of == moment);
         let (tokens, targets) = ready.map_or_else(|| self.batch(examples, moment), |(_, batch)| batch);
-        // Every gene has logits, though few are targets: so shapes stay the same, and memory goes round.
+        // Logits are computed for every gene, though few are targets, so that shapes stay the same and buffers can be
+        // reused.
         let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
         Ok(cross_entropy(self.model.logits(encodings), &targets))
     }

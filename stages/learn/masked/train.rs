@@ -1,4 +1,4 @@
-//! Masked training of a model from tokens to its tables: what pre-training and fine-tuning share.
+//! Masked training from tokens to output tables, shared by pre-training and fine-tuning.
 
 use super::Masking;
 use super::judge::{self, Frequencies};
@@ -11,22 +11,22 @@ use data::metrics::summary::Row;
 use data::metrics::table;
 use data::tokens::{About, Corpus};
 
-/// How a model is trained.
+/// The settings of a training.
 #[derive(Debug, Clone, Copy)]
 pub struct Task<'a> {
-    /// Steps, rates, epochs.
+    /// Optimiser settings: steps, rates, epochs.
     pub training: &'a Training,
-    /// What is hidden.
+    /// What is hidden, and how much.
     pub masking: Masking,
     /// The share of cells held out for validation, and again for the test.
     pub held_out: f64,
-    /// Draws new random features every so many steps.
+    /// Redraws the random features every this many steps.
     pub redraw_every: Option<u64>,
-    /// Another seed is another training.
+    /// The random seed.
     pub seed: u64,
 }
 
-/// Trains, and writes how it went and what the model is worth on cells that decided nothing.
+/// Trains the model, then writes its history and its metrics on the test cells.
 pub fn train(task: Task, model: &mut Performer, corpus: &Corpus, about: About, io: &Io) -> Result<()> {
     let Task { training, masking, held_out, redraw_every, seed } = task;
     let parts = Parts::new(corpus.cells(), held_out, seed)?;

@@ -1,8 +1,9 @@
-//! scBERT's head that tells the type of a cell from the encodings of its genes (Yang et al. 2022).
+//! scBERT's head that predicts the type of a cell from the encodings of its genes (Yang et al. 2022).
 //!
-//! Each gene's encoding becomes one number (a convolution as wide as an encoding), and the numbers of all genes go through
-//! two hidden layers; ReLU after each of the three, dropout after the hidden ones; a linear layer gives the logits.
-//! Tensors have PyTorch's names in the original, where this head stands in the place of the one that guesses tokens.
+//! A convolution as wide as an encoding turns each gene's encoding into one number. The numbers of all genes pass
+//! through two hidden layers and a linear layer that gives the logits; ReLU follows each of the first three layers,
+//! dropout the hidden ones. Tensors have the names of the original in PyTorch, where this head takes the place of the
+//! one that predicts tokens.
 
 use super::layers::{Linear, List};
 use super::parameters::{self, Named, Role};
@@ -34,18 +35,18 @@ pub struct Classifier {
 /// The sizes of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
-    /// Of an encoding.
+    /// The width of an encoding.
     pub width: usize,
-    /// Of a cell.
+    /// The number of positions of a cell.
     pub positions: usize,
-    /// Of the hidden layers.
+    /// The widths of the hidden layers.
     pub hidden: [usize; 2],
-    /// How many types there are.
+    /// The number of types.
     pub classes: usize,
 }
 
 impl Classifier {
-    /// One that has learned nothing.
+    /// An untrained head.
     pub fn new(device: &Device, sizes: Sizes, random: &mut Random) -> Classifier {
         let Sizes { width, positions, hidden: [first, second], classes } = sizes;
         let mut layer = |inputs, outputs| Linear::new(device, random, inputs, outputs, true);
@@ -57,18 +58,18 @@ impl Classifier {
         }
     }
 
-    /// Takes a head out of the weights of a model; nothing where they have none.
+    /// Takes a head out of a model's weights; `None` if they contain none.
     pub fn take(device: &Device, arrays: &mut Arrays) -> Result<Option<Classifier>> {
         const SUMMARY: &str = "to_out.conv1.weight";
         if let Some(Array { shape, values }) = arrays.get_mut(SUMMARY) {
-            // PyTorch keeps a convolution's weights by channels: 1 × 1 × 1 × width.
+            // PyTorch stores the convolution's weights by channel: 1 × 1 × 1 × width.
             *shape = vec![values.len()];
         }
         let shape = |name: &str| arrays.get(name).map(|array| array.shape.clone());
         let Some(summary) = shape(SUMMARY) else { return Ok(None) };
         let two = |name: &str| match shape(name).as_deref() {
             Some([outputs, inputs]) => Ok((*outputs, *inputs)),
-            // A layer of one output is written with one axis.
+            // A weight matrix with a single output is stored with one axis.
             Some([inputs]) => Ok((1, *inputs)),
             Some(other) => bail!("`{name}` has the shape {other:?}, expected two axes"),
             None => bail!("the weights lack `{name}`"),
@@ -89,7 +90,7 @@ impl Classifier {
         self.sizes
     }
 
-    /// Refuses a head that is not for what this model gives.
+    /// Rejects a head whose sizes do not match this model.
     pub fn check(&self, model: &Performer) -> Result<()> {
         let Sizes { width, positions, .. } = self.sizes;
         let (given, of) = (model.config().width, model.tables().positions);
@@ -100,7 +101,7 @@ impl Classifier {
         Ok(())
     }
 
-    /// The logits of each type for each cell; a rate of dropout and its key for each hidden layer.
+    /// The logits of each type for each cell; `drops` has the dropout rate and key of each hidden layer.
     pub fn logits<T: Tape>(&self, encodings: Tensor<T>, drops: [(f32, u64); 2]) -> Tensor<T> {
         let cells = shape(&encodings).0 / self.sizes.positions;
         let summaries = activate(self.summary.forward(encodings), Activation::Relu);
@@ -111,7 +112,7 @@ impl Classifier {
         self.classes.forward(x)
     }
 
-    /// Every tensor, in the order in which PyTorch lists them.
+    /// Every tensor, in PyTorch's order.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
         let Classifier { summary, hidden: [first, second], classes, .. } = self;
         let mut list = List::new(Role::Trained);
@@ -122,7 +123,7 @@ impl Classifier {
         list.named()
     }
 
-    /// Writes the head with the names of its types, in their order.
+    /// Writes the head and, in order, the names of its types.
     pub fn write(&mut self, folder: &Path, types: &[String]) -> Result<()> {
         ensure!(
             types.len() == self.sizes.classes,
@@ -135,7 +136,7 @@ impl Classifier {
         Ok(disk::write(&folder.join(FILE), &bytes)?)
     }
 
-    /// Reads the head of a folder and the names of its types; nothing where there is none.
+    /// Reads the head in a folder and the names of its types; `None` if there is no head.
     pub fn read(device: &Device, folder: &Path) -> Result<Option<(Classifier, Vec<String>)>> {
         let path = folder.join(FILE);
         if !path.exists() {

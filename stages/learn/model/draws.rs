@@ -1,11 +1,11 @@
-//! The draws of dropout in one step of a model that has several.
+//! Dropout keys for one step of a model with several dropout layers.
 
 use data::random::Random;
 use tensor::Tensor;
 use tensor::ops::dropout::dropout;
 use tensor::tape::Tape;
 
-/// Where the draws of dropout come from: none at test time.
+/// Hands out dropout keys; at test time dropout is off.
 #[derive(Debug, Clone, Copy)]
 pub struct Draws {
     key: Option<u64>,
@@ -13,12 +13,12 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// Drops nothing.
+    /// Without dropout.
     pub fn none() -> Draws {
         Draws { key: None, next: 0 }
     }
 
-    /// The draws of one step below a seed.
+    /// The keys of one training step.
     pub fn new(seed: u64, step: u64) -> Draws {
         Draws { key: Some(Random::new(seed, step).bits()), next: 0 }
     }
@@ -26,7 +26,7 @@ impl Draws {
     /// The rate and the key of the next dropout.
     pub fn next(&mut self, rate: f32) -> (f32, u64) {
         self.next += 1;
-        // The upper half of a key is a counter's, the lower half the key proper.
+        // The lower half is the key of the generator, the upper half part of its counter.
         self.key.map_or((0.0, 0), |key| (rate, key.wrapping_add(self.next << 32)))
     }
 

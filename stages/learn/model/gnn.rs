@@ -1,10 +1,10 @@
 //! Encoders of genes in a network: GCN, GraphSAGE, GAT, GENELink's GAT and GNNLink's GCN.
 //!
 //! GCN (Kipf and Welling 2017): D^-½ A D^-½ X Wᵀ + b. GraphSAGE (Hamilton et al. 2017): mean(x_j) W_lᵀ + b + x_i W_rᵀ.
-//! GAT (Veličković et al. 2018): `kit::tensor::ops::graph_attention` of X Wᵀ, plus b; heads lie side by side, and
-//! are averaged in the last layer. GENELink's (Chen and Liu 2022) passes each head through a leaky ReLU and brings
-//! it to length 1 before the bias, and a gene without neighbours hears all genes alike. Values and gradients are
-//! those of PyTorch Geometric and of GENELink's own code.
+//! GAT (Veličković et al. 2018): `kit::tensor::ops::graph_attention` of X Wᵀ, plus b; heads lie side by side, and are
+//! averaged in the last layer. GENELink's GAT (Chen and Liu 2022) applies a leaky ReLU to each head and normalises it
+//! to length 1 before adding the bias, and a gene without neighbours receives the mean over all genes. Values and
+//! gradients match PyTorch Geometric and GENELink's own code.
 
 use super::draws::Draws;
 use super::layers::{Input, List, glorot};
@@ -25,28 +25,28 @@ use tensor::ops::unit::unit;
 use tensor::tape::Tape;
 use tensor::{Device, Tensor, shape, tensor, values};
 
-/// The slope of the leaky ReLU in attention, as all its authors have it.
+/// The slope of the leaky ReLU in attention, the same in all the papers.
 const SLOPE: f32 = 0.2;
-/// The gain of GENELink's start.
+/// The gain of GENELink's initialisation.
 const GENELINK_GAIN: f64 = 1.414;
 
-/// The sizes of an encoder.
+/// The settings of an encoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// How genes hear their neighbours.
     pub layer: LayerKind,
-    /// The outputs of each layer; of each head, where there are heads.
+    /// The output widths of the layers; with attention, the width of each head.
     pub widths: Vec<usize>,
-    /// The heads of an attention.
+    /// The number of attention heads.
     pub heads: usize,
-    /// The share of a layer's input that is dropped in training, the first layer's excepted.
+    /// The dropout rate of each layer's input in training, except the first layer's.
     pub dropout: f64,
-    /// The share of an attention that is dropped in training.
+    /// The dropout rate of attention weights in training.
     pub attention_dropout: f64,
-    /// Adds a layer's input to its output, through a matrix where the widths differ.
+    /// Adds each layer's input to its output, through a matrix if the widths differ.
     pub residual: bool,
-    /// Each gene hears itself.
+    /// Whether each gene also hears itself.
     pub self_loops: bool,
 }
 
@@ -56,15 +56,15 @@ pub struct Config {
 pub enum LayerKind {
     /// Sums normalised by degrees.
     Gcn,
-    /// The mean of the neighbours, and the gene itself apart.
+    /// The mean of the neighbours, with separate weights for the gene itself.
     Sage,
     /// Attention over the neighbours.
     Gat,
-    /// The same as GENELink has it.
+    /// Attention as in GENELink.
     Genelink,
-    /// The sums normalised by degrees as GNNLink has them, in which TFs hear their targets and nobody else hears.
+    /// Degree-normalised sums as in GNNLink, where TFs hear their targets and no other gene hears anything.
     Gnnlink,
-    /// Not at all: a plain network for each gene, the control.
+    /// No messages: a plain network applied to each gene, as a control.
     Deaf,
 }
 
@@ -82,19 +82,19 @@ impl Default for Config {
     }
 }
 
-/// Who hears whom, as the layers of one kind need it.
+/// The graph, prepared for one kind of layer.
 #[derive(Debug, Clone)]
 pub enum Messages {
-    /// Fixed weights.
+    /// With fixed edge weights.
     Weighted(Arc<Weighted>),
-    /// Weights are learned.
+    /// Without weights: attention learns them.
     Unweighted(Arc<Unweighted>),
-    /// Nobody hears anybody.
+    /// No messages.
     None,
 }
 
 impl Config {
-    /// Refuses what makes no network.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), Mistake> {
         if self.widths.is_empty() {
             return Err(Mistake::param("gnn.widths", "`gnn.widths` must have at least one layer"));
@@ -107,12 +107,12 @@ impl Config {
         share_below("gnn.attention_dropout", self.attention_dropout, 1.0)
     }
 
-    /// The columns of an encoding.
+    /// The width of an encoding.
     pub fn outputs(&self) -> usize {
         self.widths.last().copied().unwrap_or(0)
     }
 
-    /// The columns of a layer's result: of inner layers the heads lie side by side.
+    /// The width of a layer's output. In inner layers the heads lie side by side.
     fn outputs_of(&self, layer: usize) -> usize {
         let last = layer + 1 == self.widths.len();
         if last { self.widths[layer] } else { self.widths[layer] * self.heads() }
@@ -125,7 +125,7 @@ impl Config {
         }
     }
 
-    /// Prepares a network of regulators and targets.
+    /// Prepares a network of (regulator, target) edges.
     pub fn messages_of_network(&self, genes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Messages {
         match self.layer {
             LayerKind::Gnnlink => self.messages(genes, edges.map(|(tf, target)| (target, tf))),
@@ -133,7 +133,7 @@ impl Config {
         }
     }
 
-    /// Prepares a network; edges are (heard, hearer).
+    /// Prepares a network of (heard, hearer) edges.
     pub fn messages(&self, genes: usize, edges: impl Iterator<Item = (u32, u32)>) -> Messages {
         if self.layer == LayerKind::Deaf {
             return Messages::None;
@@ -149,7 +149,8 @@ impl Config {
         let mut weights = Vec::with_capacity(graph.edges());
         for gene in 0..genes {
             for edge in heard.range(gene) {
-                // As PyTorch Geometric has it, a degree is how many a gene hears, and one of 0 takes no part.
+                // As in PyTorch Geometric, the degree is the number of genes that a gene hears; a gene of degree 0
+                // contributes nothing.
                 let neighbour = heard.neighbours()[edge] as usize;
                 let from = degree(neighbour);
                 weights.push(match self.layer {
@@ -177,16 +178,16 @@ pub struct Gnn {
 struct Layer {
     weight: Tensor,
     bias: Option<Tensor>,
-    /// The gene itself, in GraphSAGE.
+    /// GraphSAGE's weights for the gene itself.
     own: Option<Tensor>,
-    /// The vectors of an attention.
+    /// The attention vectors.
     attention: Option<[Tensor; 2]>,
-    /// What brings a residual to the right width.
+    /// Projects the residual if the widths differ.
     residual: Option<Tensor>,
 }
 
 impl Layer {
-    /// Glorot's start, each head as a matrix of its own, and biases of zero.
+    /// Glorot initialisation, treating each head as a matrix of its own, and zero biases.
     fn new(device: &Device, config: &Config, index: usize, inputs: usize, random: &mut Random) -> Layer {
         let (width, heads, outputs) = (config.widths[index], config.heads(), config.outputs_of(index));
         let genelink = config.layer == LayerKind::Genelink;
@@ -195,7 +196,7 @@ impl Layer {
             (0..heads).flat_map(|_| values(&glorot(device, random, inputs, width, gain)).to_vec()).collect();
         let weight = tensor(device, rows, heads * width, inputs);
         let attends = genelink || config.layer == LayerKind::Gat;
-        // Both vectors of a head are halves of one column.
+        // The two vectors of a head are initialised as halves of one column.
         let bound = gain * (6.0 / (2 * width + 1) as f64).sqrt();
         let mut vector = || {
             let values = (0..heads * width).map(|_| random.between(-bound, bound) as f32).collect();
@@ -213,7 +214,7 @@ impl Layer {
 }
 
 impl Gnn {
-    /// An encoder that has learned nothing, for genes of so many features.
+    /// An untrained encoder, for genes with this many features.
     pub fn new(device: &Device, config: Config, features: usize, random: &mut Random) -> Gnn {
         let mut inputs = features;
         let mut layers = Vec::with_capacity(config.widths.len());
@@ -304,7 +305,7 @@ impl Gnn {
         }
     }
 
-    /// Every tensor by name.
+    /// Lists every tensor with its name.
     pub fn list<'a>(&'a mut self, at: &str, list: &mut List<'a>) {
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let Layer { weight, bias, own, attention, residual } = layer;
@@ -335,7 +336,7 @@ mod tests {
     use tensor::testing::{difference, normal};
     use tensor::{Untaped, device, tensor, values};
 
-    /// Against dense matrices: L(A L(A X W) V), A = D^-½ (N + 2 I) D^-½ with N from TF to target and D its sums by row.
+    /// The dense reference: L(A L(A X W) V), A = D^-½ (N + 2 I) D^-½, with N from TF to target and D its row sums.
     #[test]
     fn gnnlinks_genes_hear_their_targets_and_themselves_twice() {
         const GENES: usize = 5;
@@ -372,7 +373,7 @@ mod tests {
         }
         let hidden = layer(&x, 6, values(&gnn.layers[0].weight));
         let expected = layer(&hidden, 4, values(&gnn.layers[1].weight));
-        // Sums of some ten terms below 1.
+        // Sums of about ten terms below 1.
         assert!(difference(values(&found), &expected) < 1e-6);
     }
 }

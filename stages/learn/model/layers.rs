@@ -1,4 +1,4 @@
-//! Layers that hold parameters, with the start that PyTorch gives them.
+//! Layers with parameters, initialised as in PyTorch.
 
 use super::parameters::{Named, Role};
 use data::random::Random;
@@ -15,7 +15,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Uniform within 1 / √inputs.
+    /// Initialised uniformly within ± 1 / √inputs.
     pub fn new(device: &Device, random: &mut Random, inputs: usize, outputs: usize, biased: bool) -> Linear {
         let bound = 1.0 / (inputs as f64).sqrt();
         let mut draw = |rows: usize, columns: usize| {
@@ -30,38 +30,38 @@ impl Linear {
         &self.weight
     }
 
-    /// The same with another weight: outputs x inputs.
+    /// Replaces the weight, which is outputs x inputs.
     pub fn with_weight(self, weight: Tensor) -> Linear {
         Linear { weight, ..self }
     }
 
-    /// One row for each of an input that may need no gradient.
+    /// Applies the layer to an input that may be constant.
     pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
         x.through(&self.weight, self.bias.as_ref(), tape)
     }
 
-    /// One row for each of x.
+    /// Applies the layer to each row of x.
     pub fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         linear(x, &self.weight, self.bias.as_ref())
     }
 
-    /// The same, and the residual.
+    /// Applies the layer and adds the residual.
     pub fn forward_add<T: Tape>(&self, x: Tensor<T>, residual: Tensor<T>) -> Tensor<T> {
         linear_add(x, &self.weight, self.bias.as_ref(), residual)
     }
 
-    /// The same without it, then GELU.
+    /// Applies the layer, then GELU.
     pub fn forward_gelu<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         linear_gelu(x, &self.weight, self.bias.as_ref())
     }
 }
 
-/// What a layer is given.
+/// The input of a layer.
 #[derive(Clone, Copy)]
 pub enum Input<'a> {
-    /// It needs no gradient.
+    /// Constant: no gradient is needed.
     Constant(&'a Tensor),
-    /// It was computed, and a gradient flows back.
+    /// Computed: a gradient flows back.
     Computed(&'a Tensor),
 }
 
@@ -75,14 +75,14 @@ impl Input<'_> {
     }
 }
 
-/// Outputs x inputs, uniform within gain · √(6 / (inputs + outputs)) (Glorot and Bengio 2010).
+/// An outputs x inputs weight, uniform within ± gain · √(6 / (inputs + outputs)) (Glorot and Bengio 2010).
 pub fn glorot(device: &Device, random: &mut Random, inputs: usize, outputs: usize, gain: f64) -> Tensor {
     let bound = gain * (6.0 / (inputs + outputs) as f64).sqrt();
     let values = (0..inputs * outputs).map(|_| random.between(-bound, bound) as f32).collect();
     tensor(device, values, outputs, inputs)
 }
 
-/// A layer norm.
+/// Layer normalisation.
 #[derive(Debug, Clone)]
 pub struct Norm {
     gain: Tensor,
@@ -90,42 +90,42 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// That changes nothing but mean and variance.
+    /// Initialised with gain 1 and bias 0.
     pub fn new(device: &Device, width: usize) -> Norm {
         let row = |value| tensor(device, vec![value; width], 1, width);
         Norm { gain: row(1.0), bias: row(0.0) }
     }
 
-    /// Each row of x.
+    /// Normalises each row of x.
     pub fn forward<T: Tape>(&self, x: Tensor<T>) -> Tensor<T> {
         layer_norm(x, &self.gain, &self.bias)
     }
 }
 
-/// Tensors of a model, as they are listed.
+/// Collects the tensors of a model with their names.
 pub struct List<'a> {
     named: Vec<Named<'a>>,
-    /// That of the tensors to come.
+    /// The role given to the tensors added next.
     pub role: Role,
 }
 
 impl<'a> List<'a> {
-    /// An empty one.
+    /// An empty list.
     pub fn new(role: Role) -> List<'a> {
         List { named: Vec::new(), role }
     }
 
-    /// What was listed.
+    /// The collected tensors.
     pub fn named(self) -> Vec<Named<'a>> {
         self.named
     }
 
-    /// One tensor.
+    /// Adds a tensor.
     pub fn push(&mut self, name: &str, tensor: &'a mut Tensor) {
         self.named.push(Named { name: name.to_owned(), tensor, role: self.role });
     }
 
-    /// Those of a linear layer.
+    /// Adds the tensors of a linear layer.
     pub fn linear(&mut self, name: &str, Linear { weight, bias }: &'a mut Linear) {
         self.push(&format!("{name}.weight"), weight);
         if let Some(bias) = bias {
@@ -133,7 +133,7 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Those of a norm.
+    /// Adds the tensors of a layer norm.
     pub fn norm(&mut self, name: &str, Norm { gain, bias }: &'a mut Norm) {
         self.push(&format!("{name}.weight"), gain);
         self.push(&format!("{name}.bias"), bias);

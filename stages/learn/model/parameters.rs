@@ -1,33 +1,33 @@
-//! The tensors of a model by their names: what is trained, saved and loaded.
+//! The named tensors of a model, for training, saving and loading.
 
 use anyhow::{Context, Result, ensure};
 use tensor::{Tensor, shape, tensor};
 
-/// What happens to a tensor of a model in training.
+/// Whether training changes a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Moves along its gradient.
+    /// Updated by the optimiser.
     Trained,
-    /// Stays as it is.
+    /// Left unchanged.
     Frozen,
 }
 
-/// One tensor of a model.
+/// A named tensor of a model.
 pub struct Named<'a> {
     /// Unique in the model.
     pub name: String,
-    /// Its values; a vector is a tensor of one row.
+    /// The tensor; a vector is stored as one row.
     pub tensor: &'a mut Tensor,
-    /// What happens to it in training.
+    /// Whether training changes it.
     pub role: Role,
 }
 
-/// The tensors that are trained, in their order.
+/// The trained tensors, in order.
 pub fn trained(tensors: Vec<Named<'_>>) -> Vec<&mut Tensor> {
     tensors.into_iter().filter(|named| named.role == Role::Trained).map(|named| named.tensor).collect()
 }
 
-/// Takes every tensor from `source`, which hears the name and answers with shape and values.
+/// Loads every tensor from `source`, which returns shape and values for a name.
 pub fn load(
     tensors: Vec<Named<'_>>,
     mut source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>,

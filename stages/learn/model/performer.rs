@@ -1,8 +1,8 @@
 //! scBERT's Performer (Yang et al. 2022): a transformer over all genes of a cell, linear in their number.
 //!
-//! x = `token[t] + position[gene]`; per block x += attention(norm(x)), x += feed(norm(x)), feed being linear, GELU,
-//! linear; then a norm, whose result is the encoding of each gene, and a linear head. Attention is FAVOR+
-//! (`kit::tensor::ops::favor`). Parameters have the names and shapes that PyTorch gives them in the original.
+//! x = `token[t] + position[gene]`. Each block computes x += attention(norm(x)), x += feed(norm(x)), with feed =
+//! linear, GELU, linear. A final norm gives the encoding of each gene, and a linear head follows. Attention is FAVOR+
+//! (`kit::tensor::ops::favor`). Parameters have the names and shapes of the original in PyTorch.
 
 mod orthogonal;
 
@@ -19,19 +19,19 @@ use tensor::ops::gather::gather;
 use tensor::tape::Tape;
 use tensor::{Device, Tensor, shape, tensor};
 
-/// The name of the head.
+/// The name of the head's tensors.
 const HEAD: &str = "to_out";
-/// Genes of cells that are computed together.
+/// The number of genes, over all cells, per batch on the CPU.
 const GENES_AT_ONCE: usize = 1 << 13;
-/// The same on a GPU, for all of it.
+/// The same on a GPU.
 const GENES_AT_ONCE_ON_GPU: usize = 1 << 19;
 
-/// What a model is made for.
+/// The sizes of the embedding tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tables {
-    /// Distinct tokens: expression bins, the mask's among them.
+    /// Distinct tokens: the expression bins and the mask token.
     pub tokens: usize,
-    /// Positions: the genes of the vocabulary, and one for the trailing token of scBERT.
+    /// Positions: the genes of the vocabulary, and one for scBERT's trailing token.
     pub positions: usize,
 }
 
@@ -39,21 +39,21 @@ pub struct Tables {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The numbers that stand for one gene.
+    /// The width of a gene's encoding.
     pub width: usize,
     /// The number of blocks.
     pub depth: usize,
-    /// The heads of an attention.
+    /// The number of attention heads.
     pub heads: usize,
     /// The width of a head.
     pub head_width: usize,
-    /// The random features of a head; head width times its logarithm where not given.
+    /// The number of random features per head; by default the head width times its logarithm.
     pub features: Option<usize>,
-    /// The width inside a feed-forward layer, in widths.
+    /// The width of the feed-forward layer, as a multiple of the model's width.
     pub feed_factor: usize,
     /// Whether the position table is trained.
     pub train_positions: bool,
-    /// Over what keys are stabilised.
+    /// The range of the keys' stabiliser.
     pub stabiliser: Stabiliser,
 }
 
@@ -79,7 +79,7 @@ impl Config {
         self.features.unwrap_or((width * libm::log(width)) as usize)
     }
 
-    /// Refuses sizes that make no model, or one that no memory holds.
+    /// Rejects invalid sizes, and a model too large for any memory.
     pub fn check(&self) -> Result<(), Mistake> {
         let Config { width, depth, heads, head_width, feed_factor, .. } = *self;
         let sizes = [
@@ -93,7 +93,7 @@ impl Config {
         for (name, size) in sizes {
             within(name, size, 1..=WIDEST)?;
         }
-        // Four matrices of an attention and two of a feed-forward layer in each block.
+        // Each block has four attention matrices and two feed-forward ones.
         let of_block = 4 * heads as u128 * head_width as u128 + 2 * width as u128 * feed_factor as u128;
         let weights = depth as u128 * width as u128 * of_block;
         if weights > MOST as u128 {
@@ -108,7 +108,7 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct Performer {
     config: Config,
-    /// How many blocks stay as they are, and with them what lies before the first.
+    /// The number of frozen blocks; if set, the embedding tables are frozen too.
     frozen: Option<usize>,
     token: Tensor,
     position: Tensor,
@@ -131,7 +131,7 @@ struct Block {
 }
 
 impl Performer {
-    /// A model that has learned nothing: PyTorch's initial distributions, drawn from a seed.
+    /// An untrained model, drawn from a seed with PyTorch's initial distributions.
     pub fn new(device: &Device, config: Config, tables: Tables, seed: u64) -> Performer {
         let mut random = Random::new(seed, 0);
         let Config { width, heads, head_width, .. } = config;
@@ -163,28 +163,28 @@ impl Performer {
         &self.config
     }
 
-    /// What the model is made for.
+    /// The sizes of its tables.
     pub fn tables(&self) -> Tables {
         Tables { tokens: shape(&self.token).0, positions: shape(&self.position).0 }
     }
 
-    /// Where its tensors are.
+    /// The device of its tensors.
     pub fn device(&self) -> &Device {
         self.token.device()
     }
 
-    /// Takes this position table, row after row. Prereq: it has the size of the one that is there.
+    /// Replaces the position table; `positions` is row-major. Prereq: its size equals that of the current table.
     pub fn place(&mut self, positions: Vec<f32>) {
         let (rows, columns) = shape(&self.position);
         self.position = tensor(&self.device().clone(), positions, rows, columns);
     }
 
-    /// Leaves all but the last `blocks` blocks, the last norm and the head as they are in training.
+    /// Freezes everything in training except the last `blocks` blocks, the final norm and the head.
     pub fn train_last(&mut self, blocks: usize) {
         self.frozen = Some(self.blocks.len().saturating_sub(blocks));
     }
 
-    /// Draws new random features; each `draw` is another one of the same seed.
+    /// Redraws the random features; each `draw` gives different ones for the same seed.
     pub fn redraw_features(&mut self, seed: u64, draw: u64) {
         for (index, block) in self.blocks.iter_mut().enumerate() {
             block.features = draw_features(&block.features.device().clone(), &self.config, seed, index, draw);
@@ -193,11 +193,11 @@ impl Performer {
 
     /// The encoding of each gene of each cell.
     ///
-    /// `tokens` are cells, one after the other, each of the same number of genes, the first of the vocabulary.
-    /// Prereq: at least one cell and one gene.
+    /// `tokens` holds the cells one after the other, each with the same number of genes, which are the first of the
+    /// vocabulary. Prereq: at least one cell and one gene.
     pub fn encode<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
         if self.frozen.is_some() {
-            // What is not trained needs no tape.
+            // The frozen part needs no tape.
             return self.finish(self.trunk(tokens, cells).put_tape(tape), cells);
         }
         let positions = positions(tokens, cells);
@@ -209,7 +209,7 @@ impl Performer {
         self.finish(add(token, position), cells)
     }
 
-    /// What comes before the first block that is trained, of cells as `encode` takes them.
+    /// The output of the frozen part, i.e. of everything before the first trained block; arguments as for `encode`.
     pub fn trunk(&self, tokens: &[u32], cells: usize) -> Tensor {
         let positions = positions(tokens, cells);
         let x = add(gather(self.token.clone(), tokens), gather(self.position.clone(), &positions));
@@ -217,7 +217,7 @@ impl Performer {
         frozen.iter().fold(x, |x, block| block.forward(x, self.layout(cells)))
     }
 
-    /// The encodings, given the trunk of so many cells.
+    /// The encodings, given the `trunk` of this many cells.
     pub fn finish<T: Tape>(&self, trunk: Tensor<T>, cells: usize) -> Tensor<T> {
         let trained = &self.blocks[self.frozen.unwrap_or(0)..];
         let x = trained.iter().fold(trunk, |x, block| block.forward(x, self.layout(cells)));
@@ -228,8 +228,8 @@ impl Performer {
         Layout { cells, heads: self.config.heads, stabiliser: self.config.stabiliser }
     }
 
-    /// How many cells are computed together where it is nobody's wish: enough for every thread, and one where a
-    /// cell's encodings depend on its batch mates.
+    /// The default number of cells per batch: enough work for every thread, but a single cell if encodings depend on
+    /// the other cells of the batch.
     pub fn cells_at_once(&self) -> usize {
         let genes = if self.device().card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
         match self.config.stabiliser {
@@ -238,19 +238,19 @@ impl Performer {
         }
     }
 
-    /// The logits of each token for each encoding.
+    /// The token logits of each encoding.
     pub fn logits<T: Tape>(&self, encodings: Tensor<T>) -> Tensor<T> {
         self.head.forward(encodings)
     }
 
-    /// Every tensor that encodings depend on: all but the head's.
+    /// Every tensor that encodings depend on: all except the head's.
     pub fn encoder_tensors(&mut self) -> Vec<Named<'_>> {
         let mut tensors = self.tensors();
         tensors.retain(|named| !named.name.starts_with(HEAD));
         tensors
     }
 
-    /// Every tensor, in the order in which PyTorch lists them.
+    /// Every tensor, in PyTorch's order.
     pub fn tensors(&mut self) -> Vec<Named<'_>> {
         let frozen = |is: bool| if is { Role::Frozen } else { Role::Trained };
         let mut list = List::new(frozen(self.frozen.is_some()));
@@ -300,7 +300,7 @@ fn positions(tokens: &[u32], cells: usize) -> Vec<u32> {
 }
 
 fn draw_features(device: &Device, config: &Config, seed: u64, block: usize, draw: u64) -> Tensor {
-    // Stream 0 is the weights'.
+    // Stream 0 draws the weights.
     let mut random = Random::new(seed, 1 + block as u64 + draw * config.depth as u64);
     let values = orthogonal::features(&mut random, config.features(), config.head_width);
     tensor(device, values, config.features(), config.head_width)
@@ -335,7 +335,7 @@ mod tests {
         let together = model.encode(&tokens, 5, Untaped);
         for (cell, tokens) in tokens.chunks(40).enumerate() {
             let alone = model.encode(tokens, 1, Untaped);
-            // Bit for bit: attention sums over the genes of one cell, and layers know of no other row.
+            // Bit for bit: attention sums over the genes of one cell, and all other layers work row by row.
             assert_eq!(values(&alone), &values(&together)[cell * 40 * 16..][..40 * 16], "cell {cell}");
         }
     }
@@ -379,7 +379,7 @@ mod tests {
                 assert!(!a.name.contains("layers.0") && !a.name.contains("emb"), "{}", a.name);
             }
         }
-        // A block's two norms, four projections with one bias, two layers with biases; a norm; a head.
+        // A block has two norms, four projections (one with a bias) and two layers with biases; then a norm and a head.
         assert_eq!(trained, 4 + 5 + 4 + 2 + 2);
     }
 }

@@ -1,6 +1,6 @@
 //! A model as an artifact: `config.json`, `model.safetensors`, and the vocabulary that its positions stand for.
 //!
-//! The first two are laid out as Hugging Face's libraries expect, with PyTorch's names of the original.
+//! The first two follow the layout of Hugging Face's libraries, with the original's PyTorch names.
 
 use super::parameters;
 use super::performer::{Config, Performer, Tables};
@@ -14,52 +14,52 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tensor::Device;
 
-/// The name of the file of sizes in an artifact.
+/// The model's configuration in an artifact.
 pub const CONFIG: &str = "config.json";
 
-/// Where in an artifact a transformer lies that was trained together with something else.
+/// The folder for a transformer inside the artifact of a model that it was trained together with.
 pub const FOLDER: &str = "transformer";
-/// What a slot takes that needs a model: an artifact that is one, or that has the folder of one.
+/// The artifacts that a slot for a model accepts: a model, or an artifact with a model in `transformer`.
 pub const ARTIFACT: Takes = Takes::OneOf(&[&[CONFIG, weights::FILE, VOCABULARY], &[FOLDER]]);
 
 const MODEL_TYPE: &str = "performer";
 
-/// What `config.json` says.
+/// The contents of `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
-    /// Says to other programs what the weights are of.
+    /// Tells other programs what kind of model this is.
     model_type: String,
-    /// The highest token of a gene; the mask's is the next.
+    /// The highest token of a gene; the mask token is the next one.
     pub bins: u8,
     /// The number of tokens and of positions.
     #[serde(flatten)]
     tables: Tables,
     /// The sizes.
     pub performer: Config,
-    /// How the weights came to be, oldest first.
+    /// How the weights were made, oldest step first.
     pub history: Vec<String>,
-    /// The licence that the weights carry with them, where one is known.
+    /// The licence that applies to the weights, if known.
     pub license: Option<String>,
 }
 
-/// A model with all that it takes to use it.
+/// A model with everything needed to use it.
 pub struct Saved {
-    /// What it is.
+    /// Its configuration and history.
     pub card: Card,
-    /// The genes of its positions but the last.
+    /// The genes of all positions but the last.
     pub vocabulary: Vec<String>,
     /// The weights.
     pub model: Performer,
 }
 
-/// Where in an artifact the model lies.
+/// The folder of an artifact that holds the model.
 pub fn locate(artifact: &Path) -> PathBuf {
     let below = artifact.join(FOLDER);
     if below.is_dir() { below } else { artifact.to_owned() }
 }
 
 impl Saved {
-    /// A model that has learned nothing.
+    /// An untrained model.
     pub fn new(device: &Device, config: Config, about: About, vocabulary: Vec<String>, seed: u64) -> Saved {
         let tables = Tables { tokens: about.classes, positions: about.genes + 1 };
         let model = Performer::new(device, config.clone(), tables, seed);
@@ -89,7 +89,7 @@ impl Saved {
         Saved::read_with(device, &folder, vocabulary)
     }
 
-    /// Reads a folder whose vocabulary is known from elsewhere.
+    /// Reads a folder whose vocabulary was read elsewhere.
     pub fn read_with(device: &Device, folder: &Path, vocabulary: Vec<String>) -> Result<Saved> {
         let path = folder.join(CONFIG);
         let card: Card = serde_json::from_slice(&disk::read(&path)?)
@@ -113,7 +113,7 @@ impl Saved {
         Ok(Saved { card, vocabulary, model })
     }
 
-    /// Refuses tokens that were made for another vocabulary or with other bins.
+    /// Rejects tokens that were made with another vocabulary or other bins.
     pub fn check(&self, about: About, vocabulary: &[String]) -> Result<()> {
         let model = &self.vocabulary;
         ensure!(

@@ -1,8 +1,9 @@
-//! From two genes to the logit that the first regulates the second.
+//! Scores a pair of genes: the logit that the first regulates the second.
 //!
-//! A network for each role, TF and target, makes a side of each gene; a score is their dot product, a bilinear form
-//! t M g, or a hidden layer over the pair: w · leaky(t + g + b), which is an MLP on the two side by side whose first
-//! layer is computed gene by gene. Biases add a number of the TF, one of the target and one of all.
+//! Two networks, one for TFs and one for targets, give each gene a vector per role. The score is the vectors' dot
+//! product, a bilinear form t M g, or a hidden layer over the pair, w · leaky(t + g + b). The latter is an MLP over the
+//! concatenated pair whose first layer is computed once per gene. Biases add one number for the TF, one for the target
+//! and one for all pairs.
 
 use super::draws::Draws;
 use super::layers::{Linear, List, glorot};
@@ -26,22 +27,22 @@ const LEAKY: Activation = Activation::LeakyRelu(0.01);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What is made of the two sides.
+    /// How the vectors of TF and target are combined.
     pub form: Form,
-    /// The widths of the layers of each role's network; none, and a gene is in both roles what its encoding is.
+    /// The layer widths of each role's network; if empty, both roles use the gene's encoding itself.
     pub widths: Vec<usize>,
-    /// The share of a role's hidden layers that is dropped.
+    /// The dropout rate of the role networks' hidden layers.
     pub dropout: f64,
-    /// Goes on dropping at test time, as GENELink does.
+    /// Keeps dropout on at test time, as GENELink does.
     pub always_drop: bool,
-    /// The weights of each role's network start within this times Glorot's bound, as GENELink's do; none, and they start
-    /// within 1 / √inputs.
+    /// The role networks' weights start within this times Glorot's bound, as GENELink's do; without it, within 1 /
+    /// √inputs.
     pub gain: Option<f64>,
-    /// Adds numbers of the TF, of the target and of all.
+    /// Adds one number for the TF, one for the target and one for all pairs.
     pub biases: bool,
 }
 
-/// What is made of the two sides of a pair.
+/// How the vectors of TF and target are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
@@ -67,7 +68,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Refuses what scores nothing.
+    /// Rejects invalid settings.
     pub fn check(&self) -> Result<(), Mistake> {
         if self.widths.is_empty() && self.form == Form::Mlp {
             let message =
@@ -82,14 +83,14 @@ impl Config {
     }
 }
 
-/// The numbers that biases begin with.
+/// The initial biases.
 #[derive(Debug, Clone)]
 pub struct Biases {
-    /// Of each gene as a TF.
+    /// For each gene as a TF.
     pub tf: Vec<f32>,
-    /// Of each gene as a target.
+    /// For each gene as a target.
     pub target: Vec<f32>,
-    /// Of every pair.
+    /// For all pairs.
     pub all: f32,
 }
 
@@ -101,11 +102,11 @@ pub struct Scorer {
     target: Vec<Linear>,
     /// The last layer of the MLP, or the matrix of the bilinear form.
     pair: Option<Linear>,
-    /// Of TFs, of targets and of all.
+    /// The biases of TFs, of targets and of all pairs.
     biases: Option<[Tensor; 3]>,
 }
 
-/// Each gene as a TF and as a target.
+/// The vectors of each gene in both roles.
 pub struct Sides<T> {
     /// As a TF.
     pub tf: Tensor<T>,
@@ -114,7 +115,7 @@ pub struct Sides<T> {
 }
 
 impl Scorer {
-    /// A scorer that has learned nothing, for genes of so many features.
+    /// An untrained scorer, for genes with this many features.
     pub fn new(
         device: &Device,
         config: Config,
@@ -148,14 +149,14 @@ impl Scorer {
         Scorer { config, tf, target, pair, biases }
     }
 
-    /// Each gene in both roles.
+    /// The vectors of each gene in both roles.
     pub fn sides<T: Tape>(&self, genes: Tensor<T>, draws: &mut Draws) -> Sides<T> {
         let (genes, tape) = genes.split_tape();
         let mut role = |layers: &[Linear], tape: T| {
             let last = layers.len().saturating_sub(1);
             layers.iter().enumerate().fold(genes.clone().put_tape(tape), |x, (index, layer)| {
                 let x = layer.forward(x);
-                // The hidden layer of an MLP has its activation once both sides are added.
+                // The activation of an MLP's hidden layer is applied after both sides were added.
                 if index == last && self.config.form == Form::Mlp {
                     return x;
                 }
@@ -171,7 +172,7 @@ impl Scorer {
         }
     }
 
-    /// The logit of each pair. Prereq: as many targets as TFs, each a gene.
+    /// The logit of each pair. Prereq: as many targets as TFs, all of them valid gene indices.
     pub fn logits<T: Tape>(
         &self,
         sides: Sides<T>,
@@ -193,7 +194,7 @@ impl Scorer {
         logits
     }
 
-    /// Every tensor by name.
+    /// Lists every tensor with its name.
     pub fn list<'a>(&'a mut self, at: &str, list: &mut List<'a>) {
         let Scorer { config: _, tf, target, pair, biases } = self;
         for (role, layers) in [("tf", tf), ("target", target)] {

@@ -1,4 +1,4 @@
-//! Weights as `torch.save` writes them: `.pth`, in the layout of a zip archive or the older one of pickles in a row.
+//! Weights written by `torch.save` (`.pth`), either as a zip archive or in the older layout of concatenated pickles.
 
 mod pickle;
 
@@ -12,9 +12,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// How a file of the older layout begins: a pickle of PyTorch's magic number.
+/// The first bytes of the older layout: a pickle of PyTorch's magic number.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// Where a training's checkpoint keeps the weights among other things.
+/// The keys under which a training checkpoint may keep the weights.
 const STATES: [&str; 3] = ["model_state_dict", "state_dict", "model"];
 
 /// Reads every tensor of a file by its name.
@@ -45,7 +45,7 @@ type Storages<'a> = HashMap<String, Cow<'a, [u8]>>;
 
 fn in_zip(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
     let members = zip::members(bytes)?;
-    // Everything lies below one folder, whose name is the file's at the time of writing.
+    // All entries lie in one folder, named after the file at the time of writing.
     let inside = |name: &str| name.split_once('/').map(|(_, rest)| rest.to_owned());
     let mut found: Storages =
         members.into_iter().filter_map(|(name, bytes)| Some((inside(&name)?, bytes))).collect();
@@ -86,7 +86,7 @@ fn in_a_row(bytes: &[u8]) -> Result<(Pickle, Storages<'_>)> {
     Ok((data, storages))
 }
 
-/// The bytes of an element of each storage that the pickle names.
+/// The element size in bytes of each storage that the pickle names.
 fn storage_widths(data: &Pickle) -> HashMap<String, usize> {
     let storages = data.all().filter_map(|node| match node {
         Node::Outside(what) => storage(data, *what),
@@ -95,7 +95,7 @@ fn storage_widths(data: &Pickle) -> HashMap<String, usize> {
     storages.map(|(key, kind)| (key.to_owned(), kind.bitsize() / 8)).collect()
 }
 
-/// The key and the type of a storage, from what names it: `("storage", type, key, device, size, …)`.
+/// The key and the element type of a storage, from its persistent id: `("storage", type, key, device, size, …)`.
 fn storage(pickle: &Pickle, what: Id) -> Option<(&str, Dtype)> {
     let Node::List(parts) = pickle.node(what) else { return None };
     let [_, kind, key, ..] = parts[..] else { return None };
@@ -116,7 +116,7 @@ fn storage(pickle: &Pickle, what: Id) -> Option<(&str, Dtype)> {
     Some((pickle.text(key)?, kind))
 }
 
-/// A tensor; nothing where the value is something else.
+/// A tensor; `None` if the value is something else.
 fn tensor(pickle: &Pickle, id: Id, storages: &Storages) -> Result<Option<Array>> {
     let Node::Call(what, arguments) = pickle.node(id) else { return Ok(None) };
     let (Node::Name(what), Node::List(arguments)) = (pickle.node(*what), pickle.node(*arguments)) else {
@@ -150,7 +150,7 @@ fn whole(node: &Node) -> Option<usize> {
     }
 }
 
-/// The elements of a tensor, the last axis fastest.
+/// The elements of a tensor in row-major order.
 fn strided(storage: &[f32], offset: usize, shape: &[usize], strides: &[usize]) -> Result<Vec<f32>> {
     let count = shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
     let count = count.filter(|count| *count <= storage.len()).context("a tensor larger than its storage")?;

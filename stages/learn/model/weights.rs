@@ -1,7 +1,7 @@
 //! safetensors: named arrays in one file, as Hugging Face's libraries read and write them.
 //!
-//! Equal content is equal bytes: the crate sorts tensors by type and name, and the one entry of metadata that is
-//! written leaves no order to chance. Everything is written as 32-bit numbers and read from any float or integer.
+//! Equal content gives equal bytes: the crate sorts tensors by type and name, and there is only one metadata entry, so
+//! its order cannot vary. All arrays are written as 32-bit floats and can be read from any float or integer type.
 
 use super::parameters::Named;
 use anyhow::{Context, Result, bail};
@@ -14,15 +14,15 @@ use tensor::{shape, values};
 /// The name of the file in an artifact.
 pub const FILE: &str = "model.safetensors";
 
-/// What Hugging Face's libraries expect the file to say of itself.
+/// The metadata that Hugging Face's libraries expect.
 const FORMAT: (&str, &str) = ("format", "pt");
 
 /// One array.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
-    /// The size of each axis, none for a single number.
+    /// The size of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// The elements, the last axis fastest.
+    /// The elements in row-major order.
     pub values: Vec<f32>,
 }
 
@@ -33,7 +33,7 @@ pub type Arrays = BTreeMap<String, Array>;
 pub fn of_tensors(tensors: Vec<Named<'_>>) -> Arrays {
     let array = |Named { name, tensor, .. }: Named| {
         let (rows, columns) = shape(tensor);
-        // PyTorch keeps a vector as one axis.
+        // PyTorch stores a vector with one axis.
         let shape = if rows == 1 { vec![columns] } else { vec![rows, columns] };
         (name, Array { shape, values: values(tensor).to_vec() })
     };
@@ -53,7 +53,7 @@ pub fn read(path: &Path) -> Result<Arrays> {
         .with_context(|| format!("reading {}", path.display()))
 }
 
-/// The content of a file whose one entry of metadata is `about`.
+/// The bytes of a file with `about` as its only metadata entry.
 pub fn to_bytes(arrays: &Arrays, about: (&str, &str)) -> Result<Vec<u8>> {
     let bytes: Vec<Vec<u8>> = arrays
         .values()
@@ -68,7 +68,7 @@ pub fn to_bytes(arrays: &Arrays, about: (&str, &str)) -> Result<Vec<u8>> {
     safetensors::serialize(views, Some(about)).context("packing weights")
 }
 
-/// The arrays of a file's content, and the entry `key` of its metadata.
+/// The arrays in a file's bytes, and the entry `key` of its metadata.
 pub fn from_bytes(bytes: &[u8], key: &str) -> Result<(Arrays, Option<String>)> {
     const DAMAGED: &str = "not a safetensors file, or a damaged one";
     let (_, metadata) = SafeTensors::read_metadata(bytes).context(DAMAGED)?;
@@ -82,13 +82,13 @@ pub fn from_bytes(bytes: &[u8], key: &str) -> Result<(Arrays, Option<String>)> {
     Ok((arrays, about))
 }
 
-/// Little-endian numbers of any type as 32 bits.
+/// Converts little-endian numbers of any type to 32-bit floats.
 pub fn numbers(kind: Dtype, data: &[u8]) -> Result<Vec<f32>> {
     Ok(match kind {
         Dtype::F32 => each(data, f32::from_le_bytes),
         Dtype::F64 => each(data, |bytes| f64::from_le_bytes(bytes) as f32),
         Dtype::F16 => each(data, |bytes| half(u16::from_le_bytes(bytes))),
-        // The upper half of a 32-bit number.
+        // bfloat16 is the upper half of a 32-bit float.
         Dtype::BF16 => each(data, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)),
         Dtype::I64 => each(data, |bytes| i64::from_le_bytes(bytes) as f32),
         Dtype::I32 => each(data, |bytes| i32::from_le_bytes(bytes) as f32),
@@ -103,7 +103,7 @@ fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32
     data.as_chunks().0.iter().map(|bytes| number(*bytes)).collect()
 }
 
-/// A number of IEEE 754's 16 bits.
+/// Converts an IEEE 754 half-precision number.
 fn half(bits: u16) -> f32 {
     let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
     let size = match exponent {

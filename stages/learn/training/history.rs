@@ -1,9 +1,9 @@
-//! `history.parquet`: how a training went, one row per step.
+//! `history.parquet`: the course of a training, one row per step.
 //!
-//! Columns: `step`, `epoch` (i64, from 1), `examples` (i64, seen so far), `loss` (f64, mean of the step's examples before it),
-//! `validation_loss` (f64, at the last step of an epoch, else null), `learning_rate`, `gradient_norm` (f64, before
-//! clipping). No times: with a clock in it the table would never be the same twice; how fast a training is stands in
-//! its progress.
+//! Columns: `step`, `epoch` (i64, from 1), `examples` (i64, seen so far), `loss` (f64, mean over the step's examples,
+//! before the step), `validation_loss` (f64, at the last step of an epoch, else null), `learning_rate`, `gradient_norm`
+//! (f64, before clipping). There are no times, because they would make the table different in every run; the speed is
+//! in the progress reports.
 
 use anyhow::Result;
 use arrow::array::{Float64Array, Int64Array};
@@ -22,15 +22,15 @@ pub struct Row {
     pub step: u64,
     /// Counted from 1.
     pub epoch: u64,
-    /// How many were seen so far, each as often as it was.
+    /// The number of examples seen so far, with repetition.
     pub examples: u64,
     /// The mean over the step's examples, before the step.
     pub loss: f64,
-    /// After the last step of an epoch, where something is held out.
+    /// At the last step of an epoch, if examples are held out.
     pub validation_loss: Option<f64>,
-    /// What the optimiser was given.
+    /// The learning rate of the step.
     pub learning_rate: f64,
-    /// Of all parameters, before clipping.
+    /// The norm over all parameters, before clipping.
     pub gradient_norm: f64,
 }
 

@@ -1,18 +1,18 @@
-//! When a training has learned what it can: the best epoch so far, and how long ago it was.
+//! Early stopping: the best epoch so far, and the number of epochs since.
 
 use serde::{Deserialize, Serialize};
 
-/// What validation has said so far.
+/// The validation results so far.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Patience {
-    /// The least validation loss, and the epoch that it comes from.
+    /// The lowest validation loss and its epoch.
     pub best: Option<(f64, u64)>,
-    /// The epochs since.
+    /// The number of epochs since.
     pub waited: usize,
 }
 
 impl Patience {
-    /// Hears of an epoch; true where it is the best so far. A loss that is no number never is.
+    /// Records the loss of an epoch; true if it is the best so far. NaN never is.
     pub fn hear(&mut self, epoch: u64, loss: f64) -> bool {
         let better = !loss.is_nan() && self.best.is_none_or(|(best, _)| loss < best);
         if better {
@@ -23,7 +23,7 @@ impl Patience {
         better
     }
 
-    /// Whether nothing became better for `limit` epochs; never without a limit.
+    /// Whether there was no improvement for `limit` epochs; always false without a limit.
     pub fn is_over(&self, limit: Option<usize>) -> bool {
         limit.is_some_and(|limit| self.waited >= limit)
     }

@@ -7,23 +7,24 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate over time; lengths are in epochs.
 ///
-/// In a cycle the rate rises in a straight line for `warm_up`, then falls along half a cosine. The next cycle is longer and lower.
+/// In a cycle the rate rises linearly for `warm_up`, then falls along half a cosine. The next cycle is longer and
+/// lower.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
     /// How the rate changes.
     pub shape: Shape,
-    /// The highest learning rate, or the one and only.
+    /// The highest learning rate, or the only one.
     pub rate: f64,
-    /// Where a cycle begins and ends.
+    /// The rate at the beginning and the end of a cycle.
     pub least_rate: f64,
-    /// How long a cycle rises.
+    /// The length of the rising part of a cycle.
     pub warm_up: f64,
-    /// How long the first cycle is; without it, the whole training.
+    /// The length of the first cycle; by default the whole training.
     pub cycle: Option<f64>,
-    /// How much longer the falling part of each cycle is than the one before.
+    /// The factor by which the falling part of each cycle is longer than that of the one before.
     pub stretch: f64,
-    /// How much lower the highest rate of each cycle is than the one before.
+    /// The factor of the highest rate from each cycle to the next.
     pub fade: f64,
     /// When the rate changes.
     pub every: Every,
@@ -33,9 +34,9 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// It does not.
+    /// A constant rate.
     Constant,
-    /// Falls by the same factor from step to step, from `rate` to `least_rate` at the end of the training.
+    /// Falls exponentially with each step, from `rate` to `least_rate` at the end of the training.
     Exponential,
     /// Cosine annealing with warm restarts (Loshchilov and Hutter 2017), each with a warm-up.
     Cosine,
@@ -45,9 +46,9 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Every {
-    /// Between any two steps.
+    /// After every step.
     Step,
-    /// Between epochs, as scBERT does.
+    /// After every epoch, as in scBERT.
     Epoch,
 }
 
@@ -67,7 +68,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Refuses what makes no sense.
+    /// Rejects invalid settings.
     pub fn check(&self, epochs: usize) -> Result<(), Mistake> {
         above_zero("training.schedule.rate", self.rate, LARGEST)?;
         if !(0.0..=self.rate).contains(&self.least_rate) {
@@ -77,7 +78,7 @@ impl Schedule {
             );
             return Err(Mistake::param("training.schedule.least_rate", message));
         }
-        // Cycles that became shorter might never add up to the training.
+        // Cycles that became shorter might never add up to the whole training.
         within("training.schedule.stretch", self.stretch, 1.0..=1e3)?;
         above_zero("training.schedule.fade", self.fade, 1e3)?;
         let refuse =

@@ -1,8 +1,8 @@
-//! What a training must remember to go on as if it had never stopped.
+//! The state that is needed to resume a training exactly.
 //!
-//! A checkpoint is a safetensors file: arrays `value/<name>` for each tensor, `first/<number>` and `second/<number>` for Adam's
-//! moments, `best/<name>` for the tensors of the best epoch, and the counters as JSON in the metadata. Random numbers
-//! need no state: every draw is a function of the seed and a counter.
+//! A checkpoint is a safetensors file: arrays `value/<name>` for each tensor, `first/<number>` and `second/<number>`
+//! for Adam's moments, `best/<name>` for the tensors of the best epoch, and the counters as JSON in the metadata.
+//! Random numbers need no state: every draw is a function of the seed and a counter.
 
 use super::history::Row;
 use super::patience::Patience;
@@ -15,27 +15,27 @@ use tensor::ops::adam::{Adam, Moments};
 
 const COUNTERS: &str = "training";
 
-/// Where a training is.
+/// The progress of a training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Epochs that are over.
+    /// Completed epochs.
     pub epoch: u64,
-    /// Steps made in this epoch.
+    /// Completed steps of the current epoch.
     pub step_in_epoch: u64,
-    /// What validation has said.
+    /// The validation results so far.
     pub patience: Patience,
-    /// Every step so far.
+    /// All steps so far.
     pub history: Vec<Row>,
 }
 
-/// All that changes in a training but the tensors, which belong to the model.
+/// Everything that changes during training, except the tensors, which belong to the model.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Where it is.
+    /// The progress.
     pub counters: Counters,
     /// The optimiser.
     pub adam: Adam,
-    /// The tensors of the best epoch; empty where nothing is held out.
+    /// The tensors of the best epoch; empty if nothing is held out.
     pub best: Arrays,
 }
 
@@ -45,13 +45,13 @@ impl State {
         self.counters.history.last().map_or(0, |row| row.step)
     }
 
-    /// Makes it durable.
+    /// Saves a checkpoint.
     pub fn save(&self, tensors: Vec<Named<'_>>, io: &Io) -> Result<()> {
         let bytes = self.to_bytes(tensors)?;
         Ok(io.checkpoints.save(|writer| writer.write_all(&bytes))?)
     }
 
-    /// The newest one that was saved, its tensors put into the model.
+    /// Loads the newest checkpoint, if any, and puts its tensors into the model.
     pub fn load(tensors: Vec<Named<'_>>, io: &Io) -> Result<Option<State>> {
         let Some(found) = io.checkpoints.load()? else { return Ok(None) };
         for path in found.damaged {

@@ -1,4 +1,4 @@
-//! A line through points, trained: what holds for it holds for any learner.
+//! Trains a small linear classifier; what holds for it holds for any learner.
 
 use super::schedule::{Schedule, Shape};
 use super::{Learner, Moment, Trained, Training};
@@ -18,20 +18,20 @@ use tensor::{Device, Scalar, Taped, Tensor, device, tensor, values};
 const WIDTH: usize = 6;
 const POINTS: usize = 25;
 
-/// Points of two classes; the sign of their first number tells which.
+/// Points of two classes, told apart by the sign of their first number.
 struct Classes {
     device: Device,
     weight: Tensor,
     frozen: Tensor,
     points: Vec<f32>,
-    /// The loss of each epoch that validation is to find; none for none held out.
+    /// The validation loss to report for each epoch; empty if nothing is held out.
     validation: Vec<f64>,
     validated: usize,
-    /// Stops the step after so many batches.
+    /// Asks the step to stop after this many batches.
     stop_after: Option<(usize, StopFlag)>,
     batches: Vec<Vec<usize>>,
     spoil_batch: Option<u64>,
-    /// The batch that was made ready, and how many were not.
+    /// The batch that was prepared, and the number of batches that were not.
     ready: Option<(Vec<usize>, Moment)>,
     unprepared: usize,
 }
@@ -133,7 +133,7 @@ fn io(folder: &Path, stop: StopFlag, warnings: &Arc<Mutex<Vec<String>>>) -> Io {
     }
 }
 
-/// Trains in a folder of its own, and says what the weights are.
+/// Trains in a temporary folder; returns the result and the weights.
 fn run(training: &Training, learner: &mut Classes) -> (Result<Trained>, Vec<f32>) {
     let folder = tempfile::tempdir().unwrap();
     let trained = training.run(learner, 7, &io(folder.path(), StopFlag::default(), &Arc::default()));
@@ -145,7 +145,7 @@ fn losses_fall_and_every_example_is_seen_once_in_an_epoch() {
     let mut learner = Classes::new();
     let (trained, _) = run(&training(), &mut learner);
     let history = trained.unwrap().history;
-    // 25 points in steps of 8: three whole ones, and one of a single point.
+    // 25 points in steps of 8: three full steps, and one with a single point.
     assert_eq!(history.len(), 24);
     assert_eq!(history.iter().map(|row| row.examples).take(5).collect::<Vec<_>>(), [8, 16, 24, 25, 33]);
     let mean = |rows: &[super::Row]| rows.iter().map(|row| row.loss).sum::<f64>() / rows.len() as f64;
@@ -156,13 +156,13 @@ fn losses_fall_and_every_example_is_seen_once_in_an_epoch() {
         assert_eq!(seen, (0..POINTS).collect::<Vec<_>>());
     }
     assert_ne!(learner.batches[0], learner.batches[7]);
-    // The first batch of an epoch has none before it.
+    // The first batch of each epoch cannot be prepared ahead.
     assert_eq!(learner.unprepared, 6);
 }
 
 #[test]
 fn batches_that_are_added_up_move_the_model_as_one_large_batch_does() {
-    // Without dropout the only difference is the order of sums.
+    // Without dropout, only the order of sums differs.
     let mut learners = [Classes::new(), Classes::new()];
     let mut weights = Vec::new();
     for ((batch, accumulate), learner) in [(8, 1), (2, 4)].into_iter().zip(&mut learners) {
@@ -226,7 +226,7 @@ fn a_training_stopped_at_any_batch_goes_on_as_if_it_had_not_been() {
         if stop_after < whole.batches.len() {
             assert_eq!(stopped.unwrap_err().to_string(), "stopped by a signal");
         }
-        // Another process: nothing but the checkpoint is left of the first.
+        // As in a new process, only the checkpoint is left of the first training.
         let validated = first.validated;
         let mut second = Classes { validation: validation.clone(), validated, ..Classes::new() };
         let resumed =

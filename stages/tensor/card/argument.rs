@@ -1,22 +1,22 @@
-//! What kernels are given.
+//! Kernel arguments.
 
 use super::Memory;
 
-/// What a kernel is given.
+/// A kernel argument.
 #[derive(Debug, Clone, Copy)]
 pub enum Argument {
-    /// Where words begin.
+    /// The address of a buffer.
     Address(u64),
-    /// How many there are of something.
+    /// A 64-bit count.
     Count(u64),
-    /// A whole number of 32 bits.
+    /// A 32-bit integer.
     Word(u32),
-    /// A number.
+    /// A 32-bit float.
     Real(f32),
 }
 
 impl Argument {
-    /// Its bits, the first of them first in memory.
+    /// Its bits, laid out little-endian in a 64-bit word.
     pub(super) fn bits(self) -> u64 {
         match self {
             Argument::Address(bits) | Argument::Count(bits) => bits,
@@ -25,7 +25,7 @@ impl Argument {
         }
     }
 
-    /// The letter of its type: what an emulated kernel compares with its own.
+    /// A letter for its type; the emulator compares it with the kernel's signature.
     pub(super) fn kind(&self) -> char {
         match self {
             Argument::Address(_) => 'a',
@@ -60,7 +60,7 @@ impl From<f32> for Argument {
     }
 }
 
-/// What a kernel is given, from values of several types.
+/// Builds an array of arguments from values of several types.
 macro_rules! arguments {
     ($($value:expr),* $(,)?) => { [$($crate::card::Argument::from($value)),*] };
 }

@@ -1,4 +1,4 @@
-// Element-wise sums and sums over rows, which many operations are made of.
+// Element-wise kernels and row sums shared by many operations.
 
 // y = value
 KERNEL(fill)(float *y, float value, uint64_t count) {
@@ -24,7 +24,7 @@ KERNEL(add_to_rows)(float *y, const float *b, uint64_t count, uint32_t columns) 
     if (i < count) y[i] += b[i % columns];
 }
 
-// sums_p = the squares of the p-th piece of x, summed
+// sums_p = the sum of the squares of the p-th piece of x
 KERNEL(sum_squares)(float *sums, const float *x, uint64_t count, uint64_t pieces, uint32_t piece) {
     uint64_t p = row();
     if (p >= pieces) return;
@@ -46,7 +46,7 @@ KERNEL(sum_columns)(float *sums, const float *x, uint64_t rows, uint32_t columns
     sums[i] = sum;
 }
 
-// sums_p = the numbers of the p-th piece, summed
+// sums_p = the sum of the p-th piece of x
 KERNEL(sum_pieces)(float *sums, const float *x, uint64_t count, uint64_t pieces, uint32_t piece) {
     uint64_t p = row();
     if (p >= pieces) return;
@@ -57,8 +57,8 @@ KERNEL(sum_pieces)(float *sums, const float *x, uint64_t count, uint64_t pieces,
     if (LANE == 0) sums[p] = sum;
 }
 
-// y_l += the rows of x that the l-th list names, summed in its order; where there are heads, runs of columns, each has a
-// weight of its own for every entry of a list
+// y_l += the rows of x that the l-th list names, summed in list order. With heads (runs of columns), every list entry
+// has one weight per head
 KERNEL(sum_lists)(float *y, const float *x, const uint32_t *named, const uint32_t *starts, const float *weights,
                   uint64_t lists, uint32_t columns, uint32_t heads) {
     uint64_t i = element();

@@ -1,4 +1,4 @@
-//! A GPU through NVIDIA's driver and cuBLAS, both loaded when a stage first asks: the program starts without them.
+//! A GPU through NVIDIA's driver and cuBLAS. Both are loaded on first use, so the program starts without them.
 #![expect(unsafe_code, reason = "the driver takes addresses and pointers")]
 
 use super::{CardFault, Engine, Matrix, Raw, THREADS};
@@ -11,21 +11,22 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_longlong, c_void};
 use std::sync::{Mutex, PoisonError};
 
-/// The kernels for the architectures below, and as PTX for those to come; made by the build script.
+/// The compiled kernels: machine code for the supported architectures, and PTX for later ones. Made by the build
+/// script.
 static KERNELS: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
-/// The driver reads the headers of an image as they lie.
+/// Aligned because the driver reads the image's headers in place.
 #[repr(align(16))]
 struct Aligned<T: ?Sized>(T);
 
-/// The oldest compute capability that the kernels are made for.
+/// The oldest compute capability that the kernels are compiled for.
 const OLDEST: (i32, i32) = (8, 0);
 
-/// Every GPU that the kernels run on, or why there is none.
+/// Lists the GPUs that the kernels can run on, or says why there are none.
 pub fn find() -> Result<Vec<Gpu>, CardFault> {
     if cfg!(feature = "ci-check") {
         return Err(other(super::WITHOUT_CUDA));
     }
-    // SAFETY: loading a library runs its initialisation; these are NVIDIA's own.
+    // SAFETY: loading a library runs its initialisation code; these two are NVIDIA's own.
     let [driver, blas] = unsafe { [sys::is_culib_present(), cublas_sys::is_culib_present()] };
     if !driver {
         return Err(other("no NVIDIA driver is installed (libcuda.so.1 is not found)"));
@@ -43,7 +44,7 @@ pub fn find() -> Result<Vec<Gpu>, CardFault> {
         let asked = |error| refused(&format!("asking GPU {id}"), error);
         let device = result::device::get(ordinal).map_err(asked)?;
         let name = result::device::get_name(device).map_err(asked)?;
-        // SAFETY: the device was just given out by the driver.
+        // SAFETY: the driver has just returned this device.
         let of = |which| unsafe { result::device::get_attribute(device, which) }.map_err(asked);
         let capability = (
             of(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
@@ -71,7 +72,7 @@ pub fn find() -> Result<Vec<Gpu>, CardFault> {
     }
 }
 
-/// How the driver counts the GPU that this id means.
+/// The driver's ordinal of the GPU with this id.
 fn ordinal(id: u32) -> c_int {
     let place = gpu::visible().and_then(|ids| ids.iter().position(|of| *of == id));
     place.map_or(id as c_int, |place| place as c_int)
@@ -92,8 +93,8 @@ pub struct Driver {
 #[derive(Clone, Copy)]
 struct Function(sys::CUfunction);
 
-// SAFETY: handles of the driver may be used from any thread in which the context is current, which every method sees
-// to; those of cuBLAS by one thread at a time, and a stage's operations follow each other.
+// SAFETY: driver handles may be used from any thread that has made the context current, which every method does. cuBLAS
+// handles may be used by one thread at a time, and a stage runs its operations one after the other.
 unsafe impl Send for Driver {}
 // SAFETY: as above.
 unsafe impl Sync for Driver {}
@@ -116,7 +117,7 @@ impl Driver {
         };
         let (name, opening) = (gpu.name.clone(), format!("opening GPU {id} ({})", gpu.name));
         let device = result::device::get(ordinal(id)).map_err(|error| refused(&opening, error))?;
-        // SAFETY: the device is the driver's; what is made here is given back when this is dropped.
+        // SAFETY: the device comes from the driver; everything created here is released on drop.
         unsafe {
             let context = result::primary_ctx::retain(device).map_err(|error| refused(&opening, error))?;
             result::ctx::set_current(context).map_err(|error| refused(&opening, error))?;
@@ -131,7 +132,7 @@ impl Driver {
         }
     }
 
-    /// Makes the context that of the calling thread.
+    /// Makes the context current on the calling thread.
     fn enter(&self) -> Result<(), CardFault> {
         // SAFETY: the context lives as long as this does.
         unsafe { result::ctx::set_current(self.context) }.map_err(|error| refused("using the GPU", error))
@@ -171,35 +172,36 @@ impl Engine for Driver {
     }
 
     fn free(&self, address: u64) {
-        // SAFETY: a card frees what it has allocated, once, and the driver waits for work that uses it. An error here is
-        // one that the work before has reported or will.
+        // SAFETY: `Card` frees each allocation once, and the driver waits for work that uses it. Errors are ignored:
+        // they were caused by earlier work, whose own calls report them.
         let _ = self.enter().map(|()| unsafe { result::free_sync(address) });
     }
 
     fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault> {
         self.enter()?;
-        // SAFETY: a memory of at least so many bytes.
+        // SAFETY: the allocation has at least this many bytes.
         unsafe { result::memset_d8_async(address, 0, bytes, self.stream) }
             .map_err(|error| refused("clearing memory", error))
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault> {
         self.enter()?;
-        // SAFETY: two memories of at least so many bytes.
+        // SAFETY: both allocations have at least this many bytes.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream) }
             .map_err(|error| refused("copying memory", error))
     }
 
     fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault> {
         self.enter()?;
-        // SAFETY: a memory of at least so many words; from pageable memory the driver has taken a copy when it returns.
+        // SAFETY: the allocation has at least this many words. The source is pageable memory, which the driver has
+        // copied by the time it returns.
         unsafe { result::memcpy_htod_async(to, words, self.stream) }
             .map_err(|error| refused("sending to the GPU", error))
     }
 
     fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault> {
         self.enter()?;
-        // SAFETY: a memory of at least so many words, which are there when the stream has been waited for.
+        // SAFETY: the allocation has at least this many words. They are valid once the stream has been synchronised.
         unsafe {
             result::memcpy_dtoh_async(words, from, self.stream)
                 .and_then(|()| result::stream::synchronize(self.stream))
@@ -218,7 +220,7 @@ impl Engine for Driver {
         self.enter()?;
         let function = self.function(kernel)?;
         let (grid, block) = ((blocks, 1, 1), (THREADS as u32, 1, 1));
-        // SAFETY: the emulator's tests compare the arguments with those of the kernel.
+        // SAFETY: the tests on the emulator check the arguments against the kernel's signature.
         unsafe { result::launch_kernel(function, grid, block, 0, self.stream, pointers) }
             .map_err(|error| refused(&format!("launching the kernel `{kernel}`"), error))
     }
@@ -238,8 +240,8 @@ impl Engine for Driver {
             c_int::try_from(count)
                 .map_err(|_| other("a matrix has more than 2^31 rows or columns; lower the batch"))
         };
-        // cuBLAS counts column by column: there every matrix of ours is the turned one, so the factors change places.
-        // SAFETY: the matrices were checked to end inside their memories, and the handle belongs to this stream.
+        // cuBLAS is column-major: it sees each of our matrices transposed, so the factors are swapped.
+        // SAFETY: the matrices were checked to end inside their allocations, and the handle is bound to this stream.
         unsafe {
             cublas::gemm_strided_batched_ex(
                 self.blas,
@@ -273,7 +275,8 @@ impl Engine for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // SAFETY: all of these were made by `open` and are used by nobody else; an error has nobody to go to.
+        // SAFETY: `open` created all of these and nothing else uses them. Errors are ignored because drop cannot report
+        // them.
         unsafe {
             let _ = result::ctx::set_current(self.context);
             let _ = result::stream::synchronize(self.stream);
@@ -304,7 +307,7 @@ fn cublas_refused(what: &str, error: cublas::CublasError) -> CardFault {
     other(&format!("cuBLAS refused {what}: {error:?}"))
 }
 
-/// What the driver says of an error.
+/// The driver's description of an error.
 fn said(error: DriverError) -> String {
     let text = error.error_string().ok().map(|text| text.to_string_lossy().into_owned());
     text.unwrap_or_else(|| format!("{:?}", error.0))

@@ -1,20 +1,22 @@
-//! The kernels on the processor, one thread after the other: what they compute is tested where there is no GPU.
+//! The kernels on the CPU, one thread after the other, so that their results can be tested without a GPU.
 //!
-//! A build script compiles the same sources as for a card, and a table of them by name. Products are made by the
-//! definition. That a driver takes what it is given, and how fast it is, is left to a GPU (`scripts/gpu-check`).
+//! The build script compiles the same sources as for a GPU, together with a table of kernels by name. Matrix products
+//! follow the definition. Whether the driver accepts the calls, and how fast the kernels are, can only be checked on a
+//! GPU (`scripts/gpu-check`).
 #![expect(unsafe_code, reason = "the kernels are C, and memory of a card is an address")]
 
 use super::{CardFault, Engine, Matrix, Raw, THREADS};
 use crate::device::Precision;
 use std::ffi::{CString, c_char, c_void};
 
-/// The number of the emulated GPU.
+/// The id of the emulated GPU.
 pub const ID: u32 = u32::MAX;
-/// The number of one whose warps have one lane: faster, and all but the lanes is the same.
+/// The id of an emulated GPU whose warps have one lane: faster, and it tests everything except the exchange between
+/// lanes.
 pub const ID_OF_ONE_LANE: u32 = ID - 1;
 
 unsafe extern "C" {
-    /// Runs a kernel for each element in turn; 1 where no kernel has the name, 2 where it takes other arguments.
+    /// Runs a kernel for each element in turn. Returns 1 for an unknown kernel, 2 for arguments of other types.
     fn emulate(
         name: *const c_char,
         elements: u64,
@@ -22,24 +24,24 @@ unsafe extern "C" {
         kinds: *const c_char,
         pointers: *const *mut c_void,
     ) -> i32;
-    /// The lanes of a warp that can be run.
+    /// The number of lanes per warp that can be emulated.
     fn emulated_lanes() -> u32;
-    /// Memory of the emulated card.
+    /// Allocates memory of the emulated card.
     fn emulated_allocate(bytes: u64) -> u64;
     fn emulated_free(address: u64);
 }
 
-/// A card that is none.
+/// A GPU emulated on the CPU.
 #[derive(Debug)]
 pub struct Emulator {
     warp: u32,
 }
 
 impl Emulator {
-    /// The one with this number.
+    /// The emulator with this id, if there is one.
     pub fn open(id: u32) -> Option<Emulator> {
         match id {
-            // SAFETY: it answers with a constant.
+            // SAFETY: the function returns a constant.
             ID => Some(Emulator { warp: unsafe { emulated_lanes() } }),
             ID_OF_ONE_LANE => Some(Emulator { warp: 1 }),
             _ => None,
@@ -57,36 +59,36 @@ impl Engine for Emulator {
     }
 
     fn allocate(&self, bytes: usize) -> Result<Option<u64>, CardFault> {
-        // SAFETY: any number of bytes may be asked for.
+        // SAFETY: any size is allowed.
         let address = unsafe { emulated_allocate(bytes as u64) };
         Ok((address != 0).then_some(address))
     }
 
     fn free(&self, address: u64) {
-        // SAFETY: a card frees what it has allocated, once.
+        // SAFETY: `Card` frees each allocation once.
         unsafe { emulated_free(address) }
     }
 
     fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault> {
-        // SAFETY: a memory of at least so many bytes, which nobody else uses meanwhile.
+        // SAFETY: the allocation has at least this many bytes, and nothing else uses it meanwhile.
         unsafe { std::ptr::write_bytes(address as *mut u8, 0, bytes) };
         Ok(())
     }
 
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault> {
-        // SAFETY: two memories of at least so many bytes.
+        // SAFETY: both allocations have at least this many bytes.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
     fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault> {
-        // SAFETY: a memory of at least so many words.
+        // SAFETY: the allocation has at least this many words.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), to as *mut u32, words.len()) };
         Ok(())
     }
 
     fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault> {
-        // SAFETY: a memory of at least so many words.
+        // SAFETY: the allocation has at least this many words.
         unsafe { std::ptr::copy_nonoverlapping(from as *const u32, words.as_mut_ptr(), words.len()) };
         Ok(())
     }
@@ -102,9 +104,9 @@ impl Engine for Emulator {
         let name = CString::new(kernel).expect("names of kernels have no zero bytes");
         let letters = CString::new(kinds).expect("kinds are letters");
         let elements = u64::from(blocks) * THREADS as u64;
-        // Threads of elements know of no other.
+        // Element threads never exchange values with other lanes.
         let warp = if of_rows { self.warp } else { 1 };
-        // SAFETY: the kinds are compared with the kernel's own, and there is a pointer to each argument.
+        // SAFETY: the emulator checks the types against the kernel's signature, and there is one pointer per argument.
         match unsafe { emulate(name.as_ptr(), elements, warp, letters.as_ptr(), pointers.as_ptr()) } {
             0 => Ok(()),
             1 => panic!("no kernel is called `{kernel}`"),
@@ -119,7 +121,7 @@ impl Engine for Emulator {
             Precision::Tf32 => 13,
             Precision::Bf16 => 16,
         };
-        // From row to row, from column to column.
+        // The distances between rows and between columns.
         let strides = |matrix: &Matrix| if matrix.turned { (1, matrix.stride) } else { (matrix.stride, 1) };
         let (of_left, of_right) = (strides(left), strides(right));
         for number in 0..*batch {
@@ -135,7 +137,7 @@ impl Engine for Emulator {
                     sum += f64::from(rounded(factors[0], lost)) * f64::from(rounded(factors[1], lost));
                 }
                 let (place, product) = (to.wrapping_add(row * out.stride + column), factor * sum as f32);
-                // SAFETY: as above; what is there counts only where it is kept.
+                // SAFETY: as above. The old value is read only if it is kept.
                 unsafe { *place = if *keep == 0.0 { product } else { keep * *place + product } };
             }
         }
@@ -143,7 +145,7 @@ impl Engine for Emulator {
     }
 }
 
-/// A number without its last bits, to the nearest, as tensor cores take it.
+/// Rounds to nearest by dropping the last bits, as tensor cores do with their inputs.
 fn rounded(value: f32, lost: u32) -> f32 {
     if lost == 0 || !value.is_finite() {
         return value;

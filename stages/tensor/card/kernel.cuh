@@ -1,4 +1,4 @@
-// What every kernel is written in: C that nvcc compiles for a card and any C++ compiler for the emulator.
+// Definitions for all kernels, in a C that both nvcc (for GPUs) and any C++ compiler (for the emulator) accept.
 //
 // A kernel computes one element with one thread (`element`) or one row with one warp (`row`, `LANE`).
 #pragma once
@@ -21,7 +21,7 @@ BODY uint32_t other_lane(uint32_t value, int distance) { return __shfl_xor_sync(
 #define LANE emulated_lane
 extern uint64_t emulated_element;
 extern uint32_t emulated_warp, emulated_lane;
-// What the lane so far away has given; a lane waits until every other one has come to the same place.
+// The value of the lane at this distance. A lane waits until all others have reached the same call.
 uint32_t emulated_exchange(uint32_t value, uint32_t distance);
 
 BODY uint64_t element() { return emulated_element; }
@@ -35,13 +35,13 @@ BODY float other_lane(float value, int distance) {
 
 BODY uint64_t row() { return element() / WARP; }
 
-// Butterflies: every lane ends with the same bits.
+// A butterfly reduction, so that every lane ends with the same bits.
 BODY float warp_sum(float value) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) value += other_lane(value, distance);
     return value;
 }
 
-// Where either is not a number, neither is the result; fmaxf would hide it.
+// NaN if either is NaN; fmaxf would hide it.
 BODY float larger(float a, float b) { return a >= b || isnan(a) ? a : b; }
 
 BODY float warp_most(float value) {
@@ -49,7 +49,7 @@ BODY float warp_most(float value) {
     return value;
 }
 
-// The largest value and the first place that has it.
+// The largest value and the first index at which it occurs.
 struct Most {
     float value;
     uint32_t place;
@@ -69,8 +69,9 @@ BODY Most warp_first(Most most) {
     return most;
 }
 
-// Turns the numbers of a list, `step` apart, into their softmax, by one warp. A lane reads what it has written itself: the
-// i-th number is that of lane i % WARP, and whoever wrote the list has kept to that.
+// Replaces the numbers of a list, `step` apart, by their softmax, using one warp. Each lane reads only what it wrote
+// itself:
+// lane i % WARP owns the i-th number, and the code that filled the list must have followed the same rule.
 BODY void softmax_list(float *x, uint32_t count, uint32_t step) {
     float most = -INFINITY, total = 0.f;
     for (uint32_t i = LANE; i < count; i += WARP) most = larger(most, x[i * (uint64_t)step]);
@@ -84,7 +85,8 @@ BODY void softmax_list(float *x, uint32_t count, uint32_t step) {
     for (uint32_t i = LANE; i < count; i += WARP) x[i * (uint64_t)step] /= total;
 }
 
-// The list that an entry is of: the last one that begins at it or before. `starts` has the end of the last list too.
+// The list that contains an entry: the last one that begins at or before it. `starts` also has the end of the last
+// list.
 BODY uint64_t list_of(const uint32_t *starts, uint64_t lists, uint64_t entry) {
     uint64_t low = 0, high = lists;
     while (high - low > 1) {

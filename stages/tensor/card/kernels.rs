@@ -1,10 +1,10 @@
-//! The kernels of `common.cu`: sums of whole tensors, and over rows.
+//! Launches the kernels of `common.cu`: sums of whole tensors and sums over rows.
 
 use super::{Argument, Card, Memory, arguments};
 
-/// The elements that one warp sums up.
+/// Elements summed by one warp.
 const PIECE: usize = 1 << 12;
-/// The rows that one thread sums up.
+/// Rows summed by one thread.
 const ROWS: usize = 1 << 8;
 
 /// y += x.
@@ -12,7 +12,7 @@ pub fn add(y: &mut Memory, x: &Memory) {
     add_scaled(y, 1.0, x);
 }
 
-/// y += x from a place on.
+/// y += x, from offset `place` on.
 pub fn add_from(y: &mut Memory, x: &Memory, place: usize) {
     let (card, count) = (y.card().clone(), y.length());
     assert!(place + count <= x.length(), "the sizes of a sum");
@@ -32,7 +32,7 @@ pub fn scale(y: &mut Memory, factor: f32) {
     y.card().launch_each("scale", count, arguments![&*y, factor, count]);
 }
 
-/// Ones.
+/// A buffer of ones.
 pub fn ones(card: &Card, count: usize) -> Memory {
     let ones = card.scratch(count);
     card.launch_each("fill", count, arguments![&ones, 1.0, count]);
@@ -45,7 +45,8 @@ pub fn add_to_rows(y: &mut Memory, b: &Memory) {
     y.card().launch_each("add_to_rows", count, arguments![&*y, b, count, word(b.length())]);
 }
 
-/// The squares of each piece of each, summed; in one memory, so that they come to the processor in one go.
+/// Sums of squares, piece by piece, of all buffers. They are put into one buffer, so that a single download fetches
+/// them.
 pub fn squares(card: &Card, all: &[Memory]) -> Memory {
     let pieces = |x: &Memory| x.length().div_ceil(PIECE);
     let sums = card.scratch(all.iter().map(pieces).sum());
@@ -57,7 +58,7 @@ pub fn squares(card: &Card, all: &[Memory]) -> Memory {
     sums
 }
 
-/// The numbers of each piece, summed.
+/// The sum of each piece.
 pub fn pieces(x: &Memory) -> Memory {
     let sums = x.card().scratch(x.length().div_ceil(PIECE));
     sum_each_piece("sum_pieces", x, &sums, 0);
@@ -69,12 +70,12 @@ fn sum_each_piece(kernel: &'static str, x: &Memory, sums: &Memory, first: usize)
     x.card().launch_rows(kernel, pieces, arguments![sums.at(first), x, count, pieces, word(PIECE)]);
 }
 
-/// How rows are cut for sums over them: how many pieces, and the rows of each.
+/// How rows are cut into pieces for sums over them: the number of pieces, and the rows of each.
 pub fn cut_rows(rows: usize) -> (usize, usize) {
     (rows.div_ceil(ROWS), ROWS)
 }
 
-/// sums_j += Σ_i x_ij. Prereq: x has rows of as many columns as there are sums.
+/// sums_j += Σ_i x_ij. Prereq: x has as many columns as there are sums.
 pub fn add_column_sums(sums: &mut Memory, x: &Memory) {
     let columns = sums.length();
     if columns == 0 {
@@ -88,14 +89,14 @@ pub fn add_column_sums(sums: &mut Memory, x: &Memory) {
     add_pieces(sums, &of_pieces, pieces);
 }
 
-/// sums_j += Σ_p x_pj, in the order of the pieces.
+/// sums_j += Σ_p x_pj, in piece order.
 pub fn add_pieces(sums: &mut Memory, of_pieces: &Memory, pieces: usize) {
     let columns = sums.length();
     let all = arguments![&*sums, of_pieces, pieces, word(columns), 1usize, word(pieces), word(1)];
     of_pieces.card().launch_each("sum_columns", columns, all);
 }
 
-/// A number of columns or the like, which fits 32 bits.
+/// Converts a count, such as a number of columns, to a 32-bit argument.
 pub fn word(count: usize) -> Argument {
     Argument::Word(u32::try_from(count).expect("columns, heads and pieces are counted in 32 bits"))
 }

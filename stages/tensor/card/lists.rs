@@ -1,21 +1,21 @@
-//! Lists of rows to sum up, on a card.
+//! Sums over lists of rows, on a card.
 //!
-//! A sum has the order of its list. Long lists are cut, and the sums of their pieces summed up again: a hub of a graph, or the
-//! token of genes that are not expressed, would keep one thread busy while all others have ended.
+//! Each sum is made in list order. Long lists are cut into pieces whose sums are then summed: otherwise a hub of a
+//! graph, or the token of genes that are not expressed, would keep one thread busy long after all others have finished.
 
 use super::kernels::word;
 use super::{Card, Memory, arguments};
 use crate::graph;
 
-/// The entries that one thread sums up.
+/// Entries summed by one thread.
 const LIST: u32 = 128;
 
 /// Lists of rows.
 #[derive(Debug)]
 pub struct Lists {
-    /// The rows, list after list.
+    /// The row indices of all lists, concatenated.
     pub named: Memory,
-    /// Where each list begins, and the end of the last one.
+    /// Where each list begins, followed by the end of the last one.
     pub starts: Memory,
     count: usize,
     pieces: Option<Pieces>,
@@ -23,15 +23,15 @@ pub struct Lists {
 
 #[derive(Debug)]
 struct Pieces {
-    /// Where each begins, and the end of the last one.
+    /// Where each piece begins, followed by the end of the last one.
     starts: Memory,
     count: usize,
-    /// The pieces of each list, whose rows are sums.
+    /// Combines pieces into lists: the pieces of each list, as rows of partial sums.
     whole: Box<Lists>,
 }
 
 impl Lists {
-    /// `starts` has where each list begins in `named`, and the end of the last one.
+    /// `starts` has the offset in `named` at which each list begins, followed by the end of the last one.
     pub fn new(card: &Card, named: &[u32], starts: &[u32]) -> Lists {
         let long = starts.windows(2).any(|list| list[1] - list[0] > LIST);
         Lists {
@@ -42,7 +42,7 @@ impl Lists {
         }
     }
 
-    /// Those of nodes of a graph.
+    /// The neighbour lists of a graph.
     pub fn of_graph(card: &Card, lists: &graph::Lists) -> Lists {
         Lists::new(card, lists.neighbours(), &entries(lists.starts()))
     }
@@ -52,7 +52,7 @@ impl Lists {
         self.sum_weighted(y, x, columns, x, 0);
     }
 
-    /// The same of rows of which each run of columns, a head, has weights of its own, entry after entry.
+    /// The same, with weights: every entry has one weight per head, and a head is a run of columns.
     pub fn sum_weighted(&self, y: &Memory, x: &Memory, columns: usize, weights: &Memory, heads: usize) {
         let Lists { named, starts, count, pieces } = self;
         assert!(y.length() == count * columns && y.card().is(named.card()), "a row for each list");
@@ -91,7 +91,7 @@ impl Pieces {
     }
 }
 
-/// Places among entries, which kernels count in 32 bits.
+/// Offsets into entries, as the 32-bit numbers that kernels use.
 pub fn entries(places: &[usize]) -> Vec<u32> {
     assert!(places.last().is_none_or(|last| u32::try_from(*last).is_ok()), "entries are counted in 32 bits");
     places.iter().map(|place| *place as u32).collect()

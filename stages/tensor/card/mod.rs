@@ -1,11 +1,12 @@
 //! A GPU: its memory, its kernels and its matrix products.
 //!
-//! This is all that the operations know of CUDA, and it is compiled always, so that nobody breaks it unseen. What
-//! computes is an engine of a feature: `cuda` has the driver, `emulator` runs the same kernels on the processor, for tests.
-//! Without either there is no engine, hence no card, and the compiler leaves out what could only follow from one.
+//! The operations know nothing else of CUDA. This module is always compiled, so that a build without CUDA still checks
+//! it. Execution is up to an engine, each behind a feature: `cuda` uses the driver, `emulator` runs the same kernels on
+//! the CPU for tests. Without either feature there is no engine, hence no card, and the compiler removes the code that
+//! depends on one.
 //!
-//! A kernel computes one element with one thread, or one row with one warp; nothing else waits for anything else. Sums
-//! over many rows are made in pieces of fixed size and those added in order, so a result is the same in every run.
+//! A kernel computes one element per thread, or one row per warp; there is no other synchronisation. Sums over many
+//! rows are made in pieces of fixed size that are then added in order, so results are the same in every run.
 
 mod argument;
 #[cfg(feature = "cuda")]
@@ -29,29 +30,29 @@ use std::ffi::c_void;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The threads of a block.
+/// Threads per block.
 const THREADS: usize = 256;
-/// The bytes of a word; numbers of the real and the whole kind are both of this size.
+/// Bytes per word; floats and integers are both this size.
 const WORD: usize = 4;
 
-/// Why a card does not compute.
+/// Why a card cannot do the work.
 #[derive(Debug)]
 pub enum CardFault {
-    /// Its memory is used up.
+    /// Out of memory.
     Memory {
-        /// The most that the stage held at once, in bytes.
+        /// The stage's peak usage, in bytes.
         held: u64,
-        /// What it asked for.
+        /// The size of the failed allocation.
         asked: u64,
-        /// What the card has.
+        /// The card's total memory.
         all: u64,
     },
-    /// Anything else, in one sentence.
+    /// Any other error, as one sentence.
     Other(String),
 }
 
 impl CardFault {
-    /// What a stage says of it; `lower` is the param that decides how much memory it takes.
+    /// The stage's error message; `lower` names the param that determines memory use.
     pub fn refusal(self, lower: &str) -> Refusal {
         const GIB: f64 = (1u64 << 30) as f64;
         let gib = |bytes: u64| bytes as f64 / GIB;
@@ -68,26 +69,26 @@ impl CardFault {
     }
 }
 
-/// What runs kernels. Everything is done in the order in which it was asked for.
+/// Executes kernels. All operations run in the order in which they were issued.
 trait Engine: std::fmt::Debug + Send + Sync {
-    /// The threads of a warp.
+    /// Threads per warp.
     fn warp(&self) -> usize;
-    /// The bytes of its memory.
+    /// Its memory in bytes.
     fn memory(&self) -> u64;
-    /// New memory; none where there is not enough.
+    /// Allocates memory; `None` if there is not enough.
     fn allocate(&self, bytes: usize) -> Result<Option<u64>, CardFault>;
-    /// Gives memory back that was allocated.
+    /// Frees an allocation.
     fn free(&self, address: u64);
     /// Sets memory to zero.
     fn clear(&self, address: u64, bytes: usize) -> Result<(), CardFault>;
-    /// Copies within its memory.
+    /// Copies within the card's memory.
     fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), CardFault>;
-    /// Copies to it.
+    /// Copies from the CPU to the card.
     fn send(&self, to: u64, words: &[u32]) -> Result<(), CardFault>;
-    /// Copies from it, after all that was asked for before.
+    /// Copies from the card to the CPU, after all work issued before.
     fn fetch(&self, words: &mut [u32], from: u64) -> Result<(), CardFault>;
-    /// Runs a kernel on this many blocks, with a warp for each of its rows or a thread for each element; pointers are
-    /// to the arguments, of which `kinds` has a letter each.
+    /// Launches a kernel on this many blocks, with one warp per row or one thread per element. `pointers` point to the
+    /// arguments, and `kinds` has a letter for the type of each.
     fn launch(
         &self,
         kernel: &'static str,
@@ -96,11 +97,11 @@ trait Engine: std::fmt::Debug + Send + Sync {
         kinds: &str,
         pointers: &mut [*mut c_void],
     ) -> Result<(), CardFault>;
-    /// out = keep · out + factor · left · right, for each of a batch.
+    /// out = keep · out + factor · left · right, for each matrix of the batch.
     fn multiply(&self, product: &Raw) -> Result<(), CardFault>;
 }
 
-/// The engines there are. An enum, because without features there must be none.
+/// The available engines. An enum, because without features it must have no variants.
 #[derive(Debug)]
 enum Engines {
     #[cfg(feature = "cuda")]
@@ -109,8 +110,8 @@ enum Engines {
     Emulator(emulator::Emulator),
 }
 
-/// The GPUs that this program can compute on, at least one, or one sentence that says why there are none. Asks the driver
-/// once.
+/// The GPUs that this program can compute on (at least one), or one sentence that says why there are none. Queries the
+/// driver only once.
 pub fn gpus() -> &'static Result<Vec<Gpu>, String> {
     static FOUND: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
     FOUND.get_or_init(find)
@@ -123,11 +124,11 @@ fn find() -> Result<Vec<Gpu>, String> {
     Err(WITHOUT_CUDA.to_owned())
 }
 
-/// What a build says that has no kernels.
+/// The message of a build without kernels.
 const WITHOUT_CUDA: &str =
     "this program was built without CUDA (`cargo build --release --features cuda` builds it with)";
 
-/// A GPU that a stage has opened; clones are the same one.
+/// A GPU opened by a stage; clones share it.
 #[derive(Debug, Clone)]
 pub struct Card(Arc<Inner>);
 
@@ -138,11 +139,11 @@ struct Inner {
     store: Mutex<Store>,
 }
 
-/// Memory that goes round on the card, by exact size.
+/// Freed allocations, by exact size, for reuse.
 #[derive(Debug, Default)]
 struct Store {
     free: HashMap<usize, Vec<u64>>,
-    /// Bytes in use, and the most there were.
+    /// Bytes in use, and their peak.
     used: u64,
     peak: u64,
 }
@@ -163,7 +164,7 @@ impl Card {
         }
     }
 
-    /// The card that `PIPELINE_TEST_DEVICE` names, for tests.
+    /// The card named by `PIPELINE_TEST_DEVICE`, for tests.
     pub fn for_tests() -> Option<Card> {
         if !cfg!(any(feature = "cuda", feature = "emulator")) {
             return None;
@@ -184,7 +185,7 @@ impl Card {
         Card(Arc::new(Inner { engine, precision, store: Mutex::default() }))
     }
 
-    /// Whether both are the same opened one.
+    /// Whether both are the same opened card.
     pub fn is(&self, other: &Card) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -197,17 +198,17 @@ impl Card {
         self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The most bytes that were in use at once.
+    /// The peak of the bytes in use.
     pub fn peak(&self) -> u64 {
         self.store().peak
     }
 
-    /// Returns when all that was asked for is done.
+    /// Blocks until all issued work is done.
     pub fn wait(&self) {
         self.zeros(1).download();
     }
 
-    /// Memory with anything in it.
+    /// Memory with unspecified contents.
     pub fn scratch(&self, length: usize) -> Memory {
         let bytes = length.max(1) * WORD;
         let mut store = self.store();
@@ -224,7 +225,7 @@ impl Card {
         if let Some(address) = must(self.engine().allocate(bytes)) {
             return address;
         }
-        // What lies free in other sizes may be enough.
+        // Freeing cached allocations of other sizes may release enough memory.
         for address in store.free.drain().flat_map(|(_, addresses)| addresses) {
             self.engine().free(address);
         }
@@ -236,20 +237,20 @@ impl Card {
         )
     }
 
-    /// Memory with zeros in it.
+    /// Zeroed memory.
     pub fn zeros(&self, length: usize) -> Memory {
         let memory = self.scratch(length);
         must(self.engine().clear(memory.address, length * WORD));
         memory
     }
 
-    /// A copy of numbers of the processor.
+    /// Uploads floats.
     pub fn upload(&self, values: &[f32]) -> Memory {
         let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         self.upload_words(&words)
     }
 
-    /// A copy of whole numbers of the processor.
+    /// Uploads integers.
     pub fn upload_words(&self, words: &[u32]) -> Memory {
         let memory = self.scratch(words.len());
         must(self.engine().send(memory.address, words));
@@ -310,12 +311,12 @@ impl Card {
     }
 }
 
-/// Ends the stage's work where a card refuses; `device::on` hears it.
+/// Unwinds with the fault, which `device::on` catches and turns into the stage's error.
 fn must<T>(result: Result<T, CardFault>) -> T {
     result.unwrap_or_else(|fault| resume_unwind(Box::new(fault)))
 }
 
-/// Words in the memory of a card, given back to it when dropped.
+/// An allocation on a card, returned to the card's pool when dropped.
 #[derive(Debug)]
 pub struct Memory {
     card: Card,
@@ -324,7 +325,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whose memory it is.
+    /// The card that owns it.
     pub fn card(&self) -> &Card {
         &self.card
     }
@@ -334,7 +335,7 @@ impl Memory {
         self.length
     }
 
-    /// Its numbers, on the processor.
+    /// Its values, copied to the CPU.
     pub fn download(&self) -> Vec<f32> {
         let mut words = vec![0; self.length];
         must(self.card.engine().fetch(&mut words, self.address));
@@ -348,13 +349,13 @@ impl Memory {
         copy
     }
 
-    /// Its words from a place on, as an argument of a kernel.
+    /// A pointer to the word at this offset, as a kernel argument.
     pub fn at(&self, place: usize) -> Argument {
         assert!(place <= self.length, "a place in memory");
         Argument::Address(self.address + (place * WORD) as u64)
     }
 
-    /// Its words as a matrix, row after row.
+    /// Its words as a row-major matrix.
     pub fn matrix(&self, rows: usize, columns: usize) -> Matrix<'_> {
         Matrix { memory: self, start: 0, rows, columns, stride: columns, step: 0, turned: false }
     }
@@ -365,7 +366,7 @@ impl Drop for Memory {
         let bytes = self.length.max(1) * WORD;
         let mut store = self.card.store();
         store.used -= bytes as u64;
-        // Whatever reads it was asked for before whatever will write it.
+        // Safe to reuse at once: work that reads it was issued before any work that will overwrite it.
         store.free.entry(bytes).or_default().push(self.address);
     }
 }

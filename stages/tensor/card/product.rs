@@ -3,39 +3,39 @@
 use super::Memory;
 use crate::device::Precision;
 
-/// A matrix in memory, row after row, or one for each of a batch.
+/// A row-major matrix in a card's memory, or a batch of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     pub(super) memory: &'a Memory,
-    /// The word that the first one begins at.
+    /// The offset of the first matrix, in words.
     pub(super) start: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// From row to row.
+    /// The distance between rows.
     pub(super) stride: usize,
-    /// From matrix to matrix.
+    /// The distance between matrices of a batch.
     pub(super) step: usize,
-    /// Whether rows and columns are meant the other way round.
+    /// Whether the matrix is transposed.
     pub(super) turned: bool,
 }
 
 impl<'a> Matrix<'a> {
-    /// It begins at this word.
+    /// Sets the offset of the first word.
     pub fn starting(self, start: usize) -> Matrix<'a> {
         Matrix { start, ..self }
     }
 
-    /// Rows are this far apart.
+    /// Sets the distance between rows.
     pub fn stride(self, stride: usize) -> Matrix<'a> {
         Matrix { stride, ..self }
     }
 
-    /// The matrices of a batch are this far apart.
+    /// Sets the distance between matrices of a batch.
     pub fn step(self, step: usize) -> Matrix<'a> {
         Matrix { step, ..self }
     }
 
-    /// Rows for columns.
+    /// The transposed matrix.
     pub fn turned(self) -> Matrix<'a> {
         Matrix { turned: !self.turned, ..self }
     }
@@ -51,20 +51,20 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// A product to make: out = keep · out + factor · left · right.
+/// A matrix product to compute: out = keep · out + factor · left · right.
 #[derive(Debug)]
 pub struct Product<'a> {
-    /// Where it goes; nobody else uses that memory meanwhile, as work is done in order.
+    /// Where the result goes. Work runs in order, so nothing else uses that memory meanwhile.
     pub out: Matrix<'a>,
     /// The left factor.
     pub left: Matrix<'a>,
     /// The right factor.
     pub right: Matrix<'a>,
-    /// How much of what is there stays.
+    /// The factor of the old contents of `out`.
     pub keep: f32,
-    /// By what the product is multiplied.
+    /// The factor of the product.
     pub factor: f32,
-    /// How many matrices there are of each.
+    /// The number of matrices in the batch.
     pub batch: usize,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Product<'a> {
         Product { keep: 1.0, ..self }
     }
 
-    /// One for each of a batch.
+    /// Computes one product for each matrix of a batch.
     pub fn batch(self, batch: usize) -> Product<'a> {
         Product { batch, ..self }
     }

@@ -1,4 +1,4 @@
-//! Operations on tensors, one folder each: the formula with its place on the tape, and the kernels.
+//! Operations on tensors, one folder each: the formula and its backward pass, and the kernels.
 
 pub mod activation;
 pub mod adam;

@@ -1,4 +1,4 @@
-//! Tiles of a product in the registers of AVX-512.
+//! Tiles of a product in AVX-512 registers.
 
 #![expect(unsafe_code, reason = "registers are loaded from pointers")]
 
@@ -9,26 +9,26 @@ use std::arch::x86_64::{
     _mm512_set1_ps, _mm512_setzero_ps,
 };
 
-/// The rows of tiles: 28 sums, two values of the right factor and one of the left fill 31 of 32 registers.
+/// Rows per tile: 28 sums, two values of the right factor and one of the left fill 31 of 32 registers.
 const ROWS: usize = 14;
 
-/// Where a tile is.
+/// Pointers and strides of a tile.
 #[derive(Clone, Copy)]
 struct Tile {
     out: *mut f32,
     out_row: isize,
-    /// What the sums start from, and the distance of its rows; null for zeros.
+    /// The initial values of the sums and their row stride; null for zeros.
     start: (*const f32, isize),
     left: *const f32,
     left_row: isize,
     left_column: isize,
     panel: *const f32,
     inner: usize,
-    /// The columns of the last register that there are.
+    /// The mask of the columns in use in the last register.
     mask: __mmask16,
 }
 
-/// out = start + left · panel. Prereq: the processor has tiles, and the panel is as wide as `out` needs.
+/// out = start + left · panel. Prereq: the CPU has AVX-512, and the panel is as wide as `out` needs.
 pub fn multiply(out: &mut ViewMut, left: View, panel: &[f32], start: Start) {
     assert!(has_tiles(), "tiles are for AVX-512");
     let (rows, columns, inner) = (out.rows(), out.columns(), left.columns());
@@ -48,9 +48,9 @@ pub fn multiply(out: &mut ViewMut, left: View, panel: &[f32], start: Start) {
     let at = Tile { out, out_row, start, left, left_row, left_column, panel: panel.as_ptr(), inner, mask };
     let mut row = 0;
     while row < rows {
-        // SAFETY: `raw` hands out pointers and strides whose elements are inside their buffers for the sizes
-        // compared above, as are those of the panel and of what the sums start from; a tile has no more rows than
-        // are left. `out` is borrowed exclusively. The processor was asked.
+        // SAFETY: `raw` returns pointers and strides whose elements are inside their buffers for the sizes compared
+        // above, as are those of the panel and of the start values; a tile has at most as many rows as are left. `out`
+        // is borrowed exclusively. AVX-512 support was checked above.
         row += unsafe {
             let at = at.down(row.cast_signed());
             if registers == 1 { below::<1>(at, rows - row) } else { below::<2>(at, rows - row) }
@@ -59,9 +59,9 @@ pub fn multiply(out: &mut ViewMut, left: View, panel: &[f32], start: Start) {
 }
 
 impl Tile {
-    /// So many rows below.
+    /// The tile that begins this many rows further down.
     unsafe fn down(self, rows: isize) -> Tile {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (from, row) = self.start;
             let start = if from.is_null() { self.start } else { (from.offset(rows * row), row) };
@@ -71,10 +71,10 @@ impl Tile {
     }
 }
 
-/// Computes a tile of the rows that are left, which are cut evenly; returns its height.
+/// Computes the next tile of the remaining rows, which are divided evenly; returns its height.
 #[target_feature(enable = "avx512f")]
 unsafe fn below<const REGISTERS: usize>(at: Tile, rows: usize) -> usize {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match rows.div_ceil(rows.div_ceil(ROWS)) {
             1 => tile::<1, REGISTERS>(at),
@@ -95,7 +95,8 @@ unsafe fn below<const REGISTERS: usize>(at: Tile, rows: usize) -> usize {
     }
 }
 
-/// Repeats a block for each row of a tile. A loop of so many rows is not unrolled, and its sums go to memory.
+/// Repeats a block for each row of a tile. A loop with this many iterations is not unrolled, and its sums would spill
+/// to memory.
 macro_rules! for_each_row {
     ($row:ident of $height:ident $block:block) => {
         for_each_row!($row of $height $block 0 1 2 3 4 5 6 7 8 9 10 11 12 13)
@@ -113,7 +114,7 @@ unsafe fn tile<const HEIGHT: usize, const REGISTERS: usize>(at: Tile) -> usize {
     let Tile { out, out_row, start: (start, start_row), left, left_row, left_column, .. } = at;
     let mask_of = |register: usize| if register + 1 == REGISTERS { at.mask } else { __mmask16::MAX };
     let mut sums = [[_mm512_setzero_ps(); REGISTERS]; HEIGHT];
-    // SAFETY: the caller's; masked elements are not touched.
+    // SAFETY: guaranteed by the caller; masked elements are not accessed.
     unsafe {
         if !start.is_null() {
             for_each_row!(row of HEIGHT {
@@ -123,7 +124,7 @@ unsafe fn tile<const HEIGHT: usize, const REGISTERS: usize>(at: Tile) -> usize {
                 }
             });
         }
-        // Every third row has a pointer; the next two are reached from it by once and twice the stride.
+        // Only every third row has a pointer; the next two are addressed with once and twice the stride.
         let mut thirds: [*const f32; 5] =
             std::array::from_fn(|third| left.wrapping_offset(3 * third.cast_signed() * left_row));
         let mut panel = at.panel;

@@ -1,10 +1,10 @@
-//! Random features for FAVOR+: rows that are orthogonal within blocks and as long as Gaussian ones.
+//! Random features for FAVOR+: rows that are orthogonal within blocks, with the lengths of Gaussian vectors.
 //!
 //! Orthogonal rows estimate the softmax kernel with less variance (Choromanski et al. 2021, theorem 2).
 
 use data::random::Random;
 
-/// `count` rows of this width.
+/// Draws `count` rows of this width.
 pub fn features(random: &mut Random, count: usize, width: usize) -> Vec<f32> {
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(count);
     while rows.len() < count {
@@ -18,12 +18,12 @@ pub fn features(random: &mut Random, count: usize, width: usize) -> Vec<f32> {
     rows.into_iter().flatten().map(|x| x as f32).collect()
 }
 
-/// A square matrix of orthonormal rows, uniformly distributed: Gaussian rows by the method of Gram and Schmidt.
+/// A uniformly distributed orthonormal matrix: Gaussian rows, orthonormalised by Gram and Schmidt.
 fn orthonormal(random: &mut Random, width: usize) -> Vec<Vec<f64>> {
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(width);
     while rows.len() < width {
         let mut row = gaussian(random, width);
-        // Twice, because once leaves errors that grow with each row.
+        // Twice, because the error of a single pass grows with each row.
         for _ in 0..2 {
             for earlier in &rows {
                 let along: f64 = row.iter().zip(earlier).map(|(a, b)| a * b).sum();

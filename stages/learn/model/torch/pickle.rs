@@ -1,8 +1,8 @@
-//! Python's pickles, read as data: nothing is imported, called or executed.
+//! Reads Python's pickles as data: nothing is imported, called or executed.
 //!
-//! A pickle is a program for a stack machine that may call anything. Here an opcode or a name that a file of weights has no
-//! need of ends the reading, and a call is a node that says what would have been called. Values are numbered, so
-//! that a list that holds itself is no danger and a name that is repeated costs nothing.
+//! A pickle is a program for a stack machine that may call anything. Here any opcode or name that weight files do not
+//! need is an error, and a call becomes a node that records what would have been called. Values are referred to by
+//! number, so a list that contains itself is harmless and a repeated reference costs nothing.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ pub enum Node {
     Nothing,
     /// `True` and `False`.
     Bool(bool),
-    /// A whole number of up to 8 bytes.
+    /// An integer of up to 8 bytes.
     Integer(i64),
     /// A floating-point number.
     Float(f64),
@@ -25,17 +25,17 @@ pub enum Node {
     Text(String),
     /// A list or a tuple.
     List(Vec<Id>),
-    /// A dictionary, in its order.
+    /// A dictionary, in insertion order.
     Map(Vec<(Id, Id)>),
-    /// A name of a module: `torch FloatStorage`.
+    /// A global name: `torch FloatStorage`.
     Name(String),
-    /// What would have been called, and with what.
+    /// A call that was not made: the callee and its arguments.
     Call(Id, Id),
-    /// Something that lies outside of the pickle, by what names it.
+    /// A persistent object outside of the pickle, by its id.
     Outside(Id),
 }
 
-/// Names that files of weights hold.
+/// The only global names that are accepted.
 const NAMES: [&str; 13] = [
     "collections OrderedDict",
     "torch BFloat16Storage",
@@ -60,7 +60,7 @@ pub struct Pickle {
 }
 
 impl Pickle {
-    /// Reads one, and says how many bytes it took.
+    /// Reads one pickle; also returns its length in bytes.
     pub fn read(bytes: &[u8]) -> Result<(Pickle, usize)> {
         let mut machine = Machine {
             bytes,
@@ -92,19 +92,19 @@ impl Pickle {
         &self.nodes[id]
     }
 
-    /// Every value.
+    /// All values.
     pub fn all(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
     }
 
-    /// The value of a key of a dictionary.
+    /// The value of a dictionary's key.
     pub fn entry<'a>(&'a self, map: &Node, key: &str) -> Option<&'a Node> {
         let Node::Map(entries) = map else { return None };
         let found = entries.iter().find(|(name, _)| self.text(*name) == Some(key));
         found.map(|(_, value)| self.node(*value))
     }
 
-    /// The text of a value that is text.
+    /// The text of a value, if it is text.
     pub fn text(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Text(text) => Some(text),
@@ -150,7 +150,7 @@ impl<'a> Machine<'a> {
                 all[..width].copy_from_slice(digits);
                 self.push(Node::Integer(i64::from_le_bytes(all)));
             }
-            // BINFLOAT, the one number with its first byte first.
+            // BINFLOAT, the only big-endian number.
             b'G' => {
                 let bits = self.take(8)?.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
                 self.push(Node::Float(f64::from_bits(bits)));
@@ -199,7 +199,7 @@ impl<'a> Machine<'a> {
             }
             b'h' => self.recall(1)?,
             b'j' => self.recall(4)?,
-            // FRAME: how long the next part is, which nothing here needs to know.
+            // FRAME: the length of the next part, which is not needed here.
             0x95 => {
                 self.take(8)?;
             }
@@ -226,7 +226,7 @@ impl<'a> Machine<'a> {
                     _ => bail!("a call of what is no function"),
                 }
             }
-            // BUILD sets attributes of what stays on the stack; weights have none that matter.
+            // BUILD sets attributes of the object on the stack; those of weights do not matter.
             b'b' => {
                 self.pop()?;
             }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn what_asks_for_code_is_refused_by_name() {
         let refused = |bytes: &[u8]| format!("{:#}", Pickle::read(bytes).unwrap_err());
-        // os.system("echo"), as a pickle says it.
+        // os.system("echo") as a pickle.
         assert_eq!(
             refused(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00echo\x85R."),
             "at byte 2 of the pickle: it asks Python for `os.system`, which a file of weights has no need of: refused"
@@ -366,7 +366,7 @@ mod tests {
             refused(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93."),
             "at byte 18 of the pickle: it asks Python for `builtins.eval`, which a file of weights has no need of: refused"
         );
-        // INST, an older way to call.
+        // INST, an older opcode for calls.
         let older = refused(b"\x80\x02(X\x04\x00\x00\x00echoios\nsystem\n.");
         assert!(older.contains("the opcode 0x69"), "{older}");
         let class = refused(b"\x80\x02ctorch\nFloatStorage\n)R.");

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// The elements of one task.
 const PIECE: usize = 1 << 14;
 
-/// x becomes f(x).
+/// x = f(x), in place.
 pub fn forward(x: &mut [f32], activation: Activation) {
     x.par_chunks_mut(PIECE).for_each(|x| match activation {
         Activation::Relu => leaky(x, 0.0),
@@ -42,7 +42,7 @@ vectorised! {
 
 vectorised! {
     fn tanh(x: &mut [f32]) {
-        // 1 - 2 / (e^2x + 1); beyond 20 the result is 1 and e^2x would leave the range.
+        // 1 - 2 / (e^2x + 1). Beyond 20 the result rounds to 1, and e^2x would overflow.
         x.iter_mut().for_each(|x| *x = 1.0 - 2.0 / (exp(2.0 * x.clamp(-20.0, 20.0)) + 1.0));
     }
 }

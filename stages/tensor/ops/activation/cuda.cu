@@ -1,4 +1,4 @@
-// y = f(x): 0 is the leaky ReLU of a slope, 1 ELU, 2 tanh
+// y = f(x). `which`: 0 leaky ReLU with this slope, 1 ELU, 2 tanh
 KERNEL(activate)(float *y, const float *x, uint64_t count, uint32_t which, float slope) {
     uint64_t i = element();
     if (i >= count) return;

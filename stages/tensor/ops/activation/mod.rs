@@ -1,7 +1,8 @@
 //! Element-wise activations.
 //!
-//! Leaky ReLU: y = x where x > 0, else slope · x; ReLU is the one of slope 0. ELU: y = x where x > 0, else eˣ - 1.
-//! tanh. Backward from the result alone: 1 or slope; 1 or y + 1; 1 - y². So a slope is never negative.
+//! Leaky ReLU: y = x where x > 0, else slope · x; ReLU has slope 0. ELU: y = x where x > 0, else eˣ - 1. tanh. The
+//! backward pass uses only the result: the derivative is 1 or slope; 1 or y + 1; 1 - y². This is why a slope must not
+//! be negative.
 
 mod cpu;
 mod cuda;
@@ -11,21 +12,21 @@ use crate::{Tensor, buffer, shape, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which function.
+/// The activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// max(x, 0).
     Relu,
-    /// x, or this much of it below zero.
+    /// x where positive, this slope times x elsewhere.
     LeakyRelu(f32),
-    /// x, or eˣ - 1 below zero.
+    /// x where positive, eˣ - 1 elsewhere.
     Elu,
     /// The hyperbolic tangent.
     Tanh,
 }
 
-/// Applies the function to each element. Prereq: a slope is not negative.
+/// Applies the function to each element. Prereq: the slope is not negative.
 pub fn activate<T: Tape>(x: Tensor<T>, activation: Activation) -> Tensor<T> {
     let (x, tape) = x.split_tape();
     let device = x.device().clone();
@@ -78,7 +79,7 @@ mod tests {
             };
             let found = activate(tensor(&device(), given.clone(), 1, 7), activation);
             for (x, y) in given.iter().zip(values(&found)) {
-                // The rounding of e^x next to 1.
+                // The rounding of e^x near 1.
                 assert!((f64::from(*y) - expected(*x)).abs() < 3e-7, "{activation:?} {x} {y}");
             }
         }
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn gradients_are_those_of_differences() {
         for activation in ALL {
-            // No standard normal of this size lies within a step of the bend at zero.
+            // None of these standard normal values lies within a step of the kink at zero.
             check_gradients(&[(2, 5)], 2e-3, |t| weighted_sum(activate(t[0].retaped(), activation)));
         }
     }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// The elements of one task.
 const PIECE: usize = 1 << 14;
 
-/// Moves every (parameter, gradient) pair.
+/// Updates every (parameter, gradient) pair.
 pub fn step(factors: &Factors, parameters: &mut [(Vec<f32>, Vec<f32>)], moments: &mut [&mut [Vec<f32>; 2]]) {
     let mut pieces = Vec::new();
     for ((parameter, gradient), [m, v]) in parameters.iter_mut().zip(moments) {

@@ -1,5 +1,5 @@
-// A step of all parameters: `tensors` has the addresses of parameter, gradient, m and v and the length of each, and
-// `pieces` the tensor and the place in it that each warp begins at. Gradients become zero.
+// One step for all parameters. `tensors` has the addresses of parameter, gradient, m and v and the length of each;
+// `pieces` has the tensor and the offset at which each warp begins. Gradients are set to zero.
 KERNEL(adam)(const uint64_t *tensors, const uint32_t *pieces, uint64_t count, uint32_t piece, float beta_1, float beta_2,
              float epsilon, float rate, float spread, float decay, float keep) {
     uint64_t p = row();

@@ -4,12 +4,12 @@ use super::Factors;
 use crate::card::kernels::word;
 use crate::card::{Card, Memory, arguments};
 
-/// The elements of one warp.
+/// Elements per warp.
 const PIECE: usize = 1 << 10;
 
-/// Moves every parameter along its gradient, and sets that to zero.
+/// Moves every parameter along its gradient and sets the gradient to zero.
 ///
-/// Each has four memories of one length: itself, its gradient, m and v.
+/// Each parameter has four buffers of equal length: values, gradient, m and v.
 pub fn step(card: &Card, factors: &Factors, parameters: &[[&Memory; 4]]) {
     let (mut tensors, mut pieces) = (Vec::new(), Vec::new());
     for (number, memories) in (0..).zip(parameters) {

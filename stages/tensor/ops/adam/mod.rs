@@ -1,7 +1,7 @@
 //! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019), all parameters in one pass.
 //!
 //! m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g², p ← p - rate · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε).
-//! Decay through the loss adds decay · p to g first; decoupled decay (AdamW) takes rate · decay · p off p.
+//! Decay through the loss first adds decay · p to g; decoupled decay (AdamW) subtracts rate · decay · p from p.
 
 mod cpu;
 mod cuda;
@@ -11,25 +11,25 @@ use crate::tape::{put, take};
 use crate::{Gradients, Tensor, buffer, shape, tensor, values};
 use std::borrow::Cow;
 
-/// What stays the same from step to step; the defaults are PyTorch's.
+/// Hyperparameters; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
     /// β₁ and β₂.
     pub betas: (f32, f32),
     /// ε, added outside the root.
     pub epsilon: f32,
-    /// How weights are drawn towards zero.
+    /// Weight decay.
     pub decay: Decay,
 }
 
-/// How weights are drawn towards zero.
+/// How weights decay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decay {
     /// Not at all.
     None,
-    /// As if half the decay times the squared weights were part of the loss.
+    /// L2 regularisation: adds half the decay times the squared weights to the loss.
     Loss(f32),
-    /// Apart from the gradient (AdamW).
+    /// Decoupled from the gradient (AdamW).
     Decoupled(f32),
 }
 
@@ -39,7 +39,7 @@ impl Default for Config {
     }
 }
 
-/// What is the same for every element in one step.
+/// Constants shared by all elements in one step.
 #[derive(Clone, Copy)]
 struct Factors {
     betas: (f32, f32),
@@ -48,9 +48,9 @@ struct Factors {
     rate: f32,
     /// 1 / √(1 - β₂ᵗ).
     spread: f32,
-    /// Added to the gradient, times the parameter.
+    /// L2 decay: added to the gradient, times the parameter.
     decay: f32,
-    /// What remains of the parameter before it moves.
+    /// Decoupled decay: the factor of the parameter before it moves.
     keep: f32,
 }
 
@@ -69,14 +69,14 @@ impl Factors {
     }
 }
 
-/// The state of the optimiser: what a checkpoint must hold besides the parameters.
+/// The optimiser's state: what a checkpoint must hold besides the parameters.
 #[derive(Debug, Default)]
 pub struct Adam {
-    /// What stays the same.
+    /// The hyperparameters.
     pub config: Config,
     /// The number of steps made.
     pub steps: u32,
-    /// m and v of each parameter, empty before the first step.
+    /// m and v of each parameter; empty before the first step.
     pub moments: Vec<Moments>,
 }
 
@@ -91,12 +91,12 @@ enum Place {
 }
 
 impl Moments {
-    /// Those of a checkpoint.
+    /// Moments from a checkpoint.
     pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
         Moments(Place::Host([m, v]))
     }
 
-    /// m and v on the processor.
+    /// m and v in CPU memory.
     pub fn values(&self) -> [Cow<'_, [f32]>; 2] {
         match &self.0 {
             Place::Host(moments) => moments.each_ref().map(|values| Cow::Borrowed(values.as_slice())),
@@ -126,9 +126,9 @@ impl Moments {
 }
 
 impl Adam {
-    /// Moves the parameters one step along their gradients, and sets those gradients to zero.
+    /// Moves the parameters one step along their gradients and sets those gradients to zero.
     ///
-    /// Prereq: the same parameters in the same order at every step.
+    /// Prereq: every call gets the same parameters in the same order.
     pub fn step(&mut self, rate: f32, parameters: &mut [&mut Tensor], gradients: &mut Gradients) {
         if self.moments.is_empty() {
             let zeros = |parameter: &&mut Tensor| vec![0.0; shape(parameter).0 * shape(parameter).1];
@@ -193,7 +193,7 @@ mod tests {
     use crate::testing::{difference, normal, weighted_sum};
     use crate::{Taped, device, tensor, values};
 
-    /// Two parameters, five steps, gradients that are constant: the weights of the sum.
+    /// Two parameters, five steps, constant gradients (the weights of the sum).
     fn five_steps(decay: Decay) -> Vec<f32> {
         let device = device();
         let mut a = tensor(&device, normal(5, 0), 1, 5);
@@ -203,7 +203,7 @@ mod tests {
             let mut gradients = backward(weighted_sum(a.retaped::<Taped>()));
             adam.step(0.01, &mut [&mut a, &mut b], &mut gradients);
         }
-        // Without a gradient only decay moves a parameter.
+        // Without a gradient, only decay changes a parameter.
         let unmoved = difference(values(&b), &normal(40_000, 1)) == 0.0;
         assert_eq!(unmoved, decay == Decay::None);
         values(&a).to_vec()

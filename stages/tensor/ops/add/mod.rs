@@ -1,4 +1,4 @@
-//! Addition: y = a + b, the two ends of a residual connection.
+//! Addition, as in a residual connection: y = a + b.
 
 mod cpu;
 mod cuda;

@@ -1,9 +1,9 @@
-//! The sum with a row on the processor.
+//! Adds a row to every row, on the CPU.
 
 use crate::reduce;
 use rayon::prelude::*;
 
-/// The elements of one task, about.
+/// The approximate number of elements of one task.
 const PIECE: usize = 1 << 14;
 
 /// y_i += row.

@@ -1,4 +1,4 @@
-//! The sum with a row on a GPU.
+//! Adds a row to every row, on a GPU.
 
 use crate::card::kernels::{add, add_column_sums, add_to_rows};
 use crate::tape::{Tape, record_on_card};

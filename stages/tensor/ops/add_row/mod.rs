@@ -7,7 +7,7 @@ use crate::reduce::add_column_sums;
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// Adds `row` to each row. Prereq: it is 1 x columns.
+/// Adds `row` to each row. Prereq: `row` is 1 x columns.
 pub fn add_row<T: Tape>(x: Tensor<T>, row: &Tensor) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     assert_eq!(shape(row), (1, columns), "the row of a sum");

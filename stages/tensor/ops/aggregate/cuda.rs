@@ -7,7 +7,7 @@ use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 use std::sync::Arc;
 
-/// A weighted graph on a card: whom each node hears, and who hears it, with the weights of both.
+/// A weighted graph on a card: incoming and outgoing edges, each with their weights.
 #[derive(Debug)]
 pub struct OnCard {
     heard: (Lists, Memory),
@@ -23,7 +23,7 @@ impl OnCard {
     }
 }
 
-/// Sums up what each node hears.
+/// Sums the weighted features of each node's incoming neighbours.
 pub fn aggregate<T: Tape>(card: &Card, x: Tensor, tape: T, weighted: &Arc<Weighted>) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     let weighted = weighted.clone();

@@ -1,4 +1,4 @@
-//! Sums over the neighbours in a graph, with fixed weights.
+//! Sums over the neighbours in a graph, with fixed edge weights.
 //!
 //! y_i = Σ w_e x_j over the edges e from j to i. Backward: dx_j = Σ w_e dy_i over the edges from j.
 
@@ -15,9 +15,9 @@ use std::sync::{Arc, OnceLock};
 pub struct Weighted {
     graph: Graph,
     weights: Vec<f32>,
-    /// The same in the order of [`Graph::hearers`].
+    /// The weights in the order of [`Graph::hearers`].
     by_heard: Vec<f32>,
-    /// The same on a card, once one has summed over it.
+    /// The graph on a card, uploaded on first use.
     on_card: OnceLock<cuda::OnCard>,
 }
 
@@ -29,7 +29,7 @@ impl Weighted {
     }
 }
 
-/// Sums up what each node hears. Prereq: one row for each node.
+/// Sums the weighted features of each node's incoming neighbours. Prereq: one row for each node.
 pub fn aggregate<T: Tape>(x: Tensor<T>, weighted: &Arc<Weighted>) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     assert_eq!(rows, weighted.graph.nodes(), "the nodes of a graph");
@@ -59,7 +59,7 @@ mod tests {
 
     fn random_graph(nodes: usize, edges: usize) -> Graph {
         let mut random = Random::new(5, 0);
-        // Half of the edges lead to the first node: a hub.
+        // Half of the edges point to the first node, making it a hub.
         let mut node = move |i: usize| if i % 2 == 1 { 0 } else { random.below(nodes) as u32 };
         Graph::new(nodes, (0..edges).map(move |i| (node(0), node(i))))
     }

@@ -1,4 +1,4 @@
-//! Exact attention on the processor: one task computes one head of one cell, block of queries by block.
+//! Exact attention on the CPU: one task computes one head of one cell, in blocks of queries.
 
 use crate::matrix::{View, ViewMut};
 use crate::panels::{Panels, Start};
@@ -7,10 +7,10 @@ use crate::{Device, buffer};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The queries of one block: one panel of a product; its scores with 512 genes and their gradients take 128 KB.
+/// Queries per block: one panel of a product. Its scores with 512 genes and their gradients take 128 KB.
 const BLOCK: usize = 32;
 
-/// What the kernels must know of the shapes.
+/// The shapes, as the kernels need them.
 #[derive(Clone, Copy)]
 pub struct Sizes {
     pub genes: usize,
@@ -28,7 +28,7 @@ impl Sizes {
             .part(cell * self.genes..(cell + 1) * self.genes, head * self.d..(head + 1) * self.d)
     }
 
-    /// The heads of all cells, in the order of tasks.
+    /// The heads of all cells, in task order.
     fn tasks<'a>(&self, data: &'a mut [f32]) -> Vec<ViewMut<'a>> {
         ViewMut::new(data, self.cells * self.genes, self.heads * self.d).tiles(self.genes, self.d)
     }
@@ -43,7 +43,7 @@ impl Sizes {
     }
 }
 
-/// What the way back needs of the way there.
+/// What the backward pass needs from the forward pass.
 pub struct Forward<'a> {
     pub inputs: [&'a [f32]; 3],
     pub out: &'a [f32],
@@ -52,7 +52,8 @@ pub struct Forward<'a> {
 
 /// Fills `out`; returns log Σ_j exp(S_ij) of each query, task by task.
 ///
-/// A row of scores is a key's: so sums over keys add whole registers, and scores are the right factor of their product.
+/// A row of scores belongs to a key, so that sums over keys add whole registers and the scores are the right factor of
+/// their product.
 pub fn forward(device: &Device, sizes: Sizes, [q, k, v]: [&[f32]; 3], out: &mut [f32]) -> Vec<f32> {
     let Sizes { genes, cells, heads, d } = sizes;
     let mut logs = buffer::scratch(device, cells * heads * genes);
@@ -126,8 +127,8 @@ pub fn backward(
 }
 
 vectorised! {
-    /// Scores become exp(score - most), most being the largest of a column; fills the logarithms of the columns' sums and
-    /// 1 / Σ exp(score - most).
+    /// Replaces scores by exp(score - most), `most` being the largest of a column. Fills in the logarithms of the
+    /// columns' sums, and 1 / Σ exp(score - most).
     fn exponentials(scores: &mut ViewMut, scale: f32, logs: &mut [f32], parts: &mut [f32; BLOCK]) {
         let mut most = [f32::NEG_INFINITY; BLOCK];
         for row in 0..scores.rows() {
@@ -150,7 +151,7 @@ vectorised! {
     }
 }
 
-/// Rows become the columns of a matrix, times the part of each.
+/// Writes the transpose of `turned` to `rows`, each row multiplied by its part.
 fn turn_and_scale(rows: &mut ViewMut, turned: &[f32], parts: &[f32]) {
     let count = rows.rows();
     for (row, part) in (0..count).zip(parts) {
@@ -160,7 +161,7 @@ fn turn_and_scale(rows: &mut ViewMut, turned: &[f32], parts: &[f32]) {
     }
 }
 
-/// Adds the columns of a matrix to rows.
+/// Adds the transpose of a matrix to rows.
 fn add_turned(rows: &mut ViewMut, turned: &[f32]) {
     let count = rows.rows();
     for row in 0..count {
@@ -179,7 +180,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Scores become P, and dP becomes dS / √d.
+    /// Scores become P, and dP becomes dS / √d, in place.
     fn through_softmax(p: &mut ViewMut, ds: &mut ViewMut, logs: &[f32], shared: &[f32], scale: f32) {
         for (row, (log, shared)) in logs.iter().zip(shared).enumerate() {
             for (p, ds) in p.row(row).iter_mut().zip(ds.row(row)) {

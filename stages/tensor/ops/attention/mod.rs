@@ -1,16 +1,16 @@
-//! Attention, exactly (Vaswani et al. 2017): the square of the number of genes, for what FAVOR+ is measured against.
+//! Exact attention (Vaswani et al. 2017), quadratic in the number of genes: the reference for FAVOR+.
 //!
 //! Per cell and head, with d the width of a head: S = q kᵀ / √d, P_i = softmax(S_i), out = P v.
 //! Backward: dv = Pᵀ dout, dP = dout vᵀ, dS_ij = P_ij (dP_ij - dout_i·out_i), dq = dS k / √d, dk = dSᵀ q / √d.
-//! P is computed again on the way back, block of queries by block, from the logarithm of each row's sum (Dao et al.
-//! 2022): memory grows with the genes, not with their square.
+//! The backward pass recomputes P in blocks of queries, from the logarithm of each row's sum (Dao et al. 2022), so
+//! memory is linear in the number of genes, not quadratic.
 
 mod cpu;
 
 use crate::tape::{Tape, add_to, record_with_result};
 use crate::{Tensor, buffer, shape, values};
 
-/// Attention of every gene of a cell to every gene of it.
+/// Attention from every gene of a cell to every gene of the same cell.
 ///
 /// Prereq: `q`, `k` and `v` have one shape, cells times genes by heads times d.
 pub fn attention<T: Tape>(q: Tensor<T>, k: Tensor<T>, v: Tensor<T>, cells: usize, heads: usize) -> Tensor<T> {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn values_are_those_of_the_formula() {
-        // 150 genes: more than one block of queries, and a block that is not full.
+        // 150 genes make more than one block of queries, with the last one incomplete.
         let (cells, heads, genes, d) = (2, 3, 150, 4);
         let (rows, columns) = (cells * genes, heads * d);
         let inputs = [0, 1, 2].map(|stream| normal(rows * columns, stream));
@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn gradients_of_more_than_one_block_are_those_of_one() {
-        // A cell whose genes come twice attends like the cell, so the copies' gradients add up to those of the cell.
+        // Duplicating every gene of a cell does not change attention, so the copies' gradients add up to those of the
+        // single cell.
         let device = device();
         let (genes, d) = (100, 4);
         let first: Vec<u32> = (0..genes as u32).collect();

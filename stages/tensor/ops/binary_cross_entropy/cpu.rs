@@ -5,7 +5,7 @@ use rayon::prelude::*;
 /// The pairs of one task; the sums of tasks are added in order.
 const PIECE: usize = 1 << 12;
 
-/// Returns the loss and turns logits into their gradient.
+/// Returns the loss and replaces the logits by their gradients.
 pub fn binary_cross_entropy(logits: &mut [f32], labels: &[bool], positive_weight: f32) -> f32 {
     let count = logits.len() as f64;
     let piece = |(logits, labels): (&mut [f32], &[bool])| -> f64 {

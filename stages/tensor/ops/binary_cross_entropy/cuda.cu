@@ -1,4 +1,4 @@
-// The loss of each pair, and its logit becomes w (σ(z) - y) / n
+// Fills in the loss of each pair and replaces its logit by w (σ(z) - y) / n
 KERNEL(binary_cross_entropy)(float *logits, float *losses, const uint32_t *labels, uint64_t count, float positive) {
     uint64_t i = element();
     if (i >= count) return;

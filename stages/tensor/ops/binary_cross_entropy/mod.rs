@@ -1,4 +1,4 @@
-//! Binary cross-entropy of logits, in which positives may weigh more.
+//! Binary cross-entropy of logits, with a weight for positives.
 //!
 //! loss = 1/n Σ_i w_i (max(z_i, 0) - y_i z_i + log(1 + e^-|z_i|)), w_i the weight of positives where y_i = 1, else 1.
 //! Backward: dz_i = w_i (σ(z_i) - y_i) / n.
@@ -9,7 +9,7 @@ mod cuda;
 use crate::tape::{Tape, put, record_scalar, take};
 use crate::{Scalar, Tensor, buffer, shape, values};
 
-/// The mean over all pairs. Prereq: `logits` is n x 1, n > 0, with as many labels.
+/// The mean loss over all pairs. Prereq: `logits` is n x 1, n > 0, with n labels.
 pub fn binary_cross_entropy<T: Tape>(logits: Tensor<T>, labels: &[bool], positive_weight: f32) -> Scalar<T> {
     let (rows, columns) = shape(&logits);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one logit for each label");

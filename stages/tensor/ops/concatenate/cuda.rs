@@ -1,11 +1,11 @@
-//! Columns beside columns on a GPU.
+//! Concatenates columns on a GPU.
 
 use crate::card::kernels::word;
 use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// Puts the columns of `b` after those of `a`.
+/// Appends the columns of `b` to those of `a`.
 pub fn concatenate<T: Tape>(card: &Card, a: Tensor, b: Tensor, tape: T) -> Tensor<T> {
     let ((rows, left), (_, right)) = (shape(&a), shape(&b));
     let columns = left + right;

@@ -1,11 +1,11 @@
-//! Columns beside columns: y_i = [a_i, b_i].
+//! Concatenates columns: y_i = [a_i, b_i].
 
 mod cuda;
 
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// Puts the columns of `b` after those of `a`. Prereq: equally many rows.
+/// Appends the columns of `b` to those of `a`. Prereq: equal numbers of rows.
 pub fn concatenate<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     let ((rows, left), (rows_b, right)) = (shape(&a), shape(&b));
     assert_eq!(rows, rows_b, "the rows of what lies side by side");

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 /// The rows of one task; the sums of tasks are added in order.
 const ROWS: usize = 256;
 
-/// Returns the loss and turns logits into their gradient.
+/// Returns the loss and replaces the logits by their gradients.
 pub fn cross_entropy(logits: &mut [f32], columns: usize, targets: &[u32]) -> f32 {
     let counted = targets.iter().filter(|target| (**target as usize) < columns).count();
     if counted == 0 {

@@ -1,4 +1,4 @@
-// The loss of each row, and its logits become (softmax - [target]) weight; zeros where there is no target
+// Fills in the loss of each row and replaces its logits by (softmax - [target]) weight; zeros if the row has no target
 KERNEL(cross_entropy)(float *logits, float *losses, const uint32_t *targets, uint64_t rows, uint32_t columns,
                       float weight) {
     uint64_t r = row();

@@ -1,11 +1,11 @@
-//! Softmax and cross-entropy on a GPU: a warp for each row.
+//! Softmax and cross-entropy on a GPU: one warp per row.
 
 use crate::card::kernels::{self, word};
 use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_scalar};
 use crate::{Scalar, Tensor, shape};
 
-/// The mean over the rows whose target is a column.
+/// The mean loss over the rows whose target is a column.
 pub fn cross_entropy<T: Tape>(card: &Card, logits: Tensor, tape: T, targets: &[u32]) -> Scalar<T> {
     let (rows, columns) = shape(&logits);
     let counted = targets.iter().filter(|target| (**target as usize) < columns).count().max(1);

@@ -1,4 +1,4 @@
-//! Softmax and cross-entropy in one.
+//! Softmax and cross-entropy, fused.
 //!
 //! loss = 1/n Σ_i (log Σ_c e^{z_ic} - z_it), the sum over the n rows that have a target t.
 //! Backward: dz_ic = (softmax(z_i)_c - [c = t]) / n.
@@ -9,9 +9,9 @@ mod cuda;
 use crate::tape::{Tape, put, record_scalar, take};
 use crate::{Scalar, Tensor, buffer, shape, values};
 
-/// The mean over the rows whose target is a column; rows with a target beyond the columns do not count.
+/// The mean loss over the rows whose target is a column; rows with a target beyond the columns are ignored.
 ///
-/// Prereq: one target per row. Without any target the loss is 0 and nothing flows back.
+/// Prereq: one target per row. If no row has a target, the loss is 0 and no gradient flows back.
 pub fn cross_entropy<T: Tape>(logits: Tensor<T>, targets: &[u32]) -> Scalar<T> {
     let (rows, columns) = shape(&logits);
     assert_eq!(targets.len(), rows, "the targets of a cross-entropy");

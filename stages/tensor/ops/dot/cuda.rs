@@ -1,4 +1,4 @@
-//! Dot products of rows on a GPU: a warp for each.
+//! Dot products of rows on a GPU: one warp each.
 
 use crate::card::kernels::word;
 use crate::card::{Card, arguments};

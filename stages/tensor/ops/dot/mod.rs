@@ -1,4 +1,4 @@
-//! The dot product of each two rows: y_i = a_i · b_i. Backward: da_i = dy_i b_i, db_i = dy_i a_i.
+//! Row-wise dot products: y_i = a_i · b_i. Backward: da_i = dy_i b_i, db_i = dy_i a_i.
 
 mod cpu;
 mod cuda;
@@ -6,7 +6,7 @@ mod cuda;
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// One number for each row. Prereq: equal shapes; two tensors, not one.
+/// One number per row. Prereq: equal shapes; `a` and `b` are different tensors.
 pub fn dot<T: Tape>(a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     assert_eq!(shape(&a), shape(&b), "the shapes of a product");
     let (rows, columns) = shape(&a);

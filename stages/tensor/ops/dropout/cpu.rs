@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// The elements of one task.
 const PIECE: usize = 1 << 14;
 
-/// y_i += x_i / (1 - rate) where the draw of i is kept.
+/// y_i += x_i / (1 - rate) for each element i that is kept.
 pub fn add_kept(y: &mut [f32], x: &[f32], rate: f32, key: u64) {
     y.par_chunks_mut(PIECE)
         .zip(x.par_chunks(PIECE))
@@ -25,7 +25,8 @@ vectorised! {
     }
 }
 
-/// 32 random bits of a counter and a key; the halves of the key are the key proper and a part of the counter.
+/// 32 random bits from a counter and a key. The lower half of `key` is Philox's key; the upper half is mixed into the
+/// counter.
 #[inline(always)]
 fn philox(counter: u64, key: u64) -> u32 {
     let (mut left, mut right) = (counter as u32, (counter >> 32) as u32 ^ (key >> 32) as u32);
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn draws_are_those_of_random123() {
-        // The known answers of philox2x32-10 in Random123's kat_vectors.
+        // Known answers for philox2x32-10 from Random123's kat_vectors.
         assert_eq!(philox(0, 0), 0xff1d_ae59);
         assert_eq!(philox(0xffff_ffff_ffff_ffff, 0x0000_0000_ffff_ffff), 0x2c3f_628b);
         assert_eq!(philox(0x85a3_08d3_243f_6a88, 0x0000_0000_1319_8a2e), 0xdd7c_e038);

@@ -1,4 +1,4 @@
-//! Dropout on a GPU: the draws of the processor, bit for bit.
+//! Dropout on a GPU, with the same draws as on the CPU, bit for bit.
 
 use super::{factor, threshold};
 use crate::card::{Argument, Card, Memory, arguments};
@@ -14,7 +14,7 @@ pub fn dropout<T: Tape>(card: &Card, x: Tensor, tape: T, rate: f32, key: u64) ->
     })
 }
 
-/// y_i += x_i / (1 - rate) where the draw of i is kept.
+/// y_i += x_i / (1 - rate) for each element i that is kept.
 pub fn add_kept(y: &Memory, x: &Memory, rate: f32, key: u64) {
     let (count, threshold) = (y.length(), Argument::Word(threshold(rate)));
     let kept = arguments![y, x, count, factor(rate), threshold, Argument::Count(key)];

@@ -1,8 +1,8 @@
-//! Dropout (Srivastava et al. 2014), scaled in training so that inference needs nothing.
+//! Dropout (Srivastava et al. 2014), scaled during training so that inference needs no correction.
 //!
-//! y_i = x_i / (1 - rate) where a draw of i is kept, else 0; dx_i = dy_i / (1 - rate) there, else 0. The draw of
-//! element i is a function of i and the key (Philox 2x32-10, Salmon et al. 2011): no state, so the same on any
-//! number of threads, and drawn again rather than kept for the way back.
+//! y_i = x_i / (1 - rate) where i is kept, else 0; dx_i = dy_i / (1 - rate) there, else 0. The draw of element i is a
+//! function of i and the key (Philox 2x32-10, Salmon et al. 2011). There is no state, so the draws are the same on any
+//! number of threads, and the backward pass repeats them instead of storing them.
 
 mod cpu;
 mod cuda;
@@ -13,7 +13,7 @@ pub(super) use cuda::add_kept as add_kept_on_card;
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// Drops a share `rate` of the elements. Prereq: 0 <= rate < 1; a key is used once per step and layer.
+/// Drops a share `rate` of the elements. Prereq: 0 <= rate < 1; each key is used once per step and layer.
 pub fn dropout<T: Tape>(x: Tensor<T>, rate: f32, key: u64) -> Tensor<T> {
     assert!((0.0..1.0).contains(&rate), "a rate of dropout of {rate}");
     if rate == 0.0 {
@@ -34,7 +34,7 @@ pub fn dropout<T: Tape>(x: Tensor<T>, rate: f32, key: u64) -> Tensor<T> {
     })
 }
 
-/// By what a kept element is multiplied.
+/// The factor of an element that is kept.
 fn factor(rate: f32) -> f32 {
     1.0 / (1.0 - rate)
 }

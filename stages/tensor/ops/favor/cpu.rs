@@ -1,7 +1,7 @@
 //! FAVOR+ attention on the processor.
 //!
-//! One task computes one head of one cell, gene block by gene block, so that features stay in the second-level
-//! cache and memory does not grow with the number of genes beyond what goes in and out.
+//! One task computes one head of one cell, in blocks of genes: features stay in the L2 cache, and apart from inputs and
+//! outputs memory does not grow with the number of genes.
 
 mod loops;
 
@@ -17,13 +17,13 @@ use loops::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The genes of one block: two tiles of a product, whose 266 features stay in the first-level cache.
+/// Genes per block: two tiles of a product, whose 266 features stay in the L1 cache.
 const BLOCK: usize = 28;
 
 /// scBERT's ε.
 const EPSILON: f32 = 1e-4;
 
-/// What the kernels must know of the shapes.
+/// The shapes, as the kernels need them.
 #[derive(Clone, Copy)]
 pub struct Sizes {
     pub genes: usize,
@@ -43,7 +43,7 @@ impl Sizes {
             .part(cell * self.genes..(cell + 1) * self.genes, head * self.d..(head + 1) * self.d)
     }
 
-    /// The heads of all cells, in the order of tasks.
+    /// The heads of all cells, in task order.
     fn tasks<'a>(&self, data: &'a mut [f32]) -> Vec<ViewMut<'a>> {
         let Layout { cells, heads, .. } = self.layout;
         ViewMut::new(data, cells * self.genes, heads * self.d).tiles(self.genes, self.d)
@@ -54,12 +54,12 @@ impl Sizes {
         (0..genes).step_by(BLOCK).map(move |first| first..genes.min(first + BLOCK))
     }
 
-    /// c²: c itself is in the projection.
+    /// c². The projection already contains c.
     fn scale(&self) -> f32 {
         1.0 / (self.d as f32).sqrt()
     }
 
-    /// S, s and Σ v of a task, side by side.
+    /// The combined size of S, s and Σ v of a task, which are stored side by side.
     fn sums(&self) -> usize {
         self.m * self.d + self.m + self.d
     }
@@ -71,7 +71,7 @@ pub struct Sums {
     values: Vec<f32>,
     /// M of each task.
     most: Vec<f32>,
-    /// The task, gene and feature each M was taken from; one for a batch, else one a task.
+    /// The task, gene and feature that each M comes from: one for the whole batch, or one per task.
     sources: Vec<(usize, usize, usize)>,
 }
 
@@ -81,17 +81,17 @@ impl Drop for Sums {
     }
 }
 
-/// Queries, keys or values.
+/// Where queries, keys or values come from.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// They are there.
+    /// Already computed.
     Made(&'a [f32]),
-    /// x Wᵀ, of which a block is made when it is needed.
+    /// x Wᵀ, computed block by block when needed.
     Layer { x: View<'a>, turned: &'a Panels },
 }
 
 impl Source<'_> {
-    /// Some genes of a task, made in `near` if need be.
+    /// Some genes of a task, computed into `near` if necessary.
     fn block<'b>(&'b self, sizes: &Sizes, task: usize, genes: Range<usize>, near: &'b mut [f32]) -> View<'b> {
         let d = sizes.d;
         match self {
@@ -113,7 +113,7 @@ impl Source<'_> {
     }
 }
 
-/// What the way back needs of the way there.
+/// What the backward pass needs from the forward pass.
 pub struct Forward<'a> {
     pub projection: &'a Projection,
     pub sums: &'a Sums,
@@ -123,14 +123,14 @@ pub struct Forward<'a> {
     pub out: &'a [f32],
 }
 
-/// c P, row after row and as a right factor transposed.
+/// c P in row-major order, and transposed as a right factor.
 pub struct Projection {
     rows: Vec<f32>,
     turned: Panels,
 }
 
 impl Projection {
-    /// From P.
+    /// Computes both layouts from P.
     pub fn new(device: &Device, features: &[f32], Sizes { d, m, .. }: Sizes) -> Projection {
         let scale = (d as f64).powf(-0.25) as f32;
         let mut rows = buffer::copy(device, features);
@@ -172,9 +172,9 @@ pub fn sum_keys(device: &Device, sizes: Sizes, projection: &Projection, k: Sourc
     Sums { device: device.clone(), values, most, sources }
 }
 
-/// Sums exp(c k·P_j - c²|k|²/2 - M) without ε, M being the largest projection of the task, and says where it was.
+/// Sums exp(c k·P_j - c²|k|²/2 - M) without ε, M being the largest projection of the task, and says where M occurred.
 ///
-/// M is not known before the last block, so sums are scaled down when a larger one comes.
+/// M is known only after the last block, so the sums are rescaled whenever a larger projection appears.
 fn sum_task(
     device: &Device,
     sizes: Sizes,
@@ -212,7 +212,7 @@ fn sum_task(
     found
 }
 
-/// Scales all but Σ v.
+/// Scales everything except Σ v.
 fn scale(sums: &mut [f32], sizes: &Sizes, factor: f32) {
     sums[..sizes.m * sizes.d + sizes.m].iter_mut().for_each(|sum| *sum *= factor);
 }
@@ -270,7 +270,7 @@ pub fn backward(
         })
         .collect();
     back.recycle(device);
-    // What flowed to M goes to the key that it was taken from.
+    // The gradient of M flows to the key that M was taken from.
     let Layout { heads, .. } = sizes.layout;
     for (task, gene, feature) in &forward.sums.sources {
         let flown = match sizes.layout.stabiliser {
@@ -284,7 +284,7 @@ pub fn backward(
     }
 }
 
-/// The scratch of one task on the way back.
+/// The scratch buffers of one task in the backward pass.
 struct Buffers {
     /// exp(..) of a block, without ε.
     e: Vec<f32>,
@@ -315,7 +315,7 @@ impl Buffers {
     }
 }
 
-/// One head of one cell on the way back.
+/// One head of one cell in the backward pass.
 struct Task<'a> {
     device: &'a Device,
     sizes: Sizes,
@@ -326,7 +326,7 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// dq, dS and ds.
+    /// Computes dq, dS and ds.
     fn queries(&self, flowing: View, buffers: &mut Buffers, mut dq: ViewMut) {
         let Task { device, sizes, forward, back, number } = *self;
         let Sizes { d, m, .. } = sizes;
@@ -368,7 +368,7 @@ impl Task<'_> {
         }
     }
 
-    /// dk and dv, and what flows to minus M.
+    /// Computes dk and dv, and returns the gradient of -M.
     fn keys(&self, buffers: &mut Buffers, mut dk: ViewMut, mut dv: ViewMut) -> f32 {
         let Task { device, sizes, forward, back, number } = *self;
         let Sizes { d, m, .. } = sizes;

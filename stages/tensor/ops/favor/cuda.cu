@@ -1,14 +1,16 @@
-// Of one cell: `e` has, head by head and gene by gene, the m projections of a query or a key, then its features. Queries,
-// keys and values lie gene by gene, the heads of a gene side by side, d columns each. A row is one gene of one head.
+// Layouts, for one cell: `e` has the m projections, later features, of each query or key, head by head and gene by
+// gene.
+// Queries, keys and values lie gene by gene, the heads of a gene side by side with d columns each. A row is one gene of
+// one head.
 
 #define FAVOR_EPSILON 1e-4f
 
-// Where the columns of a row's head begin.
+// The first column of a row's head.
 BODY uint64_t favor_columns(uint64_t r, uint64_t genes, uint32_t heads, uint32_t d) {
     return r % genes * heads * d + r / genes * d;
 }
 
-// The largest projection of each piece of a head, and its place in the head
+// The largest projection of each piece of a head, and its position within the head
 KERNEL(favor_most)(float *most, uint32_t *places, const float *e, uint64_t of_head, uint32_t heads, uint32_t pieces,
                    uint32_t piece) {
     uint64_t r = row();
@@ -27,7 +29,7 @@ KERNEL(favor_most)(float *most, uint32_t *places, const float *e, uint64_t of_he
     }
 }
 
-// The largest of all pieces of each row, and its number, the first piece being `first`
+// The largest of all pieces of each row, and the number of that piece, counted from `first`
 KERNEL(favor_most_of_pieces)(float *most, uint32_t *sources, const float *of_pieces, uint64_t rows, uint64_t pieces,
                              uint32_t first) {
     uint64_t r = row();
@@ -44,7 +46,7 @@ KERNEL(favor_most_of_pieces)(float *most, uint32_t *sources, const float *of_pie
     }
 }
 
-// Projections of keys become φ; M of a head is `step` numbers after that of the one before
+// Replaces projections of keys by φ; the M of consecutive heads are `step` numbers apart
 KERNEL(favor_keys)(float *e, const float *k, const float *most, uint64_t genes, uint32_t heads, uint32_t d, uint32_t m,
                    float scale, uint32_t step) {
     uint64_t r = row();
@@ -54,8 +56,8 @@ KERNEL(favor_keys)(float *e, const float *k, const float *most, uint64_t genes, 
     for (uint32_t j = LANE; j < m; j += WARP) e[r * m + j] = expf(e[r * m + j] - shift) + FAVOR_EPSILON;
 }
 
-// Projections of queries become φ; keeps 1 / φ·s, and the feature that M was taken from. On the way there φ comes
-// divided already
+// Replaces projections of queries by φ; stores 1 / φ·s, and the feature that M was taken from. In the forward pass φ is
+// also divided by φ·s
 KERNEL(favor_queries)(float *e, float *parts, uint32_t *sources, const float *q, const float *s, uint64_t genes,
                       uint32_t heads, uint32_t d, uint32_t m, float scale, uint32_t divided) {
     uint64_t r = row();
@@ -94,7 +96,7 @@ KERNEL(favor_divide)(float *dn, float *dd, const float *parts, const float *out,
     if (LANE == 0) dd[r] = -along * part;
 }
 
-// t = (dφ + dD s) ∘ (φ - ε); what flows to M goes to its feature, what flows to the length to dq
+// t = (dφ + dD s) ∘ (φ - ε); adds the gradient of M to its feature, and the gradient of the length term to dq
 KERNEL(favor_queries_back)(float *t, float *dq, const float *e, const float *q, const float *s, const float *dd,
                            const uint32_t *sources, uint64_t genes, uint32_t heads, uint32_t d, uint32_t m, float scale) {
     uint64_t r = row();
@@ -111,7 +113,7 @@ KERNEL(favor_queries_back)(float *t, float *dq, const float *e, const float *q, 
     for (uint32_t j = LANE; j < d; j += WARP) dq[at + j] -= scale * total * q[at + j];
 }
 
-// t = (dφ + ds) ∘ (φ - ε), its sum, and what flows to the length goes to dk
+// t = (dφ + ds) ∘ (φ - ε), and its sum; adds the gradient of the length term to dk
 KERNEL(favor_keys_back)(float *t, float *flown, float *dk, const float *e, const float *k, const float *ds,
                         uint64_t genes, uint32_t heads, uint32_t d, uint32_t m, float scale) {
     uint64_t r = row();
@@ -128,8 +130,8 @@ KERNEL(favor_keys_back)(float *t, float *flown, float *dk, const float *e, const
     if (LANE == 0) flown[r] = total;
 }
 
-// What flowed to M goes to the key and the feature that it was taken from. A row is one M; `sources` has the number of
-// its piece among those of all cells, `places` the place in the head of each piece
+// Adds the gradient of M to the key and the feature that M was taken from. A row is one M; `sources` has the number of
+// its piece among those of all cells, `places` the position within the head for each piece
 KERNEL(favor_to_most)(float *dk, const float *projection, const float *flown, const uint32_t *sources,
                       const uint32_t *places, uint64_t rows, uint64_t of_row, uint64_t genes, uint32_t heads, uint32_t d,
                       uint32_t m, uint32_t pieces, float factor) {

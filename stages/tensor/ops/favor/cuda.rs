@@ -1,5 +1,6 @@
-//! FAVOR+ attention on a GPU, cell by cell: products of all heads at once by cuBLAS, and a warp for each gene and head
-//! between them. Features are of one cell at a time, and are computed again on the way back.
+//! FAVOR+ attention on a GPU, one cell at a time: cuBLAS computes the products of all heads in one call, and one warp
+//! per gene and head does the rest. Only one cell's features are in memory at a time; the backward pass recomputes
+//! them.
 
 use super::{Layout, Stabiliser};
 use crate::card::kernels::{self, word};
@@ -7,10 +8,10 @@ use crate::card::{Card, Matrix, Memory, Product, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Gradients, Tensor, shape};
 
-/// The projections that one warp looks through for the largest.
+/// Projections that one warp searches for the largest.
 const PIECE: usize = 1 << 13;
 
-/// Attention of every gene of a cell to every gene of it.
+/// Attention from every gene of a cell to every gene of the same cell.
 pub fn favor<T: Tape>(
     card: &Card,
     inputs: [Tensor; 3],
@@ -41,21 +42,21 @@ struct Attention {
     m: usize,
 }
 
-/// What the way back needs of the way there.
+/// What the backward pass needs from the forward pass.
 struct Kept {
     /// S of each head of each cell.
     s_matrix: Memory,
-    /// s of each.
+    /// s of each head of each cell.
     s: Memory,
-    /// M of each, or one for all.
+    /// M of each head of each cell, or a single one.
     most: Memory,
     /// The piece that each M was taken from.
     sources: Memory,
-    /// The place of the largest projection of each piece.
+    /// The position of the largest projection of each piece.
     places: Memory,
 }
 
-/// Room for the features of one cell, and what belongs to each of its genes and heads.
+/// Scratch memory: the features of one cell, and values for each of its genes and heads.
 struct Room {
     e: Memory,
     per_row: Memory,
@@ -84,23 +85,23 @@ impl Attention {
         (self.d as f64).powf(-0.25) as f32
     }
 
-    /// The word that a cell's genes begin at.
+    /// The offset, in words, of a cell's genes.
     fn start(&self, cell: usize) -> usize {
         cell * self.genes * self.layout.heads * self.d
     }
 
-    /// The genes of a cell by the columns of a head, one for each head.
+    /// The genes of a cell by the columns of a head, as a batch of one matrix per head.
     fn of_cell<'a>(&self, memory: &'a Memory, cell: usize) -> Matrix<'a> {
         let matrix = memory.matrix(self.genes, self.d).starting(self.start(cell));
         matrix.stride(self.layout.heads * self.d).step(self.d)
     }
 
-    /// Genes by features, or by whatever else lies head by head.
+    /// Genes by features, or by other columns that are stored head by head.
     fn by_head<'a>(&self, memory: &'a Memory, columns: usize) -> Matrix<'a> {
         memory.matrix(self.genes, columns).step(self.genes * columns)
     }
 
-    /// The sums of a cell's heads, features by columns.
+    /// The sums of a cell, features by columns, one matrix per head.
     fn sums<'a>(&self, memory: &'a Memory, cell: usize, columns: usize) -> Matrix<'a> {
         let size = self.m * columns;
         memory.matrix(self.m, columns).starting(cell * self.layout.heads * size).step(size)
@@ -131,7 +132,7 @@ impl Attention {
         (self.genes * self.m).div_ceil(PIECE)
     }
 
-    /// φ(k) of a cell. M is found on the way there, and known on the way back.
+    /// φ(k) of a cell. The forward pass determines M; the backward pass reuses it.
     fn keys(&self, e: &Memory, kept: &Kept, cell: usize) {
         let Layout { heads, stabiliser, .. } = self.layout;
         let k = self.inputs[1].memory();
@@ -154,7 +155,7 @@ impl Attention {
         self.card.launch_rows("favor_keys", self.genes * heads, each);
     }
 
-    /// φ(q) of a cell, divided by φ(q)·s on the way there; the room keeps the divisors.
+    /// φ(q) of a cell. In the forward pass it is divided by φ(q)·s; the divisors stay in `room`.
     fn queries(&self, room: &Room, kept: &Kept, cell: usize, divided: bool) {
         let heads = self.layout.heads;
         self.project(&room.e, &self.inputs[0], cell);
@@ -175,7 +176,7 @@ impl Attention {
         self.card.launch_rows("favor_queries", self.genes * heads, each);
     }
 
-    /// The largest projection of each piece of a cell's heads.
+    /// Finds the largest projection of each piece of a cell's heads.
     fn look_through(&self, e: &Memory, most: &Memory, places: &Memory, cell: usize) {
         let (heads, pieces) = (self.layout.heads, self.pieces());
         let at = cell * heads * pieces;
@@ -199,7 +200,7 @@ impl Attention {
             card.launch_rows("favor_most_of_pieces", rows, all);
         };
         if *stabiliser == Stabiliser::Batch {
-            // M is of all cells, so every key is projected before the first φ.
+            // M spans all cells here, so every key must be projected before the first φ.
             for cell in 0..*cells {
                 self.project(&room.e, k, cell);
                 self.look_through(&room.e, &of_pieces, &kept.places, cell);
@@ -236,7 +237,7 @@ impl Attention {
         let sizes = [*heads, *d, *m].map(word);
         for cell in 0..*cells {
             let start = self.start(cell);
-            // What flows to φ(q), and from there to q; dS and ds.
+            // The gradients of φ(q), and from it of q; dS and ds.
             self.queries(&room, kept, cell, false);
             let divide = arguments![
                 &dn,
@@ -272,7 +273,7 @@ impl Attention {
             ];
             card.launch_rows("favor_queries_back", rows, through);
             self.add_back(&dq, &t, cell);
-            // What flows to φ(k) and v, and from there to k.
+            // The gradients of φ(k) and v, and from them of k.
             self.project(&room.e, k, cell);
             self.keys(&room.e, kept, cell);
             self.multiply(Product::new(self.of_cell(&dv, cell), phi, sums).add());
@@ -300,7 +301,7 @@ impl Attention {
         }
     }
 
-    /// What flowed to M goes to the key that it was taken from.
+    /// Adds the gradient of M to the key that M was taken from.
     fn give_to_most(&self, kept: &Kept, dk: &Memory, flown: Memory) {
         let Attention { card, genes, d, m, layout: Layout { cells, heads, stabiliser }, .. } = self;
         let (rows, of_row, flown) = match stabiliser {

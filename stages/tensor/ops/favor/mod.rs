@@ -2,14 +2,15 @@
 //!
 //! Per cell and head, with d the width of a head, P the random features (one per row) and c = d^(-1/4):
 //! φ(u)_j = exp(c u·P_j - c²|u|²/2 - M) + ε, out_i = φ(q_i)·Σ_n φ(k_n) v_nᵀ / φ(q_i)·Σ_n φ(k_n).
-//! The factor m^(-1/2) of the paper cancels. M keeps exp from overflowing: for a query the largest c q·P_j of its
-//! row, for keys the largest c k·P_j of what [`Stabiliser`] says. Because ε is added after, M does not cancel.
+//! The factor m^(-1/2) of the paper cancels. M prevents exp from overflowing: for a query it is the largest c q·P_j of
+//! its row, for keys the largest c k·P_j over the range set by [`Stabiliser`]. M does not cancel, because ε is added
+//! afterwards.
 //!
 //! Backward, with S = Σ φ(k) vᵀ, s = Σ φ(k), D = φ(q)·s: dn = dout / D, dD = -dout·out / D,
 //! dφ(q) = S dn + s dD, dS = Σ φ(q) dnᵀ, ds = Σ φ(q) dD, dφ(k) = dS v + ds, dv = dSᵀ φ(k); and from
-//! t = dφ ∘ (φ - ε): du = c Pᵀ t - c² u Σt, while -Σt flows to M and from there to the element it was taken from.
-//! Features are computed again on the way back: they are the largest thing here by far, and cost less than the
-//! memory to keep them.
+//! t = dφ ∘ (φ - ε): du = c Pᵀ t - c² u Σt, while -Σt flows to M and from there to the element that M was taken from.
+//! The backward pass recomputes the features: they are by far the largest intermediate, and recomputing costs less than
+//! the memory to keep them.
 
 mod cpu;
 mod cuda;
@@ -21,29 +22,29 @@ use crate::tape::{Tape, add_to, record_with_result};
 use crate::{Tensor, buffer, shape, tensor, values};
 use serde::{Deserialize, Serialize};
 
-/// Over what the largest projection of the keys is taken.
+/// The range over which the largest projection of the keys is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stabiliser {
-    /// Each cell and head: a cell's result is the same in any batch.
+    /// Per cell and head: a cell's result is the same in any batch.
     #[default]
     Row,
-    /// The whole batch, as scBERT does: a cell's result depends on its batch mates, by up to .02 in tests.
+    /// The whole batch, as in scBERT: a cell's result depends on the other cells of its batch, by up to .02 in tests.
     Batch,
 }
 
-/// How the rows and columns of queries, keys and values are cut.
+/// How cells and heads are laid out in queries, keys and values.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// Cells, each as many rows as it has genes.
+    /// The number of cells, each with as many rows as it has genes.
     pub cells: usize,
-    /// Heads, side by side in the columns.
+    /// The number of heads, side by side in the columns.
     pub heads: usize,
-    /// The stabiliser of the keys.
+    /// The range of the keys' stabiliser.
     pub stabiliser: Stabiliser,
 }
 
-/// Attention of every gene of a cell to every gene of it.
+/// Attention from every gene of a cell to every gene of the same cell.
 ///
 /// Prereq: `q`, `k` and `v` have one shape, cells times genes by heads times d; `features` is m x d.
 pub fn favor<T: Tape>(
@@ -74,7 +75,7 @@ pub fn favor<T: Tape>(
     let [of_q, of_k, of_v] = [&q, &k, &v].map(|tensor| cpu::Source::Made(values(tensor)));
     let sums = cpu::sum_keys(&device, sizes, &projection, of_k, of_v);
     cpu::query(&device, sizes, &projection, &sums, of_q, &mut out);
-    // The result's own values are needed on the way back; a second handle on them costs nothing.
+    // The backward pass needs the result's values; a second handle on them costs nothing.
     record_with_result(
         &device,
         tape_q.merge(tape_k).merge(tape_v),
@@ -96,10 +97,10 @@ pub fn favor<T: Tape>(
     )
 }
 
-/// The same, queries, keys and values being x Wᵀ, each with a W of its own.
+/// The same, with queries, keys and values computed as x Wᵀ, each with its own W.
 ///
-/// Without a tape a head makes its own, block of genes by block, so that they never leave the cache.
-/// Prereq: `weights` are heads times d x columns of x.
+/// Without a tape each head computes its own, in blocks of genes, so that they never leave the cache. Prereq: `weights`
+/// are heads times d x columns of x.
 pub fn favor_of<T: Tape>(
     x: Tensor<T>,
     weights: [&Tensor; 3],
@@ -141,7 +142,7 @@ mod tests {
         Layout { cells: CELLS, heads: HEADS, stabiliser }
     }
 
-    /// The formula as written, in 64 bits, gene by gene.
+    /// The formula as written, in 64 bits, one gene at a time.
     fn expected([q, k, v]: [&[f32]; 3], features: &[f32], d: usize, stabiliser: Stabiliser) -> Vec<f32> {
         let columns = HEADS * d;
         let (rows, m) = (q.len() / columns, features.len() / d);
@@ -198,7 +199,7 @@ mod tests {
             let [q, k, v] = weights.each_ref().map(|weight| linear(x.clone(), weight, None));
             let apart = favor(q, k, v, &features, layout(stabiliser));
             let within = favor_of(x.clone(), weights.each_ref(), &features, layout(stabiliser));
-            // The products are other ones where the library computes them.
+            // Without AVX-512 the two ways use different products.
             assert!(difference(values(&within), values(&apart)) < 1e-4);
         }
     }
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn values_are_those_of_the_formula() {
         let device = device();
-        // 150 genes: more than one block of them, and a block that is not full.
+        // 150 genes make more than one block, with the last one incomplete.
         let (genes, d, m) = (150, 8, 16);
         let (rows, columns) = (CELLS * genes, HEADS * d);
         let [q, k, v] = [0, 1, 2].map(|stream| normal(rows * columns, stream));
@@ -235,8 +236,8 @@ mod tests {
 
     #[test]
     fn gradients_of_more_than_one_block_are_those_of_one() {
-        // A cell whose genes come twice attends like the cell: sums over keys double above and below the line.
-        // Both copies are inputs of the same loss, so their gradients add up to those of the cell.
+        // Duplicating every gene of a cell does not change attention: the sums over keys double in numerator and
+        // denominator. Both copies are inputs of the same loss, so their gradients add up to those of the single cell.
         let device = device();
         let (genes, d, m) = (100, 4, 6);
         let features = tensor(&device, normal(m * d, 3), m, d);

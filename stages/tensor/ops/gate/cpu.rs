@@ -6,7 +6,7 @@ use rayon::prelude::*;
 /// The elements of one task.
 const PIECE: usize = 1 << 14;
 
-/// y = s a + (1 - s) b; `share` comes as z and becomes s.
+/// y = s a + (1 - s) b; `share` holds z on entry and s on return.
 pub fn forward(y: &mut [f32], share: &mut [f32], a: &[f32], b: &[f32]) {
     y.par_chunks_mut(PIECE)
         .zip(share.par_chunks_mut(PIECE))

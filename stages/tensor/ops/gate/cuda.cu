@@ -1,4 +1,4 @@
-// y = s a + (1 - s) b; `share` comes as z and becomes s
+// y = s a + (1 - s) b; `share` holds z on entry and s on return
 KERNEL(gate)(float *y, float *share, const float *a, const float *b, uint64_t count) {
     uint64_t i = element();
     if (i >= count) return;

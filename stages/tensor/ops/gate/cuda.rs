@@ -4,7 +4,7 @@ use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// Mixes `a` and `b`; a large `z` takes `a`.
+/// Mixes `a` and `b`; the larger `z`, the more of `a`.
 pub fn gate<T: Tape>(card: &Card, [z, a, b]: [Tensor; 3], tape: T) -> Tensor<T> {
     let (share, count) = (z.memory().copy(), z.memory().length());
     let y = card.scratch(count);

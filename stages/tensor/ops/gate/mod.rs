@@ -1,4 +1,4 @@
-//! A mixture of two that a third decides, element by element.
+//! A gated mixture of two tensors, element by element; the gate is the sigmoid of a third.
 //!
 //! y = s a + (1 - s) b, s = σ(z) = 1 / (1 + e⁻ᶻ). Backward: da = s dy, db = (1 - s) dy, dz = s (1 - s) (a - b) dy.
 
@@ -8,7 +8,7 @@ mod cuda;
 use crate::tape::{Tape, add_to, record};
 use crate::{Tensor, buffer, shape, values};
 
-/// Mixes `a` and `b`; a large `z` takes `a`. Prereq: equal shapes, three tensors.
+/// Mixes `a` and `b`; the larger `z`, the more of `a`. Prereq: three different tensors of equal shapes.
 pub fn gate<T: Tape>(z: Tensor<T>, a: Tensor<T>, b: Tensor<T>) -> Tensor<T> {
     assert!(shape(&z) == shape(&a) && shape(&a) == shape(&b), "the shapes of a mixture");
     let shape = shape(&z);

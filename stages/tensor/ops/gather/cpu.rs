@@ -4,10 +4,10 @@ use crate::matrix::{View, ViewMut};
 use crate::reduce::add;
 use rayon::prelude::*;
 
-/// The rows of one task of gather.
+/// Rows per task of gather.
 const ROWS: usize = 256;
 
-/// The columns of one task of scatter: tasks share rows, never columns, so sums keep their order.
+/// Columns per task of scatter. Tasks split columns and never rows, so that sums keep their order.
 const COLUMNS: usize = 64;
 
 /// y_i = table_{r_i}.

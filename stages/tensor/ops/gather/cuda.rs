@@ -6,7 +6,7 @@ use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// y_i = table_{r_i}. Prereq: each is a row of the table.
+/// y_i = table_{r_i}. Prereq: each index is a row of the table.
 pub fn gather<T: Tape>(card: &Card, table: Tensor, tape: T, rows: &[u32]) -> Tensor<T> {
     let (height, columns) = shape(&table);
     let count = rows.len() * columns;
@@ -22,7 +22,7 @@ pub fn gather<T: Tape>(card: &Card, table: Tensor, tape: T, rows: &[u32]) -> Ten
     })
 }
 
-/// The rows of dy, by the row of the table that they go to, and where those of each begin.
+/// The rows of dy sorted by the table row that they go to, and where each table row's entries begin.
 fn order(rows: &[u32], height: usize) -> (Vec<u32>, Vec<u32>) {
     let mut starts = vec![0u32; height + 1];
     rows.iter().for_each(|row| starts[*row as usize + 1] += 1);

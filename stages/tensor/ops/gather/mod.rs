@@ -1,4 +1,4 @@
-//! Rows of a table, as an embedding takes them.
+//! Looks up rows of a table, as an embedding layer does.
 //!
 //! y_i = table_{r_i}. Backward: dtable_r = Σ dy_i over the i with r_i = r.
 
@@ -9,7 +9,7 @@ use crate::matrix::{View, ViewMut};
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// The rows of the table in this order. Prereq: each is a row of the table.
+/// The table's rows at these indices. Prereq: each index is a row of the table.
 pub fn gather<T: Tape>(table: Tensor<T>, rows: &[u32]) -> Tensor<T> {
     let (height, columns) = shape(&table);
     if let Some(beyond) = rows.iter().find(|row| **row as usize >= height) {

@@ -8,10 +8,10 @@ use crate::simd::{dot, exp, vectorised};
 use rayon::prelude::*;
 use std::borrow::Cow;
 
-/// The nodes of one task where every node is the same work; sums over tasks are added in order.
+/// Nodes per task where all nodes take equal work; sums over tasks are added in order.
 const NODES: usize = 256;
 
-/// What the ends of an edge add to its attention before the leaky ReLU, node by node and head by head.
+/// The contributions of both ends of an edge to its attention score before the leaky ReLU, per node and head.
 #[derive(Clone, Copy)]
 pub struct Scores<'a> {
     pub from: &'a [f32],
@@ -43,7 +43,7 @@ pub fn scores_backward(dh: &mut [f32], da: &mut [f32], slopes: &[f32], h: &[f32]
     sums.iter().for_each(|sums| add(da, sums));
 }
 
-/// α of every edge.
+/// Fills in α of every edge.
 pub fn softmax(alpha: &mut [f32], graph: &Graph, from: &[f32], to: &[f32], attention: Attention) {
     let lists = graph.heard();
     let pieces = lists.cut_entries(alpha, attention.heads).into_par_iter().zip(lists.pieces());
@@ -52,7 +52,7 @@ pub fn softmax(alpha: &mut [f32], graph: &Graph, from: &[f32], to: &[f32], atten
     });
 }
 
-/// α with a share dropped.
+/// α after dropout.
 pub fn drop(alpha: &[f32], (rate, key): (f32, u64)) -> Cow<'_, [f32]> {
     if rate == 0.0 {
         return Cow::Borrowed(alpha);
@@ -62,7 +62,7 @@ pub fn drop(alpha: &[f32], (rate, key): (f32, u64)) -> Cow<'_, [f32]> {
     Cow::Owned(kept)
 }
 
-/// de of every edge, and its sums over what each node hears.
+/// Fills in de of every edge, and its sums over each node's incoming edges.
 #[expect(clippy::too_many_arguments, reason = "all of them are read in the innermost loop")]
 pub fn slopes(
     slopes: &mut [f32],
@@ -108,7 +108,7 @@ pub fn sum_heads(sums: &mut [f32], values: &[f32], lists: &Lists, heads: usize) 
     });
 }
 
-/// Nodes without neighbours receive the mean over all nodes.
+/// Sets nodes without neighbours to the mean over all nodes.
 pub fn hear_everyone(y: &mut [f32], h: &[f32], graph: &Graph) {
     let nodes = graph.nodes();
     let mut mean = vec![0.0; y.len() / nodes.max(1)];
@@ -119,7 +119,7 @@ pub fn hear_everyone(y: &mut [f32], h: &[f32], graph: &Graph) {
     }
 }
 
-/// The gradient of that mean.
+/// Adds the gradient of that mean.
 pub fn hear_everyone_backward(dh: &mut [f32], dy: &[f32], graph: &Graph) {
     let nodes = graph.nodes();
     let mut sum = vec![0.0; dy.len() / nodes.max(1)];

@@ -1,4 +1,4 @@
-// s_nh = a_h · h_nh of both vectors of an attention
+// s_nh = a_h · h_nh, for both attention vectors
 KERNEL(attention_scores)(float *from, float *to, const float *h, const float *a_from, const float *a_to, uint64_t rows,
                          uint32_t heads, uint32_t width) {
     uint64_t r = row();
@@ -12,7 +12,7 @@ KERNEL(attention_scores)(float *from, float *to, const float *h, const float *a_
     }
 }
 
-// α of what each node hears, head by head: the softmax of leaky(e)
+// α over each node's incoming edges, per head: the softmax of leaky(e)
 KERNEL(attention_shares)(float *alpha, const float *from, const float *to, const uint32_t *heard, const uint32_t *starts,
                          uint64_t rows, uint32_t heads, float slope) {
     uint64_t r = row();
@@ -27,7 +27,7 @@ KERNEL(attention_shares)(float *alpha, const float *from, const float *to, const
     softmax_list(alpha, count, heads);
 }
 
-// g = dy_i · h_j of every edge, head by head
+// g = dy_i · h_j of every edge, per head
 KERNEL(attention_products)(float *products, const float *h, const float *dy, const uint32_t *heard, const uint32_t *starts,
                            uint64_t nodes, uint64_t rows, uint32_t heads, uint32_t width) {
     uint64_t r = row();
@@ -38,7 +38,7 @@ KERNEL(attention_products)(float *products, const float *h, const float *dy, con
     if (LANE == 0) products[r] = product;
 }
 
-// g of what each node hears becomes de = α (g - Σ α g) leaky', and these are summed
+// Turns g of each node's incoming edges into de = α (g - Σ α g) leaky', and sums de per node
 KERNEL(attention_slopes)(float *slopes, float *sums, const float *alpha, const float *from, const float *to,
                          const uint32_t *heard, const uint32_t *starts, uint64_t rows, uint32_t heads, float slope) {
     uint64_t r = row();
@@ -60,14 +60,14 @@ KERNEL(attention_slopes)(float *slopes, float *sums, const float *alpha, const f
     if (LANE == 0) sums[r] = sum;
 }
 
-// dh_nh += the slopes of its scores times both vectors
+// dh_nh += the gradients of its scores times both attention vectors
 KERNEL(attention_to_vectors)(float *dh, const float *from, const float *to, const float *a_from, const float *a_to,
                              uint64_t count, uint32_t columns, uint32_t width) {
     uint64_t i = element();
     if (i < count) dh[i] += from[i / width] * a_from[i % columns] + to[i / width] * a_to[i % columns];
 }
 
-// The slopes of scores times h, summed over the nodes of each piece, for both vectors side by side
+// The gradients of scores times h, summed over the nodes of each piece; both vectors side by side
 KERNEL(attention_pieces)(float *sums, const float *h, const float *from, const float *to, uint64_t nodes, uint32_t columns,
                          uint32_t width, uint64_t pieces, uint32_t piece) {
     uint64_t i = element();
@@ -84,7 +84,7 @@ KERNEL(attention_pieces)(float *sums, const float *h, const float *from, const f
     sums[p * 2 * columns + columns + j] = of_to;
 }
 
-// A node without neighbours hears the mean over all nodes
+// Sets nodes without neighbours to the mean over all nodes
 KERNEL(hear_everyone)(float *y, const float *sums, const uint32_t *starts, uint64_t nodes, uint32_t columns) {
     uint64_t i = element();
     if (i >= nodes * columns) return;
@@ -92,7 +92,7 @@ KERNEL(hear_everyone)(float *y, const float *sums, const uint32_t *starts, uint6
     if (starts[node] == starts[node + 1]) y[i] = sums[i % columns] / nodes;
 }
 
-// The rows of nodes without neighbours, divided among all nodes; zeros elsewhere
+// The rows of nodes without neighbours, divided by the number of nodes; zeros elsewhere
 KERNEL(of_everyone)(float *y, const float *dy, const uint32_t *starts, uint64_t nodes, uint32_t columns) {
     uint64_t i = element();
     if (i >= nodes * columns) return;

@@ -1,4 +1,4 @@
-//! Attention over neighbours on a GPU: a warp for each head of a node or of an edge.
+//! Attention over neighbours on a GPU: one warp per head of a node or of an edge.
 
 use super::{Alone, Attention, Unweighted};
 use crate::card::kernels::{add_column_sums, add_from, add_pieces, add_to_rows, cut_rows, word};
@@ -12,11 +12,11 @@ use std::sync::Arc;
 /// A graph on a card.
 #[derive(Debug)]
 pub struct OnCard {
-    /// Whom each node hears.
+    /// The nodes that each node hears.
     heard: Lists,
-    /// Who hears each node.
+    /// The nodes that hear each node.
     hearers: Lists,
-    /// The edges that each node is heard through.
+    /// The edges through which each node is heard.
     edges: Lists,
 }
 
@@ -32,7 +32,7 @@ impl OnCard {
     }
 }
 
-/// What each node hears.
+/// Attends to each node's incoming neighbours.
 pub fn graph_attention<T: Tape>(
     card: &Card,
     inputs: [Tensor; 3],
@@ -46,15 +46,15 @@ pub fn graph_attention<T: Tape>(
     record_on_card(tape, y, size, move |flowing, _, gradients| attended.backward(flowing, gradients))
 }
 
-/// An attention with what the way back needs of the way there.
+/// An attention with what the backward pass needs from the forward pass.
 struct Attended {
-    /// h, and the vectors for nodes that are heard and for those that hear.
+    /// h, and the attention vectors for source nodes and for target nodes.
     inputs: [Tensor; 3],
     graph: Arc<Unweighted>,
     attention: Attention,
     nodes: usize,
     columns: usize,
-    /// The rows of scores: a node's heads follow each other.
+    /// The rows of scores: one per node and head, with the heads of a node consecutive.
     rows: usize,
     scores: [Memory; 2],
     alpha: Memory,
@@ -86,7 +86,7 @@ impl Attended {
         self.graph.on_card.get().expect("it was made with the attention")
     }
 
-    /// The α, or what flows back to them, with a share dropped, if any is.
+    /// Applies dropout to α or its gradient; `None` if the rate is zero.
     fn drop(&self, of_edges: &Memory) -> Option<Memory> {
         let (rate, key) = self.attention.dropout;
         (rate > 0.0).then(|| {
@@ -169,7 +169,7 @@ impl Attended {
         }
     }
 
-    /// de of every edge, and its sums over what each node hears.
+    /// de of every edge, and its sums over each node's incoming edges.
     fn slopes(&self, dy: &Memory) -> (Memory, Memory) {
         let Attended { inputs: [h, ..], attention, nodes, columns, rows, scores, alpha, .. } = self;
         let (card, heard) = (self.card(), &self.on_card().heard);

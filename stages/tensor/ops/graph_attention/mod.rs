@@ -1,7 +1,7 @@
 //! Attention over the neighbours in a graph (Veličković et al. 2018), all heads at once.
 //!
 //! For node i that hears node j, in each head: e_ij = leaky(a_from · h_j + a_to · h_i), α_i = softmax_j(e_i),
-//! y_i = Σ_j α_ij h_j. In training a share of the α may be dropped, as in [`super::dropout`].
+//! y_i = Σ_j α_ij h_j. In training, dropout may be applied to α, as in [`super::dropout`].
 //! Backward, with g_ij = dy_i · h_j: de_ij = α_ij (g_ij - Σ_k α_ik g_ik) leaky'; dh_j = Σ_i α_ij dy_i + a_from Σ_i de_ij;
 //! dh_i += a_to Σ_j de_ij; da_from = Σ_ij de_ij h_j, da_to = Σ_ij de_ij h_i.
 
@@ -14,44 +14,44 @@ use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 use std::sync::{Arc, OnceLock};
 
-/// What an attention is told.
+/// The settings of an attention.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
-    /// The heads; their columns lie side by side.
+    /// The number of heads; their columns lie side by side.
     pub heads: usize,
     /// The slope of the leaky ReLU below zero.
     pub slope: f32,
-    /// The share of the attention that is dropped, and the key of its draws.
+    /// The dropout rate of the attention weights, and the key of its draws.
     pub dropout: (f32, u64),
-    /// What a node without neighbours hears.
+    /// What a node without neighbours receives.
     pub alone: Alone,
 }
 
-/// What a node without neighbours hears.
+/// What a node without neighbours receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alone {
-    /// Nothing.
+    /// Zeros.
     Silence,
-    /// All nodes alike, as a dense softmax over a masked row has it.
+    /// The mean over all nodes, which is what a dense softmax over a fully masked row gives.
     Everyone,
 }
 
-/// A graph whose edges have no weights of their own.
+/// A graph without edge weights.
 #[derive(Debug)]
 pub struct Unweighted {
     graph: Graph,
-    /// The same on a card, once an attention there has asked.
+    /// The graph on a card, uploaded on first use.
     on_card: OnceLock<cuda::OnCard>,
 }
 
 impl Unweighted {
-    /// For any attention over these edges.
+    /// Wraps a graph for any number of attention layers over it.
     pub fn new(graph: Graph) -> Unweighted {
         Unweighted { graph, on_card: OnceLock::new() }
     }
 }
 
-/// What each node hears. Prereq: one row of `h` for each node; `from` and `to` are 1 x columns.
+/// Attends to each node's incoming neighbours. Prereq: one row of `h` per node; `from` and `to` are 1 x columns.
 pub fn graph_attention<T: Tape>(
     h: Tensor<T>,
     from: &Tensor,
@@ -125,7 +125,7 @@ mod tests {
 
     const NODES: usize = 7;
 
-    /// Node 6 hears nobody; 5 is heard by all.
+    /// Node 6 hears no other node; node 5 is heard by nodes 0 to 5.
     fn graph() -> Graph {
         let edges = (0..6).flat_map(|to| [(5, to), ((to * to + 1) % 7, to), (to, to)]);
         Graph::new(NODES, edges)

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// The rows of one task; the sums of tasks are added in order.
 const ROWS: usize = 128;
 
-/// Fills `y` and, for each row, mean and reciprocal deviation.
+/// Fills in `y` and, for each row, its mean and reciprocal deviation.
 pub fn forward(y: &mut [f32], moments: &mut [f32], x: &[f32], gain: &[f32], bias: &[f32], epsilon: f32) {
     let piece = ROWS * gain.len();
     y.par_chunks_mut(piece)

@@ -1,4 +1,4 @@
-// y = (x - mean) / √(variance + ε) g + b of each row; keeps mean and reciprocal deviation
+// y = (x - mean) / √(variance + ε) g + b of each row; stores mean and reciprocal deviation
 KERNEL(layer_norm)(float *y, float *moments, const float *x, const float *gain, const float *bias, uint64_t rows,
                    uint32_t columns, float epsilon) {
     uint64_t r = row();

@@ -1,4 +1,4 @@
-//! Layer normalisation on a GPU: a warp for each row.
+//! Layer normalisation on a GPU: one warp per row.
 
 use super::EPSILON;
 use crate::card::kernels::{add_from, add_pieces, cut_rows, word};

@@ -52,7 +52,8 @@ mod tests {
         for row in values(&y).chunks_exact(37) {
             let mean = row.iter().sum::<f32>() / 37.0;
             let variance = row.iter().map(|y| (y - mean) * (y - mean)).sum::<f32>() / 37.0;
-            // Values of size 100 are known to 8e-6, a deviation of 3 makes that 3e-6; and ε is 1e-5 of 9.
+            // Values of size 100 have a rounding error of 8e-6; a deviation of 3 reduces it to 3e-6. ε is 1e-5 of a
+            // variance of 9.
             assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-5, "{mean} {variance}");
         }
     }

@@ -7,7 +7,7 @@ use crate::simd::{erf, exp, vectorised};
 use rayon::prelude::*;
 use std::f32::consts::FRAC_1_SQRT_2;
 
-/// The rows of one task: nine tiles of a product, few enough to stay in the second-level cache.
+/// Rows per task: nine tiles of a product, few enough to stay in the L2 cache.
 const ROWS: usize = 126;
 
 /// The elements of one task of an element-wise function.
@@ -27,7 +27,7 @@ pub fn linear_add(y: ViewMut, x: View, weight: &Panels, bias: Option<&[f32]>, re
     });
 }
 
-/// y = GELU(x Wᵀ + b), given Wᵀ; `before` takes what GELU is given.
+/// y = GELU(x Wᵀ + b), given Wᵀ; `before` receives the input of GELU.
 pub fn linear_gelu(y: ViewMut, before: Option<ViewMut>, x: View, weight: &Panels, bias: Option<&[f32]>) {
     let mut before = before.map(|before| before.bands(ROWS).into_iter());
     let bands: Vec<_> =
@@ -48,13 +48,13 @@ fn start(bias: Option<&[f32]>) -> Start<'_> {
     bias.map_or(Start::Zero, Start::Row)
 }
 
-/// z becomes dy · GELU'(z).
+/// z = dy · GELU'(z), in place.
 pub fn gelu_backward(z: &mut [f32], dy: &[f32]) {
     z.par_chunks_mut(PIECE).zip(dy.par_chunks(PIECE)).for_each(|(z, dy)| gelu_backward_piece(z, dy));
 }
 
 vectorised! {
-    /// z becomes GELU(z).
+    /// z = GELU(z), in place.
     fn gelu(z: &mut [f32]) {
         for z in z {
             *z *= 0.5 + 0.5 * erf(*z * FRAC_1_SQRT_2);

@@ -1,4 +1,4 @@
-//! The linear layer and GELU on a GPU: products by cuBLAS, biases and GELU in one pass after them.
+//! The linear layer and GELU on a GPU: products by cuBLAS, then biases and GELU in one pass.
 
 use super::Layer;
 use crate::card::kernels::{add_column_sums, add_to_rows, word};
@@ -21,7 +21,7 @@ pub fn linear<T: Tape>(card: &Card, layer: Layer, tape: T, constant: bool) -> Te
 pub fn linear_gelu<T: Tape>(card: &Card, layer: Layer, tape: T) -> Tensor<T> {
     let (z, size) = layer.product(card);
     let count = z.length();
-    // Without a tape z is not needed again, and y takes its place.
+    // Without a tape z is not needed again, so y overwrites it.
     let y = T::OWNS_TAPE.then(|| card.scratch(count));
     let of_y = y.as_ref().unwrap_or(&z);
     let bias = layer.bias.as_ref().map_or(&z, Tensor::memory);
@@ -40,7 +40,7 @@ pub fn linear_gelu<T: Tape>(card: &Card, layer: Layer, tape: T) -> Tensor<T> {
 }
 
 impl Layer {
-    /// x Wᵀ and its size.
+    /// x Wᵀ and its shape.
     fn product(&self, card: &Card) -> (Memory, (usize, usize)) {
         let ((rows, inputs), (outputs, _)) = (shape(&self.x), shape(&self.weight));
         let y = card.scratch(rows * outputs);

@@ -1,7 +1,7 @@
-//! A linear layer, alone, followed by GELU or beside a residual connection.
+//! A linear layer, optionally followed by GELU or added to a residual.
 //!
-//! y = x Wᵀ + b, W one row per output, as PyTorch keeps it. GELU(z) = z Φ(z) = z (1 + erf(z / √2)) / 2
-//! (Hendrycks and Gimpel 2016; the exact one, not the one by tanh).
+//! y = x Wᵀ + b, W one row per output, as in PyTorch. GELU(z) = z Φ(z) = z (1 + erf(z / √2)) / 2
+//! (Hendrycks and Gimpel 2016; the exact form, not the tanh approximation).
 //! Backward: dx = dy W, dW = dyᵀ x, db = Σ dy over rows; through GELU dz = dy (Φ(z) + z φ(z)).
 
 mod cpu;
@@ -97,7 +97,7 @@ impl Layer {
         layer
     }
 
-    /// What it makes of x on the processor.
+    /// The layer's output, on the CPU.
     fn forward(&self) -> Vec<f32> {
         let (device, (rows, outputs)) = (self.device(), self.size());
         let mut y = buffer::scratch(&device, rows * outputs);
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_row_does_not_depend_on_the_others() {
         let device = device();
-        // The layers of scBERT and of its head, and one beyond.
+        // The layers of scBERT and of its head, and one larger one.
         for (inputs, outputs) in [(200, 640), (640, 200), (200, 800), (800, 200), (200, 7), (2000, 64)] {
             let (x, w) =
                 (normal(400 * inputs, 0), tensor(&device, normal(outputs * inputs, 1), outputs, inputs));
@@ -226,7 +226,7 @@ mod tests {
         check_gradients(&[sizes[0], sizes[1], sizes[2], (3, 5)], 1e-3, |t| {
             weighted_sum(linear_add(t[0].retaped(), &t[1], Some(&t[2]), t[3].retaped()))
         });
-        // A residual that is the input itself.
+        // The residual is the input itself.
         check_gradients(&[(3, 4), (4, 4)], 1e-3, |t| {
             weighted_sum(linear_add(t[0].retaped(), &t[1], None, t[0].retaped()))
         });

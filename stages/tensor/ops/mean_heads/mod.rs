@@ -5,7 +5,7 @@ mod cuda;
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// The mean over `heads`. Prereq: the columns are as many for each.
+/// The mean over `heads`. Prereq: the number of columns is a multiple of `heads`.
 pub fn mean_heads<T: Tape>(x: Tensor<T>, heads: usize) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     assert!(heads > 0 && columns.is_multiple_of(heads), "{columns} columns of {heads} heads");

@@ -3,7 +3,7 @@
 use crate::simd::{dot, exp, vectorised};
 use rayon::prelude::*;
 
-/// The share of each member in its group.
+/// The attention weight of each member within its group.
 pub fn attention(scores: &[f32], starts: &[usize]) -> Vec<f32> {
     let groups = starts.par_windows(2).map(|group| softmax(&scores[group[0]..group[1]]));
     groups.collect::<Vec<_>>().concat()
@@ -18,7 +18,7 @@ pub fn forward(y: &mut [f32], shares: &[f32], vectors: &[f32], starts: &[usize])
     });
 }
 
-/// The gradient of each score.
+/// The gradients of the scores.
 pub fn backward(shares: &[f32], vectors: &[f32], dy: &[f32], starts: &[usize]) -> Vec<f32> {
     let columns = (dy.len() / (starts.len() - 1).max(1)).max(1);
     let groups = dy.par_chunks(columns).zip(starts.par_windows(2)).map(|(dy, group)| {

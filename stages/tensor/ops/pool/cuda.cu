@@ -1,4 +1,4 @@
-// The scores of each group become their softmax
+// Replaces the scores of each group by their softmax
 KERNEL(pool_shares)(float *scores, const uint32_t *starts, uint64_t groups) {
     uint64_t g = row();
     if (g < groups) softmax_list(scores + starts[g], starts[g + 1] - starts[g], 1);

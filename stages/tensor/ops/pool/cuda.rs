@@ -1,4 +1,4 @@
-//! Attention pooling on a GPU: a warp for each group or each member.
+//! Attention pooling on a GPU: one warp per group or per member.
 
 use crate::card::kernels::word;
 use crate::card::lists::entries;
@@ -6,7 +6,7 @@ use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// One vector for each group. With `constant`, vectors need no gradient.
+/// One vector per group. With `constant`, the vectors need no gradient.
 pub fn pool<T: Tape>(
     card: &Card,
     scores: Tensor,

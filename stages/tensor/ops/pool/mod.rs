@@ -1,6 +1,6 @@
-//! Vectors of a group pooled by attention: y_g = Σ_c a_c h_c, a = softmax of the scores of the group's members.
+//! Attention pooling of a group's vectors: y_g = Σ_c a_c h_c, a = softmax of the scores of the group's members.
 //!
-//! Backward: ds_c = a_c (dy · h_c - Σ_k a_k dy · h_k), and dh_c = a_c dy where the encoder that made h is trained too.
+//! Backward: ds_c = a_c (dy · h_c - Σ_k a_k dy · h_k). If the encoder that made h is trained too, dh_c = a_c dy.
 
 mod cpu;
 mod cuda;
@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 pub use cpu::attention;
 
-/// One vector for each group; zeros for one without members.
+/// One vector per group; zeros for an empty group.
 ///
-/// `starts` has where each group begins, and the end of the last one. Prereq: one score, in one column, for each
-/// row of `vectors`.
+/// `starts` has where each group begins, followed by the end of the last one. Prereq: `scores` has one column, and a
+/// row for each row of `vectors`.
 pub fn pool<T: Tape>(scores: Tensor<T>, vectors: Tensor<T>, starts: &Arc<Vec<usize>>) -> Tensor<T> {
     let (scores, tape) = scores.split_tape();
     let (vectors, other) = vectors.split_tape();
@@ -32,7 +32,7 @@ pub fn pool<T: Tape>(scores: Tensor<T>, vectors: Tensor<T>, starts: &Arc<Vec<usi
     })
 }
 
-/// The same of vectors that need no gradient.
+/// The same for vectors that need no gradient.
 pub fn pool_of_constant<T: Tape>(scores: Tensor<T>, vectors: &Tensor, starts: &Arc<Vec<usize>>) -> Tensor<T> {
     let (scores, tape) = scores.split_tape();
     check(&scores, vectors, starts);

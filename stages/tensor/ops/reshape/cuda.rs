@@ -1,4 +1,4 @@
-//! Another shape on a GPU.
+//! Reshaping on a GPU.
 
 use crate::Tensor;
 use crate::card::kernels;

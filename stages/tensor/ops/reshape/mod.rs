@@ -6,7 +6,7 @@ use crate::ops::add::add_to;
 use crate::tape::{Tape, put, record, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// The values row after row in rows of another length. Prereq: as many values as rows times columns.
+/// The same values, in row-major order, as a matrix of another shape. Prereq: as many values as rows times columns.
 pub fn reshape<T: Tape>(x: Tensor<T>, (rows, columns): (usize, usize)) -> Tensor<T> {
     let size = shape(&x);
     assert_eq!(size.0 * size.1, rows * columns, "the values of a reshaped {} x {} tensor", size.0, size.1);

@@ -1,11 +1,11 @@
-//! A step of skip-gram on the processor.
+//! A skip-gram step on the CPU.
 
 use crate::simd::{dot, exp, vectorised};
 
 vectorised! {
-    /// Moves a word's vector and those of its contexts; the first of `chosen` is the true one.
+    /// Updates a word's vector and those of its contexts; the first of `chosen` is the true context.
     ///
-    /// Prereq: `chosen` are rows of `contexts`, each as long as `v`.
+    /// Prereq: `chosen` are rows of `contexts`, which have the length of `v`.
     pub fn step(v: &mut [f32], contexts: &mut [f32], chosen: &[u32], rate: f32) {
         let width = v.len();
         let mut moved = v.to_vec();

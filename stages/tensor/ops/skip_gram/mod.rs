@@ -1,8 +1,8 @@
-//! One step of skip-gram with negative sampling (Mikolov et al. 2013), straight down the gradient.
+//! One step of skip-gram with negative sampling (Mikolov et al. 2013), by plain gradient descent.
 //!
 //! For a word's vector v, and context vectors u_c with labels y_c (1 for the true context, 0 for those drawn at
-//! random): g_c = rate · (y_c - σ(v·u_c)), v += Σ_c g_c u_c, u_c += g_c v. Steps follow each other, so there is no
-//! tape, and threads could only change the result.
+//! random): g_c = rate · (y_c - σ(v·u_c)), v += Σ_c g_c u_c, u_c += g_c v. Every step depends on the one before, so
+//! there is no tape, and threads could only make the result non-deterministic.
 
 mod cpu;
 
@@ -29,7 +29,7 @@ mod tests {
         let (before, contexts) = (normal(width, 0), normal(4 * width, 1));
         let (mut v, mut moved) = (before.clone(), contexts.clone());
         step(&mut v, &mut moved, &[2, 0, 3], rate);
-        // Context 1 is not among those of the step.
+        // Context 1 is not part of the step.
         assert_eq!(moved[width..2 * width], contexts[width..2 * width]);
         let of_step = |v: &[f32], contexts: &[f32]| {
             let chosen: Vec<f32> =
@@ -44,7 +44,7 @@ mod tests {
             };
             let slope = (shifted(1e-2) - shifted(-1e-2)) / 2e-2;
             let found = f64::from((before[element] - v[element]) / rate);
-            // Rounding of 1e-7 over the rate.
+            // Rounding errors of 1e-7, divided by the rate.
             assert!((found - slope).abs() < 2e-3, "{element}: {found} and {slope}");
         }
         assert!(of_step(&v, &moved) < of_step(&before, &contexts));

@@ -1,4 +1,4 @@
-//! The mean squared distance of scores from 1 where a label is set and from 0 where not.
+//! The mean squared error of scores against labels: 1 where a label is set, 0 elsewhere.
 //!
 //! loss = 1/n Σ_i (z_i - y_i)². Backward: dz_i = 2 (z_i - y_i) / n.
 
@@ -7,7 +7,7 @@ mod cuda;
 use crate::tape::{Tape, put, record_scalar, take};
 use crate::{Scalar, Tensor, shape, values};
 
-/// The mean over all scores. Prereq: `scores` is n x 1, n > 0, with as many labels.
+/// The mean over all scores. Prereq: `scores` is n x 1, n > 0, with n labels.
 pub fn squared_error<T: Tape>(scores: Tensor<T>, labels: &[bool]) -> Scalar<T> {
     let (rows, columns) = shape(&scores);
     assert!(columns == 1 && rows == labels.len() && rows > 0, "one score for each label");

@@ -1,5 +1,5 @@
-// y_i = (x_{r_i} - m) s, and (0 - m) s where there is no such row; `moments` has m as the sum of two numbers, then s, of
-// each column
+// y_i = (x_{r_i} - m) s, and (0 - m) s where there is no such row. For each column, `moments` has m as the sum of two
+// numbers, then s
 KERNEL(standardise)(float *y, const float *x, const uint32_t *rows, const float *moments, uint64_t count, uint32_t columns,
                     uint32_t height) {
     uint64_t i = element();
@@ -10,7 +10,7 @@ KERNEL(standardise)(float *y, const float *x, const uint32_t *rows, const float 
     y[i] = (value - of[0] - of[1]) * of[2];
 }
 
-// dx_{r_i} += dy_i s; each row is taken at most once
+// dx_{r_i} += dy_i s; each row occurs at most once
 KERNEL(standardise_back)(float *dx, const float *dy, const uint32_t *rows, const float *moments, uint64_t count,
                          uint32_t columns, uint32_t height) {
     uint64_t i = element();

@@ -6,7 +6,7 @@ use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// The standardised rows in this order; `None` is a row of zeros.
+/// The standardised rows in this order; `None` counts as a row of zeros.
 pub fn standardise<T: Tape>(
     card: &Card,
     x: Tensor,
@@ -15,9 +15,9 @@ pub fn standardise<T: Tape>(
     moments: &Moments,
 ) -> Tensor<T> {
     let ((height, columns), count) = (shape(&x), rows.len() * shape(&x).1);
-    // A row beyond the last one stands for none.
+    // An index beyond the last row stands for `None`.
     let taken = card.upload_words(&rows.iter().map(|row| row.unwrap_or(u32::MAX)).collect::<Vec<_>>());
-    // A mean in 32 bits, and what they leave of it.
+    // The mean as two 32-bit floats: the rounded value and the remainder.
     let numbers = moments.columns.iter().flat_map(|(mean, scale)| {
         let first = *mean as f32;
         [first, (mean - f64::from(first)) as f32, *scale as f32]

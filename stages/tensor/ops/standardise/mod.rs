@@ -1,6 +1,6 @@
-//! Rows in another order, each column with the mean and the deviation of 0 and 1 that it had at some time.
+//! Selects rows and standardises columns with moments that were computed earlier.
 //!
-//! y_i = (x_{r_i} - m) s, and (0 - m) s where a row stands for nothing. Backward: dx_{r_i} += dy_i s.
+//! y_i = (x_{r_i} - m) s, and (0 - m) s where the row is `None`. Backward: dx_{r_i} += dy_i s.
 
 mod cuda;
 
@@ -12,15 +12,15 @@ use std::sync::Arc;
 /// The rows of one task.
 const ROWS: usize = 256;
 
-/// What brings columns to mean 0 and deviation 1.
+/// The moments that bring columns to mean 0 and deviation 1.
 #[derive(Debug, Clone)]
 pub struct Moments {
-    /// Of each column its mean, and 1 / its deviation, 0 where all values are equal.
+    /// For each column its mean and 1 / its deviation, or 0 if all its values are equal.
     columns: Arc<[(f64, f64)]>,
 }
 
 impl Moments {
-    /// Those of some rows.
+    /// The moments of these rows.
     pub fn of(values: &[f32], columns: usize) -> Moments {
         let rows = values.len() / columns.max(1);
         let moments = (0..columns).into_par_iter().map(|column| {
@@ -33,12 +33,12 @@ impl Moments {
         Moments { columns: moments.collect::<Vec<_>>().into() }
     }
 
-    /// Those of columns that are standardised already.
+    /// The identity, for columns that are already standardised.
     pub fn none(columns: usize) -> Moments {
         Moments { columns: vec![(0.0, 1.0); columns].into() }
     }
 
-    /// Standardises rows where they are.
+    /// Standardises rows in place.
     pub fn apply(&self, values: &mut [f32]) {
         values.par_chunks_mut((ROWS * self.columns.len()).max(1)).for_each(|rows| {
             for row in rows.chunks_exact_mut(self.columns.len()) {
@@ -50,7 +50,7 @@ impl Moments {
     }
 }
 
-/// The standardised rows in this order, each taken at most once; `None` is a row of zeros.
+/// The standardised rows in this order, each used at most once; `None` counts as a row of zeros.
 pub fn standardise<T: Tape>(x: Tensor<T>, rows: &Arc<[Option<u32>]>, moments: &Moments) -> Tensor<T> {
     let (height, columns) = shape(&x);
     assert_eq!(moments.columns.len(), columns, "moments for each column");
@@ -101,7 +101,7 @@ mod tests {
         let moments = Moments::of(&given, 2);
         let rows: Arc<[Option<u32>]> = vec![Some(3), None, Some(0)].into();
         let found = standardise(tensor(&device(), given, 4, 2), &rows, &moments);
-        // Mean 4, variance 5; a constant column is zeros.
+        // Mean 4, variance 5; a constant column becomes zeros.
         let deviation = 5f32.sqrt();
         let expected = [3.0 / deviation, 0.0, -4.0 / deviation, 0.0, -3.0 / deviation, 0.0];
         assert!(difference(values(&found), &expected) < 1e-6);

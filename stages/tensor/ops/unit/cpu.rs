@@ -1,4 +1,4 @@
-//! Unit lengths on the processor.
+//! Normalisation to unit length on the CPU.
 
 use super::EPSILON;
 use crate::simd::{dot, vectorised};
@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// The runs of one task.
 const RUNS: usize = 256;
 
-/// y comes as x and becomes x / |x|; `lengths` become |x|.
+/// y holds x on entry and x / |x| on return; `lengths` are set to |x|.
 pub fn forward(y: &mut [f32], lengths: &mut [f32], width: usize) {
     y.par_chunks_mut(RUNS * width)
         .zip(lengths.par_chunks_mut(RUNS))
@@ -36,7 +36,7 @@ vectorised! {
     fn backward_piece(dx: &mut [f32], dy: &[f32], y: &[f32], lengths: &[f32], width: usize) {
         let runs = dx.chunks_exact_mut(width).zip(dy.chunks_exact(width)).zip(y.chunks_exact(width));
         for (((dx, dy), y), length) in runs.zip(lengths) {
-            // Below ε the divisor is a constant.
+            // Below ε the divisor is constant.
             let along = if *length > EPSILON { dot(y, dy) } else { 0.0 };
             let factor = 1.0 / length.max(EPSILON);
             for ((dx, dy), y) in dx.iter_mut().zip(dy).zip(y) {

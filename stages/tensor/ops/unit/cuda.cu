@@ -1,4 +1,4 @@
-// y = x / max(|x|, ε) of each run; keeps |x|
+// y = x / max(|x|, ε) of each run; stores |x|
 KERNEL(unit)(float *y, float *lengths, const float *x, uint64_t runs, uint32_t width, float epsilon) {
     uint64_t r = row();
     if (r >= runs) return;
@@ -9,7 +9,7 @@ KERNEL(unit)(float *y, float *lengths, const float *x, uint64_t runs, uint32_t w
     for (uint32_t j = LANE; j < width; j += WARP) y[j] = x[j] * factor;
 }
 
-// dx += (dy - y (y · dy)) / |x|; below ε the divisor is a constant
+// dx += (dy - y (y · dy)) / |x|; below ε the divisor is constant
 KERNEL(unit_back)(float *dx, const float *dy, const float *y, const float *lengths, uint64_t runs, uint32_t width,
                   float epsilon) {
     uint64_t r = row();

@@ -1,4 +1,4 @@
-//! Unit lengths on a GPU: a warp for each run.
+//! Normalisation to unit length on a GPU: one warp per run.
 
 use super::EPSILON;
 use crate::card::kernels::word;
@@ -6,7 +6,7 @@ use crate::card::{Card, arguments};
 use crate::tape::{Tape, record_on_card};
 use crate::{Tensor, shape};
 
-/// Brings each run of `width` columns to length 1.
+/// Normalises each run of `width` columns to length 1.
 pub fn unit<T: Tape>(card: &Card, x: Tensor, tape: T, width: usize) -> Tensor<T> {
     let runs = x.memory().length() / width;
     let (y, lengths) = (card.scratch(runs * width), card.scratch(runs));

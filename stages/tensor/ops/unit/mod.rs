@@ -1,4 +1,4 @@
-//! Runs of equal width brought to length 1, as PyTorch's `normalize` does it.
+//! Normalises runs of columns to unit length, as PyTorch's `normalize` does.
 //!
 //! y = x / max(|x|, ε) over each run. Backward: dx = (dy - y (y · dy)) / |x|, and dy / ε below ε.
 
@@ -8,10 +8,10 @@ mod cuda;
 use crate::tape::{Tape, put, record_with_result, take};
 use crate::{Tensor, buffer, shape, values};
 
-/// PyTorch's least length.
+/// PyTorch's lower limit for the divisor.
 const EPSILON: f32 = 1e-12;
 
-/// Brings each run of `width` columns to length 1. Prereq: the columns are such runs.
+/// Normalises each run of `width` columns to length 1. Prereq: the number of columns is a multiple of `width`.
 pub fn unit<T: Tape>(x: Tensor<T>, width: usize) -> Tensor<T> {
     let (rows, columns) = shape(&x);
     assert!(width > 0 && columns.is_multiple_of(width), "{columns} columns in runs of {width}");

@@ -1,4 +1,4 @@
-//! The loops of FAVOR+ that are no products, a block of genes at a time.
+//! The loops of FAVOR+ other than matrix products, one block of genes at a time.
 
 use super::EPSILON;
 use crate::matrix::{View, ViewMut};
@@ -22,7 +22,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Scales from the largest projection of a task to that of all, and adds ε to each feature of each key.
+    /// Rescales from the largest projection of a task to the overall one, and adds ε to each feature of each key.
     pub fn finish_sums(s_matrix: &mut [f32], s: &mut [f32], total_v: &[f32], factor: f32, genes: f32) {
         for (row, s) in s_matrix.chunks_exact_mut(total_v.len()).zip(s) {
             for (sum, total_v) in row.iter_mut().zip(total_v) {
@@ -34,7 +34,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Projections become exp(projection - c²|u|²/2 - M).
+    /// Replaces projections by exp(projection - c²|u|²/2 - M).
     pub fn exponentials(e: &mut [f32], u: View, most: f32, scale: f32) {
         let columns = e.len() / u.rows();
         for (row, e) in e.chunks_exact_mut(columns).enumerate() {
@@ -45,9 +45,9 @@ vectorised! {
 }
 
 vectorised! {
-    /// Projections become φ(q), totals φ(q)·s.
+    /// Replaces projections by φ(q), and fills `totals` with φ(q)·s.
     pub fn query_features(phi: &mut [f32], totals: &mut [f32], q: View, s: &[f32], scale: f32) {
-        // Loop by loop, so that rows need not wait for one another's sums.
+        // Separate loops, so that rows need not wait for one another's sums.
         for (row, (phi, shift)) in phi.chunks_exact(s.len()).zip(&mut *totals).enumerate() {
             *shift = 0.5 * scale * dot(q.row(row), q.row(row)) + largest(phi);
         }
@@ -61,7 +61,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Each row is divided by its total.
+    /// Divides each row by its total.
     pub fn divide_rows(rows: &mut ViewMut, totals: &[f32]) {
         for (row, total) in (0..rows.rows()).zip(totals) {
             let part = 1.0 / total;
@@ -71,8 +71,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// Projections become exponentials; fills dn, and per row dD with the feature that M was taken from; adds
-    /// Σ e dD to ds.
+    /// Replaces projections by exponentials. Fills in dn and, per row, dD and the feature that M was taken from. Adds Σ
+    /// e dD to ds.
     pub fn query_divide(
         e: &mut [f32],
         dn: &mut [f32],
@@ -103,7 +103,7 @@ vectorised! {
     }
 }
 
-/// t = (t + factor · s) ∘ e of a row; returns Σ t.
+/// Computes t = (t + factor · s) ∘ e for a row; returns Σ t.
 #[inline(always)]
 fn through_exp(t: &mut [f32], e: &[f32], s: &[f32], factor: f32) -> f32 {
     for ((t, e), s) in t.iter_mut().zip(e).zip(s) {
@@ -112,7 +112,7 @@ fn through_exp(t: &mut [f32], e: &[f32], s: &[f32], factor: f32) -> f32 {
     sum_of(t, t, |t, _| t)
 }
 
-/// du -= c² u Σt of a row.
+/// du -= c² u Σt, for a row.
 #[inline(always)]
 fn through_length(du: &mut [f32], u: &[f32], factor: f32) {
     for (du, u) in du.iter_mut().zip(u) {
@@ -121,7 +121,7 @@ fn through_length(du: &mut [f32], u: &[f32], factor: f32) {
 }
 
 vectorised! {
-    /// dφ of queries, without what comes from D, becomes t; what t does to lengths is added to dq.
+    /// Turns dφ of queries, without the contribution of D, into t, and adds the gradient of the length term to dq.
     pub fn queries_through_exp(
         t: &mut [f32],
         dq: &mut ViewMut,
@@ -140,7 +140,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// dφ of keys, without ds, becomes t; what t does to lengths is added to dk. Returns Σ t.
+    /// Turns dφ of keys, without ds, into t, and adds the gradient of the length term to dk. Returns Σ t.
     pub fn keys_through_exp(t: &mut [f32], dk: &mut ViewMut, e: View, k: View, ds: &[f32], scale: f32) -> f32 {
         let mut flown = 0.0;
         for (row, t) in t.chunks_exact_mut(ds.len()).enumerate() {
@@ -153,7 +153,7 @@ vectorised! {
 }
 
 vectorised! {
-    /// Each row += values.
+    /// Adds `values` to each row.
     pub fn add_to_rows(rows: &mut ViewMut, values: &[f32]) {
         for row in 0..rows.rows() {
             for (sum, value) in rows.row(row).iter_mut().zip(values) {
