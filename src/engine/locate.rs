@@ -321,12 +321,17 @@ stages:
     }
 
     #[test]
-    fn hostile_texts_have_no_places_and_do_no_harm() {
-        let deep = ["[", "{a: ", "- ", "? "].map(|open| open.repeat(200_000));
-        let odd = ["", "\0", "*a", "&a *a", "a: &a *a", "a: *b", "]", "--- !", "\u{feff}", "a: !!x"];
-        for text in deep.iter().map(String::as_str).chain(odd) {
-            let found = Places::of(text).find(&Place::of(&["a", "b"]));
-            assert_eq!(found, None, "{:?}", text.chars().take(20).collect::<String>());
+    fn hostile_texts_lead_to_no_wrong_place() {
+        let found = |text: &str| Places::of(text).find(&Place::of(&["a", "b"]));
+        for deep in ["[", "{a: ", "- ", "? "] {
+            assert_eq!(found(&deep.repeat(200_000)), None, "{deep:?}");
+        }
+        for odd in ["", "\0", "*a", "&a *a", "a: *b", "]", "--- !", "\u{feff}"] {
+            assert_eq!(found(odd), None, "{odd:?}");
+        }
+        // `a` is there and `b` is not: the nearest place is the key `a`.
+        for odd in ["a: &a *a", "a: !!x"] {
+            assert_eq!(found(odd), Some(0..1), "{odd:?}");
         }
     }
 }
