@@ -108,9 +108,9 @@ impl Crates {
     /// The crates of the package whose build script is running.
     pub fn of_build() -> Result<Crates, String> {
         let manifest = PathBuf::from(super::variable("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
-        // `--frozen`: everything is downloaded and locked by the time a build script runs.
+        // Not `--frozen`: a build downloads only what it compiles, and `cargo metadata` reads every package of the workspace.
         let mut cargo = Command::new(super::variable("CARGO")?);
-        cargo.args(["metadata", "--format-version=1", "--frozen", "--filter-platform"]);
+        cargo.args(["metadata", "--format-version=1", "--locked", "--filter-platform"]);
         cargo.arg(super::variable("TARGET")?).arg("--manifest-path").arg(&manifest);
         let output = cargo.output().map_err(|error| format!("cargo metadata does not run: {error}"))?;
         if !output.status.success() {
