@@ -5,7 +5,7 @@ use crate::absence::Absences;
 use clap::Args;
 use contract::stage::Kind;
 use engine::error::Result;
-use engine::plan::State;
+use engine::state::State;
 use engine::survey::Survey;
 use results::output;
 use serde_json::json;

@@ -7,6 +7,7 @@ use contract::stage::Kind;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,9 +104,10 @@ pub fn refusal(graph: &Graph, wanted: Wanted) -> Option<String> {
 
 /// The GPUs that the first of these kinds with GPU support can use, or why there are none.
 pub fn usable(kinds: impl IntoIterator<Item: Borrow<Kind>>) -> &'static Result<Vec<Gpu>, String> {
-    static NOBODY: Result<Vec<Gpu>, String> = Err(String::new());
+    static NOBODY: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
+    let nobody = || NOBODY.get_or_init(|| Err("no kind of this program computes on a GPU".to_owned()));
     let able = kinds.into_iter().find_map(|kind| kind.borrow().on_device);
-    able.map_or(&NOBODY, |able| (able.gpus)())
+    able.map_or_else(nobody, |able| (able.gpus)())
 }
 
 /// The name of each GPU, by id, that all processes on the machine agree on: its UUID, if known.

@@ -1,7 +1,8 @@
 //! Events of a run: one stream that feeds the console, the run log and `--json`.
 
 use crate::error::Result;
-use crate::key::{Key, Reason};
+use crate::key::Key;
+use crate::reason::Reason;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

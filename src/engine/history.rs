@@ -1,7 +1,8 @@
 //! What earlier runs recorded for the same steps. Explanations compare against it.
 
 use crate::error::Result;
-use crate::key::{Key, Reason, Recipe};
+use crate::key::{Key, Recipe};
+use crate::reason::Reason;
 use crate::record::Record;
 use crate::store::Store;
 use std::collections::{HashMap, HashSet};

@@ -15,17 +15,19 @@ pub mod executor; // runs tasks
 pub mod graph; // spec + kinds -> checked graph of steps
 pub mod hash; // digests of files and folders
 pub mod history; // what earlier runs recorded for the same steps
-pub mod key; // digest, key, recipe, reason
+pub mod key; // digest, key, recipe
 pub mod locate; // finds a place in a YAML text; only for complaints
 pub mod memo; // digests of files hashed before
 pub mod parsed; // the parsed pipeline file, cached
-pub mod plan; // the state of every step; never sees a disk
+pub mod plan; // owns the state of every step; never sees a disk
 pub mod pools; // the machine's resources, and which of them are free
 pub mod quantity; // sizes and times as users write them
+pub mod reason; // why a step is due
 pub mod record; // reads the records of runs
 pub mod run; // the loop that runs a plan
 pub mod runlog; // writes the record of a run
 pub mod spec; // the YAML as data
+pub mod state; // the states of a step
 pub mod store; // artifacts on disk
 pub mod survey; // the states of all steps, without computing
 pub mod task; // a step as plain data, for a worker

@@ -2,7 +2,7 @@
 
 use crate::markup::escape;
 use engine::graph::Graph;
-use engine::plan::State;
+use engine::state::State;
 use engine::survey::Survey;
 use petgraph::Direction;
 use petgraph::graph::NodeIndex;

@@ -8,7 +8,9 @@ pub mod checkpoint;
 pub mod disk;
 pub mod gpu;
 pub mod stage;
+mod stop;
 pub mod warden;
+mod wires;
 
 /// The code that determines what the kind in this file computes: the source files and crates that it reaches.
 /// `code!(gpu)` is the additional code used on a GPU. Prereq: `build.rs` calls `kind_code::write()`.

@@ -1,5 +1,8 @@
 //! The contract between the engine and a kind: what a kind declares, and what it gets at run time.
 
+pub use crate::stop::{Refusal, StopFlag, StopReason, Stopped};
+pub use crate::wires::{Makes, MetricNames, Output, Slot, Slots, Takes, Wires, always, sometimes};
+
 use crate::checkpoint::Checkpoints;
 use crate::gpu::Finder;
 use crate::warden::Wardens;
@@ -9,7 +12,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// A kind of stage.
@@ -80,133 +82,6 @@ pub struct OnDevice {
     pub code: Code,
     /// Finds the usable GPUs.
     pub gpus: Finder,
-}
-
-/// The files in an artifact of a kind.
-#[derive(Debug, Clone, Copy)]
-pub enum Makes {
-    /// Not known in advance.
-    Anything,
-    /// These files and folders, and no others.
-    These(&'static [Output]),
-}
-
-/// One file or folder of an artifact.
-#[derive(Debug, Clone, Copy)]
-pub struct Output {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether every artifact of the kind contains it.
-    pub always: bool,
-}
-
-/// An output that every artifact of a kind has.
-pub const fn always(name: &'static str) -> Output {
-    Output { name, always: true }
-}
-
-/// An output that depends on params or inputs.
-pub const fn sometimes(name: &'static str) -> Output {
-    Output { name, always: false }
-}
-
-/// The names of the metrics of a kind.
-#[derive(Debug, Clone, Copy)]
-pub enum MetricNames {
-    /// Not known in advance.
-    Any,
-    /// A subset of these, listed in groups.
-    These(&'static [&'static [&'static str]]),
-}
-
-/// The named inputs of a kind.
-#[derive(Clone, Copy)]
-pub enum Slots {
-    /// Any names that the pipeline file uses.
-    Any,
-    /// Any names that the pipeline file uses; each slot takes this.
-    Each(Takes),
-    /// Exactly these.
-    Named(&'static [Slot]),
-}
-
-/// One named input.
-#[derive(Clone, Copy)]
-pub struct Slot {
-    /// The name written below `in:` in a pipeline file.
-    pub name: &'static str,
-    /// A one-sentence description.
-    pub about: &'static str,
-    /// Whether a stage must fill it.
-    pub required: bool,
-    /// What can be wired to it.
-    pub takes: Takes,
-}
-
-/// What can be wired to a slot.
-#[derive(Debug, Clone, Copy)]
-pub enum Takes {
-    /// Any artifact, any file and any folder.
-    Anything,
-    /// A file that no stage produces. Artifacts do not fit, because they are folders.
-    File,
-    /// An artifact or a folder with all the files of one of these lists. External files are not checked.
-    OneOf(&'static [&'static [&'static str]]),
-}
-
-impl Slots {
-    /// What can be wired to the slot of this name.
-    pub fn takes(&self, name: &str) -> Takes {
-        match self {
-            Slots::Any => Takes::Anything,
-            Slots::Each(takes) => *takes,
-            Slots::Named(slots) => {
-                slots.iter().find(|slot| slot.name == name).map_or(Takes::Anything, |slot| slot.takes)
-            }
-        }
-    }
-}
-
-impl Takes {
-    /// Whether an artifact of a kind may fit, given what the kind makes and which outputs are left out.
-    pub fn fits(&self, makes: Makes, left_out: &[&str]) -> bool {
-        match (self, makes) {
-            (Takes::File, _) => false,
-            (Takes::Anything, _) | (_, Makes::Anything) => true,
-            (Takes::OneOf(lists), Makes::These(outputs)) => {
-                let held = |file: &&str| {
-                    outputs.iter().any(|output| output.name == *file) && !left_out.contains(file)
-                };
-                lists.iter().any(|list| list.iter().all(held))
-            }
-        }
-    }
-}
-
-/// The inputs that a pipeline file wires to a stage.
-#[derive(Debug, Clone, Copy)]
-pub struct Wires<'a>(&'a [(&'a str, Option<&'a str>)]);
-
-impl<'a> Wires<'a> {
-    /// Wires for each filled slot, with the path if it holds an external file or folder.
-    pub fn new(slots: &'a [(&'a str, Option<&'a str>)]) -> Wires<'a> {
-        Wires(slots)
-    }
-
-    /// Whether nothing is wired.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether a slot is filled.
-    pub fn has(&self, slot: &str) -> bool {
-        self.0.iter().any(|(name, _)| *name == slot)
-    }
-
-    /// The path of the external file or folder in a slot.
-    pub fn file(&self, slot: &str) -> Option<&'a str> {
-        self.0.iter().find(|(name, _)| *name == slot).and_then(|(_, file)| *file)
-    }
 }
 
 /// Params that have been checked.
@@ -365,64 +240,6 @@ pub enum Report {
     Log(Vec<u8>),
     /// A warning; the step goes on.
     Warning(String),
-}
-
-/// Why a step should end before it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopReason {
-    /// SIGINT or SIGTERM came: save a checkpoint and return.
-    Asked,
-    /// A second signal came: return at once, save nothing.
-    Now,
-    /// The step's own time is over.
-    Timeout(Duration),
-}
-
-/// The error of a stage that stopped because it was told to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped(pub StopReason);
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            StopReason::Asked | StopReason::Now => f.write_str("stopped by a signal"),
-            StopReason::Timeout(limit) => write!(f, "stopped after its time limit of {limit:?}"),
-        }
-    }
-}
-
-impl std::error::Error for Stopped {}
-
-/// The error of a stage that lacks something of the machine: a device, or memory on one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(pub String);
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// The run's stop flag; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicU8>);
-
-impl StopFlag {
-    /// Records one more signal.
-    pub fn raise(&self) {
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(n.saturating_add(1)));
-    }
-
-    /// What the signals received so far ask for.
-    pub fn reason(&self) -> Option<StopReason> {
-        match self.0.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(StopReason::Asked),
-            _ => Some(StopReason::Now),
-        }
-    }
 }
 
 /// Everything that a step may touch while it runs.

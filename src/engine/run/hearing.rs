@@ -4,7 +4,7 @@ use super::Runner;
 use crate::error::Result;
 use crate::event::{Event, Failed};
 use crate::executor::Message;
-use crate::plan::{News, Work};
+use crate::state::{News, Work};
 use crate::task::{Outcome, Told};
 use contract::stage::{Report, StopReason};
 use petgraph::graph::NodeIndex;

@@ -3,7 +3,8 @@
 //! `manifest.json` is one line of compact JSON whose last field is the blake3 hash of all bytes before it. It
 //! contains its own key, so that manifests swapped by mistake are detected.
 
-use crate::key::{Change, Digest, FORMAT, Key};
+use crate::key::{Digest, FORMAT, Key};
+use crate::reason::Change;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path};
 

@@ -2,7 +2,7 @@
 
 use crate::metrics::{self, Metric};
 use engine::error::Result;
-use engine::plan::{State, Work};
+use engine::state::{State, Work};
 use engine::survey::Survey;
 use indexmap::IndexMap;
 use petgraph::graph::NodeIndex;

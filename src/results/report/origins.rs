@@ -5,7 +5,7 @@ use crate::plot::{self, Look, Node};
 use engine::clock;
 use engine::graph::Source;
 use engine::key::{Digest, Hardware};
-use engine::plan::State;
+use engine::state::State;
 use engine::text;
 use indexmap::{IndexMap, IndexSet};
 use petgraph::graph::NodeIndex;

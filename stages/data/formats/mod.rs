@@ -6,6 +6,7 @@ mod h5ad;
 mod loom;
 pub mod npy;
 mod parquet;
+mod slice;
 mod sparse;
 mod tables;
 mod tenx_folder;

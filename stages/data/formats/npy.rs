@@ -3,6 +3,7 @@
 //! Supports versions 1 to 3 of the format with little-endian numbers in C order. Files are untrusted: every offset and
 //! size is checked against the bytes that are there.
 
+use super::slice::slice;
 use super::zip;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -130,12 +131,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 fn number(bytes: &[u8], at: usize, width: usize) -> Result<usize> {
     let digits = slice(bytes, at, width)?;
     Ok(digits.iter().rev().fold(0, |number, digit| number << 8 | usize::from(*digit)))
-}
-
-fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8]> {
-    let end = at.checked_add(length).filter(|end| *end <= bytes.len());
-    let end = end.with_context(|| format!("cut short: {length} bytes at {at} of {}", bytes.len()))?;
-    Ok(&bytes[at..end])
 }
 
 #[cfg(test)]

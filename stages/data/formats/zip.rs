@@ -2,6 +2,7 @@
 //!
 //! Stored members are borrowed, not copied: those of a `.pth` are hundreds of megabytes of weights.
 
+use super::slice::slice;
 use anyhow::{Context, Result, bail, ensure};
 use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
@@ -106,12 +107,6 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Result<u64> {
 
 fn place(number: u64) -> Result<usize> {
     usize::try_from(number).ok().filter(|place| *place < usize::MAX / 4).context("a place is beyond any file")
-}
-
-fn slice(bytes: &[u8], at: usize, length: usize) -> Result<&[u8]> {
-    let end = at.checked_add(length).filter(|end| *end <= bytes.len());
-    let end = end.with_context(|| format!("cut short: {length} bytes at {at} of {}", bytes.len()))?;
-    Ok(&bytes[at..end])
 }
 
 #[cfg(test)]
