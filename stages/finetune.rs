@@ -148,6 +148,7 @@ impl Finetune {
                     masking: self.masking,
                     held_out: self.held_out,
                     redraw_every: None,
+                    new: false,
                     seed: self.seed,
                 };
                 train(task, &mut saved.model, &corpus, about, io)?;

@@ -251,6 +251,7 @@ impl ImportModel {
             head_width,
             features: Some(features),
             feed_factor: whole(feed, width).context("the feed-forward layer is no multiple of the width")?,
+            cell_width: None,
             train_positions: false,
             stabiliser: self.stabiliser,
         };

@@ -6,6 +6,7 @@ pub mod gnn;
 pub mod layers;
 pub mod parameters;
 pub mod performer;
+pub mod readout;
 pub mod saved;
 pub mod scorer;
 pub mod torch;
