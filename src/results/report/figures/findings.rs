@@ -227,7 +227,7 @@ fn shares(
                 .collect(),
         ),
     };
-    let caption = format!("{said} in {file} of {step}; the dotted line would be the same weight for all.");
+    let caption = format!("{said} in {file} of {step}; the dotted line shows equal weight for all.");
     figures.push(Figure {
         part: Part::Findings,
         name: format!("weights-{step}"),
