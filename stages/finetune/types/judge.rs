@@ -167,7 +167,7 @@ pub fn tell(rows: &[Row], io: &Io) {
         io.warn(format!(
             "the model tells types no better than the most frequent type alone: accuracy {model:.3}, and {frequent:.3}"
         ));
-    } else if model < regression {
+    } else if rows[5].interval.is_some_and(|(_, high)| high < 0.0) {
         io.warn(format!(
             "a logistic regression of the same tokens is more often right: accuracy {regression:.3}, and {model:.3} of \
              the model"

@@ -18,3 +18,4 @@ mod split;
 mod support;
 mod tokenise;
 mod transformer;
+mod types;
