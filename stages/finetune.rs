@@ -8,6 +8,7 @@ use contract::code;
 use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use data::metrics::table;
 use data::tokens::{self, About, Corpus, VOCABULARY};
+use data::types::PREDICTIONS;
 use learn::masked::train::{Task as MaskedTask, train};
 use learn::masked::{Masking, judge, learner};
 use learn::model::saved::{self, CONFIG, Saved};
@@ -45,7 +46,7 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     always(VOCABULARY),
     always(history::FILE),
     always(table::FILE),
-    sometimes(types::PREDICTIONS),
+    sometimes(PREDICTIONS),
     sometimes(types::PER_TYPE),
     sometimes(types::CONFUSION),
     sometimes(classifier::FILE),
@@ -127,7 +128,7 @@ impl Stage for Finetune {
 
     fn leaves_out(&self) -> &'static [&'static str] {
         match self.task {
-            Task::Masked => &[types::PREDICTIONS, types::PER_TYPE, types::CONFUSION, classifier::FILE],
+            Task::Masked => &[PREDICTIONS, types::PER_TYPE, types::CONFUSION, classifier::FILE],
             Task::Types => &[],
         }
     }

@@ -45,9 +45,27 @@ fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
         ("split, @in: {data: cells}, with: {protocol: published}", &["needs the folder of the three files"]),
         ("simulate, with: {cells: @0}", &["`cells` must be at least 1"]),
         ("import-model, @in: {weights: {file: m.pth}}", &["give the list in the input `vocabulary`"]),
+        ("import-embeddings, @in: {weights: {file: m.pt}, data: cells}", &["weights do not say which genes"]),
+        (
+            "import-embeddings, in: {weights: @{file: m.h5ad}, data: cells}",
+            &["`.h5ad` is no file of gene vectors: weights end in .pt"],
+        ),
+        ("shuffle, @in: {data: cells}, with: {what: vectors}", &["it needs the input `embeddings`"]),
+        (
+            "finetune, in: {model: any, tokens: any, types: @{file: a.h5ad}}, with: {task: types}",
+            &["`a.h5ad` is no table of cells and their types", "`dataset` reads a column"],
+        ),
+        (
+            "finetune, in: {model: any, tokens: any, types: @untyped}, with: {task: types}",
+            &["the slot `types` of `finetune`"],
+        ),
+        (
+            "dataset, in: {data: {file: a.h5}, types: @{file: t.csv}}",
+            &["name the column that holds the types"],
+        ),
         ("pretrain, in: {tokens: any}, with: {masking: @[]}", &["expected a map, found a list"]),
     ] {
-        let any = "  any: {kind: command, with: {run: 'true'}}\n";
+        let any = "  any: {kind: command, with: {run: 'true'}}\n  untyped: {kind: dataset, in: {data: {file: a.h5ad}}}\n";
         says(&refused(&format!("{STAGES}  x: {{kind: {stage}}}\n{any}"), &[]), parts);
     }
     let nothing = |stage: &str| refused(&format!("{STAGES}  @x: {{kind: {stage}}}\n"), &[]);

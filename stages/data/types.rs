@@ -15,6 +15,10 @@ use std::sync::Arc;
 /// The name of the file in an artifact.
 pub const FILE: &str = "types.parquet";
 
+/// What a model predicts. Columns: `cell`, `type` (null if not known), `predicted`, `part` (text: `training`,
+/// `validation`, `test` or `unlabelled`), `probability` (f64: the model's, of the predicted type); one row for each cell.
+pub const PREDICTIONS: &str = "predictions.parquet";
+
 /// How tables write that a value is missing.
 const MISSING: [&str; 5] = ["", "NA", "NaN", "nan", "None"];
 /// Endings of tables of cells.

@@ -11,7 +11,7 @@ use data::metrics::table;
 use data::random::Random;
 use data::table as parquet;
 use data::tokens::Corpus;
-use data::types;
+use data::types::{self, PREDICTIONS};
 pub use judge::{CONFUSION, METRICS, PER_TYPE};
 use judge::{Judged, Told};
 use learn::masked::learner::Parts;
@@ -31,9 +31,6 @@ use tensor::{Scalar, Taped, Tensor, Untaped, tensor, values};
 
 /// The random stream of the head's initial weights.
 const HEAD_STREAM: u64 = 1 << 54;
-/// Columns: `cell`, `type` (null if not known), `predicted`, `part` (text: `training`, `validation`, `test` or
-/// `unlabelled`), `probability` (f64: the model's, of the predicted type); one row for each cell.
-pub const PREDICTIONS: &str = "predictions.parquet";
 
 struct Types<'a> {
     settings: &'a Finetune,

@@ -4,6 +4,7 @@ mod correlation;
 mod dataset;
 mod evaluate;
 mod export;
+mod import_embeddings;
 mod import_model;
 mod joint;
 mod memory;

@@ -4,7 +4,7 @@ use crate::support::{Outcome, fixture, run};
 use data::random::Random;
 use data::table::Table;
 use data::types;
-use needs::shared;
+use needs::{Readers, shared};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -126,8 +126,8 @@ fn pretrained() -> [Outcome; 3] {
             let mean = if gene / 10 == of { 5.0 } else { 3.0 };
             format!(",{}", (mean * (0.9 * random.normal()).exp()).round())
         };
-        counts.push_str(&format!("c{cell}{}\n", (0..30).map(value).collect::<String>()));
-        types.push_str(&format!("c{cell},t{of}\n"));
+        counts.push_str(&format!("k{cell}{}\n", (0..30).map(value).collect::<String>()));
+        types.push_str(&format!("k{cell},t{of}\n"));
     }
     let [data, table] = ["counts.csv", "types.csv"].map(|name| folder.path().join(name));
     std::fs::write(&data, counts).unwrap();
@@ -198,6 +198,44 @@ fn a_table_of_types_is_as_good_as_an_artifact_and_the_rest_is_predicted() {
     );
     let error = finetune(&params, &all, &folder.path().join("types.h5ad")).error();
     assert!(error.contains("opening") || error.contains("is no table of cells"), "{error}");
+}
+
+#[test]
+fn predictions_are_exported_as_columns_of_an_h5ad() {
+    let all = pretrained();
+    let folder = tempfile::tempdir().unwrap();
+    let half = &types_of(&all[0])[..150];
+    let table = folder.path().join("types.parquet");
+    types::write(&table, half).unwrap();
+    let params = json!({"task": "types", "training": {"epochs": 0}, "held_out": 0.1});
+    let tuned = finetune(&params, &all, &table).done();
+    let inputs = [("data", all[0].folder()), ("predictions", tuned.folder())];
+    let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let exported = run("export", json!({"format": "h5ad"}), &inputs).done();
+    let file = exported.file("data.h5ad");
+    assert_eq!(types_of(&read(&file, "type", &[]).done()), half);
+    let predictions = Table::open(&tuned.file("predictions.parquet")).unwrap();
+    let columns = ["cell", "predicted"].map(|name| predictions.texts(name).unwrap());
+    let [cells, predicted] = columns.map(|column| column.into_iter().map(Option::unwrap));
+    let expected: Vec<(String, String)> = cells.zip(predicted).collect();
+    assert_eq!(types_of(&read(&file, "predicted_type", &[]).done()), expected);
+    let program = "a = anndata.read_h5ad(sys.argv[1]).obs\n\
+                   print(list(a), a['type'].isna().sum(), a['predicted_type'].cat.ordered,\n\
+                   sorted(a['predicted_type'].cat.categories), a['predicted_type_probability'].min() > 0.3)";
+    for readers in [Readers::Current, Readers::OlderHdf5] {
+        if let Some(found) = needs::python(readers, "anndata", program, &[&file]) {
+            assert_eq!(
+                found,
+                "['type', 'predicted_type', 'predicted_type_probability'] 50 False ['t0', 't1', 't2'] True",
+                "{readers:?}"
+            );
+        }
+    }
+    let other = run("dataset", json!({}), &[("data", &fixture("10x"))]).done();
+    let inputs = [("data", other.folder()), ("predictions", tuned.folder())];
+    let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let error = run("export", json!({"format": "h5ad"}), &inputs).error();
+    assert!(error.ends_with("predicts none of the 3 cells of the data"), "{error}");
 }
 
 #[test]
