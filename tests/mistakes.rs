@@ -57,7 +57,7 @@ fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
         ),
         (
             "finetune, in: {model: any, tokens: any, types: @untyped}, with: {task: types}",
-            &["the slot `types` of `finetune`"],
+            &["the slot `types` needs types.parquet, and the stage `untyped` is of the kind `dataset`"],
         ),
         (
             "dataset, in: {data: {file: a.h5}, types: @{file: t.csv}}",

@@ -121,7 +121,7 @@ fn foreign_vectors_stand_in_the_table_beside_their_controls() {
     let project = Project::new(&yaml);
     write_data(&project.path("data"));
     // The vector of a gene is near that of its TF.
-    let vector = |gene: usize| format!("g{gene},{},{},0.1\n", gene % 6 + gene / 30, 9 - (gene % 6) * 2);
+    let vector = |gene: usize| format!("g{gene},{},{},0.1\n", gene % 6 + gene / 30, 20 - (gene % 6) * 2);
     let vectors: String = (0..55).map(vector).collect();
     project.write("vectors.csv", &format!("gene,a,b,c\n{vectors}"));
     let ran = project.run_well(&["--set", "weights=vectors.csv"]);

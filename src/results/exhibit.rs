@@ -473,6 +473,8 @@ pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{Int64Array, StringArray};
+    use std::sync::Arc;
 
     #[test]
     fn the_widest_directions_are_found() {
@@ -490,6 +492,24 @@ mod tests {
         };
         assert!((spread(|place| place.0) - 3.0 * 2f64.sqrt()).abs() < 0.3);
         assert_eq!(principal_places(&vec![vec![1.0, 2.0]; 5]), None);
+    }
+
+    #[test]
+    fn a_confusion_matrix_has_a_row_for_each_name_and_a_network_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, columns: [&str; 3]| {
+            let text = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+            let counts: ArrayRef = Arc::new(Int64Array::from(vec![3, 1, 0, 2]));
+            let texts = [text(&["T", "T", "B", "B"]), text(&["T", "B", "T", "B"])];
+            let path = folder.path().join(file);
+            data::table::write(&path, columns.into_iter().zip(texts.into_iter().chain([counts])).collect())
+                .unwrap();
+            of(&path, &ALL).unwrap()
+        };
+        let found = write("a.parquet", ["type", "predicted", "cells"]);
+        let Some(Exhibit::Confusion(names, counts)) = found else { panic!("no confusion matrix") };
+        assert_eq!((names, counts), (vec!["T".into(), "B".into()], vec![vec![3.0, 1.0], vec![0.0, 2.0]]));
+        assert!(write("b.parquet", ["tf", "target", "sign"]).is_none());
     }
 
     #[test]
