@@ -125,7 +125,7 @@ fn foreign_vectors_stand_in_the_table_beside_their_controls() {
     let vectors: String = (0..55).map(vector).collect();
     project.write("vectors.csv", &format!("gene,a,b,c\n{vectors}"));
     let ran = project.run_well(&["--set", "weights=vectors.csv"]);
-    assert!(ran.stdout.contains("55 of 60 genes of the data have a vector"), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("55 of 60 genes of the data have a vector"), "{}{}", ran.stdout, ran.stderr);
     let table = project.cli(&["compare", "p.yaml", "--set", "weights=vectors.csv"]);
     for row in ["similarity_permuted", "correlation", "stack_with", "stack_permuted"] {
         assert!(table.stdout.contains(row), "{row} is not in\n{}{}", table.stdout, table.stderr);
