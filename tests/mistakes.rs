@@ -32,6 +32,19 @@ fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
         ("choice_that_needs_an_input", "split, in: {data: cells}, with: {protocol: published}"),
         ("weights_without_genes", "import-model, in: {weights: {file: m.pth}}"),
         ("list_instead_of_a_map", "pretrain, in: {tokens: any}, with: {masking: []}"),
+        ("vectors_without_genes", "import-embeddings, in: {weights: {file: m.pt}, data: cells}"),
+        ("file_that_holds_no_vectors", "import-embeddings, in: {weights: {file: m.h5ad}, data: cells}"),
+        ("vectors_to_shuffle_that_are_missing", "shuffle, in: {data: cells}, with: {what: vectors}"),
+        (
+            "file_that_holds_no_types",
+            "finetune, in: {model: any, tokens: any, types: {file: a.h5ad}}, with: {task: types}",
+        ),
+        (
+            "stage_that_reads_no_types",
+            "finetune, in: {model: any, tokens: any, types: untyped}, with: {task: types}}\n  untyped: {kind: dataset, \
+             in: {data: {file: a.h5ad}}",
+        ),
+        ("table_of_types_without_its_column", "dataset, in: {data: {file: a.h5}, types: {file: t.csv}}"),
         ("nothing_to_export", "export, with: {format: npy}"),
         ("nothing_to_merge", "merge, with: {}"),
     ] {

@@ -46,6 +46,11 @@ impl Linear {
         Linear { weight, ..self }
     }
 
+    /// Replaces the bias.
+    pub fn with_bias(self, bias: Tensor) -> Linear {
+        Linear { bias: Some(bias), ..self }
+    }
+
     /// Applies the layer to an input that may be constant.
     pub fn apply<T: Tape>(&self, x: Input, tape: T) -> Tensor<T> {
         x.through(&self.weight, self.bias.as_ref(), tape)

@@ -2,6 +2,7 @@
 
 pub mod classifier;
 pub mod draws;
+pub mod foreign;
 pub mod gnn;
 pub mod layers;
 pub mod parameters;
