@@ -61,7 +61,7 @@ impl Runner<'_> {
             self.advance(node, News::Awaited)?;
         }
         let mut next = self.plan.due().first().copied();
-        while let Some(node) = next.filter(|_| !self.pools.exhausted()) {
+        while let Some(node) = next.filter(|_| self.has_room()) {
             next = self.plan.due().range((Excluded(node), Unbounded)).next().copied();
             // Steps with equal keys: the first one computes, and the others will find its artifact.
             let key = self.plan.state(node).key();
@@ -84,11 +84,19 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Whether a further step may start. At most as many steps as there are processors wait for the disk, so that
+    /// drafts do not pile up if the disk is slower than the steps.
+    fn has_room(&self) -> bool {
+        let waiting = self.plan.running().len() - self.leases.len();
+        !self.pools.exhausted() && waiting < self.pools.all_cpus()
+    }
+
     fn start(&mut self, node: NodeIndex, lease: Lease) -> Result<()> {
         let step = &self.graph.steps[node];
         let work = self.plan.state(node).work().expect("what starts is due");
-        let resolved = self.examiner.resolve(&self.plan, node);
-        let (recipe, inputs) = resolved.expect("the inputs of a step that is due are known");
+        let recipe = self.examiner.recipe(&self.plan, node);
+        let inputs = self.examiner.fillings(&self.plan, node);
+        let (recipe, inputs) = recipe.zip(inputs).expect("the inputs of a step that is due are known");
         let task = Task {
             step: step.name.clone(),
             run: self.log.run().to_owned(),
@@ -105,7 +113,8 @@ impl Runner<'_> {
             limit: step.timeout.or(step.resources.time),
             log: self.log.output_folder().join(file_name(&step.name)),
         };
-        self.executor.start(node, task, lease);
+        self.executor.start(node, task)?;
+        self.leases.insert(node, lease);
         self.advance(node, News::Handed)
     }
 }
