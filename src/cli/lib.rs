@@ -28,7 +28,7 @@ use engine::complaint;
 use engine::device::{self, Wanted};
 use engine::error::{Error, Result};
 use engine::graph::Graph;
-use engine::parsed;
+use engine::parsed::Parsed;
 use engine::plan::Selection;
 use engine::store::Store;
 use engine::yaml;
@@ -98,8 +98,8 @@ impl PipelineArgs {
         let here = current_folder()?;
         let source = yaml::PipelineText::read(&self.file)?;
         let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
-        let value = Box::leak(Box::new(parsed::value(&store.memos(), &source)?));
-        let graph = Box::leak(Box::new(Graph::of(&source, value, kinds, &self.set, &here)?));
+        let parsed = Parsed::remembered_or_of(&store.memos(), &source)?;
+        let graph = Box::leak(Box::new(Graph::of(&source, parsed, kinds, &self.set, &here)?));
         graph.device = device::settle(graph, self.device);
         Ok((graph, store))
     }

@@ -112,7 +112,7 @@ impl StagePlan {
             }
         }
         let pattern = |key: &str, value: Value| {
-            Pattern::parse(&value).map_err(|(below, fault)| bad_template(join(path(&[key]), &below), fault))
+            Pattern::parse(value).map_err(|(below, fault)| bad_template(join(path(&[key]), &below), fault))
         };
         let with = pattern("with", Value::Object(with.unwrap_or_default()))?;
         let resources = pattern("resources", resources.unwrap_or(Value::Object(Map::new())))?;
