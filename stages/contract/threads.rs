@@ -44,15 +44,17 @@ fn idle() -> MutexGuard<'static, Vec<Sender<Work>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
 
     #[test]
     fn work_that_waits_for_other_work_is_not_queued_behind_it() {
         let all = Arc::new(Barrier::new(9));
         for _ in 0..8 {
             let all = Arc::clone(&all);
-            spawn(move || drop(all.wait())).unwrap();
+            spawn(move || {
+                all.wait();
+            })
+            .unwrap();
         }
         all.wait();
     }
