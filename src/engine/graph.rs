@@ -149,7 +149,7 @@ impl Graph {
         sets: &[String],
         current_folder: &Path,
     ) -> Result<Graph> {
-        let Parsed { mut spec, untyped } = parsed;
+        let Parsed { mut spec, untyped, remembered: _ } = parsed;
         names::check(source, &spec)?;
         let file = current_folder.join(&source.path);
         let root = file.parent().unwrap_or(current_folder).to_owned();

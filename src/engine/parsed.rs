@@ -26,6 +26,8 @@ pub struct Parsed {
     pub spec: Spec,
     /// The same without types.
     pub untyped: Untyped,
+    /// Whether it comes from the cache.
+    pub remembered: bool,
 }
 
 /// The value of a whole pipeline file. Only variants need it, so it is made from the cached JSON when it is asked
@@ -50,7 +52,8 @@ impl Parsed {
     pub fn of(source: &PipelineText) -> Result<Parsed, Complaint> {
         let value = source.parse()?;
         let spec = spec::read(source, &value)?;
-        Ok(Parsed { spec, untyped: Untyped { value: value.into(), json: Vec::new() } })
+        let untyped = Untyped { value: value.into(), json: Vec::new() };
+        Ok(Parsed { spec, untyped, remembered: false })
     }
 
     /// The content of a pipeline file, from the cache in `folder` or parsed.
@@ -59,9 +62,9 @@ impl Parsed {
     }
 }
 
-/// Caches the value of a file's text for the next command, unless it is cached already.
+/// Caches the value of a file's text for the next command.
 pub fn remember(folder: &Path, source: &PipelineText) -> disk::Result<()> {
-    if source.text.len() < WORTH_BYTES || json(folder, source).is_some() {
+    if source.text.len() < WORTH_BYTES {
         return Ok(());
     }
     let Ok(value) = source.parse() else { return Ok(()) };
@@ -73,7 +76,7 @@ pub fn remember(folder: &Path, source: &PipelineText) -> disk::Result<()> {
 fn remembered(folder: &Path, source: &PipelineText) -> Option<Parsed> {
     let json = json(folder, source)?;
     let spec = serde_json::from_slice(&json).ok()?;
-    Some(Parsed { spec, untyped: Untyped { value: OnceCell::new(), json } })
+    Some(Parsed { spec, untyped: Untyped { value: OnceCell::new(), json }, remembered: true })
 }
 
 /// The cached JSON, if it was made from exactly this text.
@@ -121,12 +124,12 @@ mod tests {
 
     /// Both forms of what is remembered.
     fn recall(folder: &Path, source: &PipelineText) -> Option<(String, Value)> {
-        let Parsed { spec, untyped } = remembered(folder, source)?;
+        let Parsed { spec, untyped, remembered: _ } = remembered(folder, source)?;
         Some((format!("{spec:?}"), untyped.get().clone()))
     }
 
     fn parse(source: &PipelineText) -> Option<(String, Value)> {
-        let Parsed { spec, untyped } = Parsed::of(source).unwrap();
+        let Parsed { spec, untyped, remembered: _ } = Parsed::of(source).unwrap();
         Some((format!("{spec:?}"), untyped.get().clone()))
     }
 

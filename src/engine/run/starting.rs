@@ -13,6 +13,9 @@ use petgraph::graph::NodeIndex;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Instant;
 
+/// How many steps may wait for the disk, so that drafts do not pile up if it is slower than the steps.
+const WAITING_PER_CPU: usize = 4;
+
 impl Runner<'_> {
     /// Looks up every ready step, which may make further steps ready.
     pub(super) fn examine_ready(&mut self) -> Result<()> {
@@ -84,11 +87,10 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Whether a further step may start. At most as many steps as there are processors wait for the disk, so that
-    /// drafts do not pile up if the disk is slower than the steps.
+    /// Whether a further step may start: a processor is free, and not too many steps wait for the disk.
     fn has_room(&self) -> bool {
         let waiting = self.plan.running().len() - self.leases.len();
-        !self.pools.exhausted() && waiting < self.pools.all_cpus()
+        !self.pools.exhausted() && waiting < WAITING_PER_CPU * self.pools.all_cpus()
     }
 
     fn start(&mut self, node: NodeIndex, lease: Lease) -> Result<()> {
