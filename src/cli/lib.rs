@@ -28,10 +28,10 @@ use engine::complaint;
 use engine::device::{self, Wanted};
 use engine::error::{Error, Result};
 use engine::graph::Graph;
-use engine::parsed;
+use engine::parsed::Parsed;
 use engine::plan::Selection;
 use engine::store::Store;
-use engine::yaml;
+use engine::yaml::PipelineText;
 use results::output::may_colour;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -95,13 +95,20 @@ impl PipelineArgs {
     /// Leaks the graph on purpose: the process ends with the command, and freeing a thousand steps takes longer than
     /// looking them up.
     fn load(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store)> {
-        let here = current_folder()?;
-        let source = yaml::PipelineText::read(&self.file)?;
-        let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
-        let value = Box::leak(Box::new(parsed::value(&store.memos(), &source)?));
-        let graph = Box::leak(Box::new(Graph::of(&source, value, kinds, &self.set, &here)?));
-        graph.device = device::settle(graph, self.device);
+        let (graph, store, _) = self.load_new(kinds)?;
         Ok((graph, store))
+    }
+
+    /// The same, and the text of the pipeline file if its content was not in the cache.
+    fn load_new(&self, kinds: &[Kind]) -> Result<(&'static Graph, Store, Option<PipelineText>)> {
+        let here = current_folder()?;
+        let source = PipelineText::read(&self.file)?;
+        let store = find_cache(self.cache.as_deref(), Some(&here.join(&self.file)))?;
+        let parsed = Parsed::remembered_or_of(&store.memos(), &source)?;
+        let new = !parsed.remembered;
+        let graph = Box::leak(Box::new(Graph::of(&source, parsed, kinds, &self.set, &here)?));
+        graph.device = device::settle(graph, self.device);
+        Ok((graph, store, new.then_some(source)))
     }
 }
 

@@ -14,7 +14,6 @@ use engine::parsed;
 use engine::pools::{self, Pools};
 use engine::run::{self, Options};
 use engine::text;
-use engine::yaml;
 use results::output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -56,7 +55,7 @@ impl Run {
         if self.jobs == Some(0) {
             return Err(Error::Usage("--jobs 0 leaves nobody to work; give 1 or more".to_owned()));
         }
-        let (graph, store) = self.source.load(kinds)?;
+        let (graph, store, new) = self.source.load_new(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
         if let Some(refusal) = device::refusal(graph, self.source.device) {
             return Err(Error::Device(refusal));
@@ -81,7 +80,7 @@ impl Run {
             false => Box::new(Console::new(if self.quiet { Detail::Quiet } else { Detail::Normal })),
         };
         let (ended, result) = run::run(graph, kinds, &store, options, &mut *sink, stop, (sender, receiver))?;
-        if let (Ok(()), Ok(source)) = (&result, yaml::PipelineText::read(&self.source.file)) {
+        if let (Ok(()), Some(source)) = (&result, new) {
             parsed::remember(&store.memos(), &source)?;
         }
         if !self.json {

@@ -8,16 +8,15 @@ use crate::hash::{self, Seen};
 use crate::history::History;
 use crate::key::{Digest, FORMAT, Hardware, Key, Recipe};
 use crate::memo::Memo;
+use crate::parallel;
 use crate::plan::Plan;
 use crate::reason::Reason;
 use crate::state::News;
 use crate::store::{Lookup, Store, Verdict};
 use crate::task::{Filling, Watched};
 use crate::yaml;
-use contract::disk;
 use contract::stage::{Need, StopFlag};
 use petgraph::graph::NodeIndex;
-use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -58,8 +57,7 @@ impl<'a> Examiner<'a> {
             }
         }
         self.hash_inputs(&known)?;
-        let looked_up: Vec<Result<(Key, Lookup, Option<Verdict>)>> =
-            known.par_iter().map(|&node| self.look_up(plan, node)).collect();
+        let looked_up = parallel::map(&known, |&node| self.look_up(plan, node));
         for (node, result) in known.into_iter().zip(looked_up) {
             let (key, lookup, verdict) = result?;
             if let Some(Verdict::Whole { manifest, stamps }) = verdict {
@@ -88,10 +86,9 @@ impl<'a> Examiner<'a> {
             .filter(|path| !self.seen.contains_key(path))
             .collect();
         let paths: Vec<PathBuf> = paths.into_iter().collect();
-        let hashed: Vec<disk::Result<Seen>> = paths
-            .par_iter()
-            .map(|path| self.memo.input(path).map_or_else(|| hash::input(path, &self.stop), Ok))
-            .collect();
+        let hashed = parallel::map(&paths, |path| {
+            self.memo.input(path).map_or_else(|| hash::input(path, &self.stop), Ok)
+        });
         for (path, seen) in paths.into_iter().zip(hashed) {
             let seen = seen?;
             self.memo.learn_input(&path, &seen);
@@ -101,21 +98,18 @@ impl<'a> Examiner<'a> {
     }
 
     fn look_up(&self, plan: &Plan<'_>, node: NodeIndex) -> Result<(Key, Lookup, Option<Verdict>)> {
-        let (recipe, _) = self.resolve(plan, node).expect("the inputs of a step that is ready are known");
+        let recipe = self.recipe(plan, node).expect("the inputs of a step that is ready are known");
         let key = Recipe::key(&recipe.canonical());
         let (lookup, verdict) = self.store.look_up(key, &self.memo)?;
         Ok((key, lookup, verdict))
     }
 
-    /// The recipe of a step and the contents of its slots; `None` while some input is unknown.
-    pub fn resolve(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<(Recipe, BTreeMap<String, Filling>)> {
+    /// The recipe of a step; `None` while some input is unknown.
+    pub fn recipe(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<Recipe> {
         let step = &self.graph.steps[node];
-        let (mut inputs, mut fillings) = (BTreeMap::new(), BTreeMap::new());
-        for input in &step.inputs {
-            let (digest, filling) = self.fill(plan, input)?;
-            inputs.insert(input.slot.clone(), digest);
-            fillings.insert(input.slot.clone(), filling);
-        }
+        let inputs = step.inputs.iter();
+        let inputs = inputs.map(|input| Some((input.slot.clone(), self.digest(plan, input)?)));
+        let inputs: BTreeMap<String, Digest> = inputs.collect::<Option<_>>()?;
         let on_gpu = step.device == Some(Hardware::Cuda);
         let besides = step.kind.on_device.filter(|_| on_gpu).map(|able| able.code).unwrap_or_default();
         let all = step.kind.code.iter().chain(besides);
@@ -134,7 +128,7 @@ impl<'a> Examiner<'a> {
                 }
             }
         }
-        let recipe = Recipe {
+        Some(Recipe {
             format: FORMAT,
             kind: step.kind.name.to_owned(),
             code,
@@ -142,19 +136,28 @@ impl<'a> Examiner<'a> {
             device: step.device,
             inputs,
             platform: BTreeMap::new(),
-        };
-        Some((recipe, fillings))
+        })
     }
 
-    fn fill(&self, plan: &Plan<'_>, input: &Input) -> Option<(Digest, Filling)> {
+    fn digest(&self, plan: &Plan<'_>, input: &Input) -> Option<Digest> {
         match &input.source {
-            Source::Step(producer) => {
-                let artifact = plan.state(*producer).artifact()?;
-                Some((artifact.digest(), Filling::Artifact(artifact.key())))
-            }
-            Source::File { path, .. } => Some((self.seen.get(path)?.digest, Filling::File(path.clone()))),
+            Source::Step(producer) => Some(plan.state(*producer).artifact()?.digest()),
+            Source::File { path, .. } => Some(self.seen.get(path)?.digest),
             Source::Unset { .. } => None,
         }
+    }
+
+    /// What fills each slot of a step; `None` while some input is unknown.
+    pub fn fillings(&self, plan: &Plan<'_>, node: NodeIndex) -> Option<BTreeMap<String, Filling>> {
+        let fill = |input: &Input| {
+            let filling = match &input.source {
+                Source::Step(producer) => Filling::Artifact(plan.state(*producer).artifact()?.key()),
+                Source::File { path, .. } => Filling::File(path.clone()),
+                Source::Unset { .. } => return None,
+            };
+            Some((input.slot.clone(), filling))
+        };
+        self.graph.steps[node].inputs.iter().map(fill).collect()
     }
 
     /// The external files of a step, with the stamps they had when they were hashed.
@@ -172,8 +175,7 @@ impl<'a> Examiner<'a> {
             _ if plan.forced(node) => Ok(Reason::Forced),
             Some(found) => Ok(Reason::Damaged { found }),
             None => {
-                let (recipe, _) =
-                    self.resolve(plan, node).expect("the inputs of a step that is due are known");
+                let recipe = self.recipe(plan, node).expect("the inputs of a step that is due are known");
                 history.reason(self.store, &self.graph.steps[node].name, work.key, &recipe)
             }
         }

@@ -2,7 +2,6 @@
 
 pub mod local;
 
-use crate::pools::Lease;
 use crate::task::{Outcome, Told};
 use petgraph::graph::NodeIndex;
 
@@ -10,8 +9,8 @@ use petgraph::graph::NodeIndex;
 pub enum Message {
     /// A report about a running task.
     Told(NodeIndex, Told),
-    /// A task has ended; its lease can be given back.
-    Finished(NodeIndex, Outcome, Lease),
+    /// A task has ended.
+    Finished(NodeIndex, Outcome),
     /// The process received a signal.
     Signal(i32),
 }

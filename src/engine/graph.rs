@@ -21,7 +21,7 @@ mod world;
 use crate::complaint::{harmless, known, word};
 use crate::error::{Error, Result};
 use crate::key::Hardware;
-use crate::spec;
+use crate::parsed::Parsed;
 use crate::yaml;
 use blame::Blame;
 use contract::stage::{Kind, Prepared};
@@ -136,34 +136,35 @@ impl Graph {
     /// Reads and checks a pipeline file.
     pub fn load(file: &Path, kinds: &[Kind], sets: &[String], current_folder: &Path) -> Result<Graph> {
         let source = yaml::PipelineText::read(file)?;
-        let value = source.parse()?;
-        Graph::of(&source, &value, kinds, sets, current_folder)
+        let parsed = Parsed::of(&source)?;
+        Graph::of(&source, parsed, kinds, sets, current_folder)
     }
 
     /// Checks a parsed pipeline file. `sets` are the `NAME=VALUE` arguments of `--set`; file paths given
     /// there are relative to `current_folder`.
     pub fn of(
         source: &yaml::PipelineText,
-        value: &Value,
+        parsed: Parsed,
         kinds: &[Kind],
         sets: &[String],
         current_folder: &Path,
     ) -> Result<Graph> {
-        let mut spec = spec::read(source, value)?;
-        names::check(source, value, &spec)?;
+        let Parsed { mut spec, untyped, remembered: _ } = parsed;
+        names::check(source, &spec)?;
         let file = current_folder.join(&source.path);
         let root = file.parent().unwrap_or(current_folder).to_owned();
-        let scope = match &spec.matrix {
+        let scope = match spec.matrix.iter().flatten().next() {
             Some(matrix) => Scope::of(source, matrix)?,
             None => Scope::default(),
         };
         let mut params = spec.params.take().unwrap_or_default();
         let given = world::apply_sets(&mut params, sets)?;
         let stages: IndexSet<String> = spec.stages.keys().cloned().collect();
-        let blame = Blame { source, file: value, variant: None };
+        let blame = Blame { source, file: &untyped, variant: None };
         let base = World::of_file(blame, spec.stages, kinds, &scope, params, given)?;
 
-        let expansion = Expansion::new(&scope, &root, current_folder, stages.iter().map(String::as_str));
+        let names = stages.iter().map(String::as_str);
+        let expansion = Expansion::new(&scope, &root, current_folder, names, spec.variants.is_some());
         let mut build = Build::new(blame, &stages, expansion);
         let mut warnings = Vec::new();
         let variants: Vec<String> =

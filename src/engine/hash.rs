@@ -5,10 +5,10 @@
 //! SIGBUS.
 
 use crate::key::Digest;
+use crate::parallel;
 use blake3::hazmat::{self, ChainingValue, HasherExt, Mode};
 use contract::disk::{self, Fault, fault};
 use contract::stage::StopFlag;
-use rayon::prelude::*;
 use rustix::fs::AtFlags;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -131,8 +131,8 @@ pub fn input(path: &Path, stop: &StopFlag) -> disk::Result<Seen> {
     }
     let mut stamps = Vec::new();
     let files = walk(path, &mut stamps)?;
-    let hashed: Vec<(Digest, Stamp)> =
-        files.par_iter().map(|name| path_digest(&path.join(name), stop)).collect::<disk::Result<_>>()?;
+    let hashed = parallel::map(&files, |name| path_digest(&path.join(name), stop));
+    let hashed: Vec<(Digest, Stamp)> = hashed.into_iter().collect::<disk::Result<_>>()?;
     stamps.extend(files.iter().zip(&hashed).map(|(name, (_, stamp))| (path.join(name), *stamp)));
     let digest =
         folder_digest(files.iter().map(String::as_str).zip(hashed.iter().map(|(digest, _)| *digest)));

@@ -231,14 +231,25 @@ fn write_map<'m, T: 'm>(
 }
 
 fn write_text(string: &str, text: &mut String) {
-    let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if string.bytes().all(plain) {
-        text.push('"');
-        text.push_str(string);
-        text.push('"');
-    } else {
-        text.push_str(&Value::from(string).to_string());
+    text.push('"');
+    let mut rest = string;
+    let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\');
+    while let Some(at) = rest.bytes().position(special) {
+        text.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => text.push_str("\\\""),
+            b'\\' => text.push_str("\\\\"),
+            b'\n' => text.push_str("\\n"),
+            b'\r' => text.push_str("\\r"),
+            b'\t' => text.push_str("\\t"),
+            8 => text.push_str("\\b"),
+            12 => text.push_str("\\f"),
+            other => text.push_str(&format!("\\u{other:04x}")),
+        }
+        rest = &rest[at + 1..];
     }
+    text.push_str(rest);
+    text.push('"');
 }
 
 #[cfg(test)]
@@ -308,10 +319,12 @@ mod tests {
 
     #[test]
     fn text_is_escaped_as_json() {
-        for string in ["plain", "a\"b", "a\\b", "line\n", "\u{1}", "µ → \u{7f}", ""] {
+        let controls = (0..32).map(char::from).map(|control| format!("{control}{control}x"));
+        let others = ["plain", "a\"b", "a\\b", "line\n", "µ → \u{7f}", "\"µ\"", ""].map(str::to_owned);
+        for string in controls.chain(others) {
             let mut text = String::new();
-            write_text(string, &mut text);
-            assert_eq!(text, serde_json::to_string(string).unwrap());
+            write_text(&string, &mut text);
+            assert_eq!(text, serde_json::to_string(&string).unwrap());
         }
     }
 

@@ -18,6 +18,7 @@ pub mod history; // what earlier runs recorded for the same steps
 pub mod key; // digest, key, recipe
 pub mod locate; // finds a place in a YAML text; only for complaints
 pub mod memo; // digests of files hashed before
+mod parallel; // loops on several threads
 pub mod parsed; // the parsed pipeline file, cached
 pub mod plan; // owns the state of every step; never sees a disk
 pub mod pools; // the machine's resources, and which of them are free

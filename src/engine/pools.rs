@@ -70,6 +70,11 @@ impl Pools {
         self.gpus.len()
     }
 
+    /// How many CPUs there are, free or not.
+    pub fn all_cpus(&self) -> usize {
+        self.all_cpus
+    }
+
     /// Whether no further step can start now.
     pub fn exhausted(&self) -> bool {
         self.cpus == 0

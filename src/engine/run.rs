@@ -14,14 +14,14 @@ use crate::graph::Graph;
 use crate::history::History;
 use crate::memo::Memo;
 use crate::plan::{Plan, Selection};
-use crate::pools::Pools;
+use crate::pools::{Lease, Pools};
 use crate::runlog::{self, RunLog};
 use crate::state::{News, State};
 use crate::store::{Store, lock_warning};
 use crate::worker::Worker;
 use contract::stage::{Kind, StopFlag, StopReason};
 use petgraph::graph::NodeIndex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,7 @@ pub fn run(
         executor: Local::new(Worker::new(store.clone(), kinds, stop.clone()), messages),
         inbox,
         pools: options.pools,
+        leases: HashMap::new(),
         keep_going: options.keep_going,
         stop,
         signal: None,
@@ -132,6 +133,8 @@ struct Runner<'a> {
     executor: Local,
     inbox: Receiver<Message>,
     pools: Pools,
+    /// What running steps have leased. A step gives it back when it only waits for the disk.
+    leases: HashMap<NodeIndex, Lease>,
     keep_going: bool,
     stop: StopFlag,
     /// The first signal, and when it came.

@@ -24,8 +24,10 @@ pub struct Spec {
     pub params: Option<Map<String, Value>>,
     /// Axes; every combination of their values is expanded. Each is a list of scalars, or of maps with a
     /// `name`.
+    /// The inner `None` is a `matrix` without value.
+    #[serde(default, deserialize_with = "with_or_without_value")]
     #[schemars(with = "Option<BTreeMap<String, Vec<Value>>>")]
-    pub matrix: Option<IndexMap<String, Value>>,
+    pub matrix: Option<Option<IndexMap<String, Value>>>,
     /// The stages by name.
     #[schemars(with = "BTreeMap<String, Stage>")]
     pub stages: IndexMap<String, Stage>,
@@ -184,6 +186,12 @@ impl JsonSchema for Wire {
         let file = generator.subschema_for::<External>();
         json_schema!({"anyOf": [{"type": "string", "description": "the name of a stage"}, file, {"type": "null"}]})
     }
+}
+
+fn with_or_without_value<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

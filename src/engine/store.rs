@@ -3,6 +3,7 @@
 //! ```text
 //! v1/entries/<2 hex>/<key>/{recipe.json, manifest.json, out/…}   always complete; files read-only
 //! v1/tmp/<run>.<n>/                                              drafts; those of dead runs are swept
+//! v1/tmp/<run>.work.<n>/                                         scratch folders, swept likewise
 //! v1/locks/<key>                                                 kernel locks, never unlinked
 //! v1/checkpoints/<key>/                                          state of interrupted steps
 //! v1/quarantine/<key>.<n>/                                       damaged artifacts, for diagnosis
@@ -15,13 +16,15 @@ mod draft;
 mod gc;
 mod lock;
 mod manifest;
+mod scratch;
 mod verify;
 
 pub use artifact::Artifact;
-pub use draft::{CommitError, Committed, Draft, Origin};
+pub use draft::{Committed, Draft, Origin, SealError};
 pub use gc::Limits;
 pub use lock::{Attempt, Lock};
 pub use manifest::{FileRecord, Manifest};
+pub use scratch::{Scratch, Scratches};
 pub use verify::Verdict;
 
 use crate::error::Result;
@@ -213,7 +216,7 @@ impl Store {
 /// The folder of an artifact, relative to that of all artifacts.
 fn entry_name(key: Key) -> String {
     let name = key.to_string();
-    format!("{}/{name}", &name[..2])
+    [&name[..2], "/", &name].concat()
 }
 
 /// The warning to print if locks turned out not to work.

@@ -46,7 +46,7 @@ impl<'a> Survey<'a> {
 
     /// The recipe of a step; `None` while some input is unknown.
     pub fn recipe(&self, node: NodeIndex) -> Option<Recipe> {
-        self.examiner.resolve(&self.plan, node).map(|(recipe, _)| recipe)
+        self.examiner.recipe(&self.plan, node)
     }
 
     /// Why a due step is due.

@@ -77,6 +77,8 @@ pub enum Told {
     },
     /// A report from the stage.
     Report(Report),
+    /// Its output is whole and hashed. It computes no more, and only waits for the disk.
+    Sealed,
 }
 
 /// The result of a task.

@@ -44,6 +44,9 @@ pub enum Unfit {
 impl Template {
     /// Parses a text.
     pub fn parse(text: &str) -> Result<Template, TemplateFault> {
+        if !has_brace(text) {
+            return Ok(Template { parts: vec![Part::Text(text.to_owned())] });
+        }
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -166,6 +169,19 @@ fn is_part(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
+fn has_brace(text: &str) -> bool {
+    text.bytes().any(|byte| matches!(byte, b'{' | b'}'))
+}
+
+fn any_has_brace(value: &Value) -> bool {
+    match value {
+        Value::String(text) => has_brace(text),
+        Value::Array(items) => items.iter().any(any_has_brace),
+        Value::Object(map) => map.values().any(any_has_brace),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// A value whose texts are templates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pattern {
@@ -181,7 +197,10 @@ pub enum Pattern {
 
 impl Pattern {
     /// Parses every text of a value. An error comes with the path to the text.
-    pub fn parse(value: &Value) -> Result<Pattern, (Vec<Segment>, TemplateFault)> {
+    pub fn parse(value: Value) -> Result<Pattern, (Vec<Segment>, TemplateFault)> {
+        if !any_has_brace(&value) {
+            return Ok(Pattern::Plain(value));
+        }
         let below = |segment: Segment| {
             |(mut path, fault): (Vec<Segment>, TemplateFault)| {
                 path.insert(0, segment);
@@ -190,14 +209,14 @@ impl Pattern {
         };
         match value {
             Value::String(text) => {
-                let template = Template::parse(text).map_err(|fault| (Vec::new(), fault))?;
+                let template = Template::parse(&text).map_err(|fault| (Vec::new(), fault))?;
                 Ok(match template.plain() {
                     Some(plain) => Pattern::Plain(plain.into()),
                     None => Pattern::Text(template),
                 })
             }
             Value::Array(items) => {
-                let parts = items.iter().enumerate();
+                let parts = items.into_iter().enumerate();
                 let parts: Vec<Pattern> = parts
                     .map(|(i, item)| Pattern::parse(item).map_err(below(Segment::Index(i))))
                     .collect::<Result<_, _>>()?;
@@ -207,9 +226,9 @@ impl Pattern {
                 Ok(Pattern::Plain(parts.into_iter().filter_map(Pattern::into_plain).collect()))
             }
             Value::Object(map) => {
-                let parts = map.iter().map(|(key, value)| {
+                let parts = map.into_iter().map(|(key, value)| {
                     let part = Pattern::parse(value).map_err(below(Segment::Key(key.clone())))?;
-                    Ok((key.clone(), part))
+                    Ok((key, part))
                 });
                 let parts: Vec<(String, Pattern)> =
                     parts.collect::<Result<_, (Vec<Segment>, TemplateFault)>>()?;
@@ -219,7 +238,7 @@ impl Pattern {
                 let plain = parts.into_iter().filter_map(|(key, part)| Some((key, part.into_plain()?)));
                 Ok(Pattern::Plain(Value::Object(plain.collect())))
             }
-            other => Ok(Pattern::Plain(other.clone())),
+            other => Ok(Pattern::Plain(other)),
         }
     }
 
@@ -358,12 +377,12 @@ mod tests {
     #[test]
     fn patterns_render_below_lists_and_maps() {
         let value = json!({"a": ["{n}", "b"], "c": {"d": "{{x}}"}, "e": 1});
-        let pattern = Pattern::parse(&value).unwrap();
+        let pattern = Pattern::parse(value).unwrap();
         let five = json!(5);
         let rendered = pattern.render(&|_| Ok(&five)).unwrap();
         assert_eq!(rendered, json!({"a": [5, "b"], "c": {"d": "{x}"}, "e": 1}));
-        let (path, _) = Pattern::parse(&json!({"a": ["", "{"]})).unwrap_err();
+        let (path, _) = Pattern::parse(json!({"a": ["", "{"]})).unwrap_err();
         assert_eq!(path, [Segment::Key("a".into()), Segment::Index(1)]);
-        assert!(matches!(Pattern::parse(&json!({"a": ["{{"]})), Ok(Pattern::Plain(_))));
+        assert!(matches!(Pattern::parse(json!({"a": ["{{"]})), Ok(Pattern::Plain(_))));
     }
 }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::key::Hardware;
-use crate::store::{Claim, CommitError, Committed, Origin, Store};
+use crate::store::{Claim, Committed, Origin, Scratches, SealError, Store};
 use crate::task::{Filling, Outcome, Task, Told, Watched};
 use contract::checkpoint::Checkpoints;
 use contract::stage::{Device, Io, Kind, StopFlag};
@@ -27,18 +27,21 @@ pub struct Worker {
     kinds: Arc<[Kind]>,
     stop: StopFlag,
     wardens: Wardens,
+    scratches: Scratches,
     crews: Crews,
 }
 
 impl Worker {
     /// A worker for tasks of these kinds.
     pub fn new(store: Store, kinds: &[Kind], stop: StopFlag) -> Worker {
-        Worker { store, kinds: kinds.into(), stop, wardens: Wardens::default(), crews: Crews::default() }
+        let (wardens, scratches, crews) = Default::default();
+        Worker { store, kinds: kinds.into(), stop, wardens, scratches, crews }
     }
 
-    /// Ends the idle processes that are kept for later tasks.
+    /// Ends the idle processes, and removes the empty folders, that are kept for later tasks.
     pub fn close(&self) {
         self.wardens.dismiss();
+        self.scratches.remove();
     }
 
     /// Runs a task, reporting its progress through `tell`.
@@ -67,12 +70,13 @@ impl Worker {
         if prepared.params != task.recipe.params {
             return failed(format!("this program's kind `{name}` is not the one that the key was made for"));
         }
+        let work = self.scratches.take(&self.store, &task.run)?;
         let io = Io {
             step: task.step.clone(),
             root: task.root.clone(),
             inputs: self.paths(&task),
             out: draft.out(),
-            work: draft.work(),
+            work: work.path().to_owned(),
             device: match task.gpus.first() {
                 Some(id) if task.recipe.device == Some(Hardware::Cuda) => Device::Cuda(*id),
                 _ => Device::Cpu,
@@ -86,8 +90,10 @@ impl Worker {
             wardens: self.wardens.clone(),
             listener: Box::new(|_| ()),
         };
-        let tell = move |report| tell(Told::Report(report));
-        match stage::run(&*prepared.stage, io, &self.crews, task.log, tell) {
+        let tell = Arc::new(tell);
+        let teller = Arc::clone(&tell);
+        let report = move |report| teller(Told::Report(report));
+        match stage::run(&*prepared.stage, io, &self.crews, task.log, report) {
             Ok(()) => {}
             Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
             Err(Failure::Refused(refusal)) => {
@@ -95,6 +101,7 @@ impl Worker {
             }
             Err(Failure::Failed { why, tail, log }) => return Ok(Outcome::Failed { why, tail, log }),
         }
+        drop(work);
         if let Some(watched) = task.watched.iter().find(|watched| !self.still_the_same(watched)) {
             let path = watched.seen.stamps[0].0.display();
             return failed(format!(
@@ -102,14 +109,15 @@ impl Worker {
             ));
         }
         let seconds = began.elapsed().as_secs_f64();
+        let sealed = match draft.seal() {
+            Ok(sealed) => sealed,
+            Err(SealError::Output(why)) => return failed(why),
+            Err(SealError::Machine(error)) => return Err(error),
+        };
+        tell(Told::Sealed);
         let origin = Origin { step: task.step, run: task.run, at: clock::unix_seconds(), seconds };
-        match draft.commit(&task.recipe.canonical(), origin) {
-            Ok(Committed { artifact, bytes, other }) => {
-                Ok(Outcome::Computed { artifact, seconds, bytes, other })
-            }
-            Err(CommitError::Output(why)) => failed(why),
-            Err(CommitError::Machine(error)) => Err(error),
-        }
+        let Committed { artifact, bytes, other } = sealed.commit(&task.recipe.canonical(), origin)?;
+        Ok(Outcome::Computed { artifact, seconds, bytes, other })
     }
 
     /// The path of each input of a task.

@@ -80,6 +80,10 @@ impl Stage for Command {
         Ok(())
     }
 
+    fn only_waits(&self) -> bool {
+        true
+    }
+
     fn needs(&self) -> Vec<Need> {
         let scripts = self.scripts.iter().cloned().map(Need::File);
         let variables = self.env.iter().filter(|name| !WHEREABOUTS.contains(&name.as_str()));

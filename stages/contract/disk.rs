@@ -4,6 +4,7 @@
 //! systems `close` is where a full disk is first reported. Nothing here retries a failed fsync: after a
 //! failure the kernel may have dropped the pages, and a second call would falsely succeed.
 
+use crate::threads;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, RawDir, RenameFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,7 +13,9 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 /// How many files are synced at the same time.
 const SYNCED_AT_ONCE: usize = 8;
@@ -117,24 +120,26 @@ fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<File> {
 
 /// Syncs files and folders, several at a time: most of an fsync is waiting for the disk, and the disk handles
 /// waiting requests together.
-pub fn sync_all(paths: &[PathBuf]) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<()> {
+pub fn sync_all(paths: Vec<PathBuf>) -> Result<()> {
+    let count = paths.len();
+    let (sender, receiver) = channel();
+    let queue = Arc::new((paths, AtomicUsize::new(0)));
+    let work = move |queue: &(Vec<PathBuf>, AtomicUsize), sender: Sender<Result<()>>| {
+        let (paths, next) = queue;
         while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-            sync(path)?;
+            // Sending cannot fail: the receiver waits for the result of every path.
+            drop(sender.send(sync(path)));
         }
-        Ok(())
     };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..paths.len().min(SYNCED_AT_ONCE))
-            // If a thread cannot be started, it only takes longer.
-            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
-            .collect();
-        let own = work();
-        // A panic in another thread must propagate, because nothing may count as durable then.
-        let theirs = others.into_iter().map(|other| other.join().expect("syncing does not panic"));
-        theirs.fold(own, |result, other| result.and(other))
-    })
+    for _ in 1..count.min(SYNCED_AT_ONCE) {
+        let (queue, sender) = (Arc::clone(&queue), sender.clone());
+        // If a thread cannot be started, it only takes longer.
+        drop(threads::spawn(move || work(&queue, sender)));
+    }
+    work(&queue, sender);
+    // Nothing may count as durable if another thread panicked.
+    let results = (0..count).map(|_| receiver.recv().expect("syncing does not panic"));
+    results.fold(Ok(()), Result::and)
 }
 
 /// Syncs a folder, which makes the names in it durable.

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod gpu;
 pub mod stage;
 mod stop;
+pub mod threads;
 pub mod warden;
 mod wires;
 

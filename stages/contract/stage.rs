@@ -151,6 +151,11 @@ pub trait Stage: Send + Sync {
     /// Prereq: `check` has passed.
     fn run(&self, io: &Io) -> anyhow::Result<()>;
 
+    /// Whether `run` only waits for other programs, and so needs no threads for parallel loops.
+    fn only_waits(&self) -> bool {
+        false
+    }
+
     /// What affects the result besides params and inputs.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
@@ -174,7 +179,9 @@ fn prepare<T>(written: &Value) -> Result<Prepared, Mistake>
 where
     T: Stage + Serialize + DeserializeOwned + 'static,
 {
-    let stage: T = serde_path_to_error::deserialize(written).map_err(|error| {
+    // Tracking the path costs time, so it is done only after an error.
+    let stage = T::deserialize(written).or_else(|_| serde_path_to_error::deserialize(written));
+    let stage: T = stage.map_err(|error: serde_path_to_error::Error<serde_json::Error>| {
         let path = error
             .path()
             .iter()

@@ -3,9 +3,10 @@
 //! One thread per task; it mostly waits. If the engine is killed, its threads end with it.
 
 use super::Message;
-use crate::pools::Lease;
+use crate::error::{Error, Result};
 use crate::task::Task;
 use crate::worker::Worker;
+use contract::threads;
 use petgraph::graph::NodeIndex;
 use std::sync::mpsc::Sender;
 
@@ -21,18 +22,19 @@ impl Local {
         Local { worker, messages }
     }
 
-    /// Starts the task of a step. The lease comes back in the `Finished` message.
-    pub fn start(&self, node: NodeIndex, task: Task, lease: Lease) {
+    /// Starts the task of a step.
+    pub fn start(&self, node: NodeIndex, task: Task) -> Result<()> {
         let (worker, messages) = (self.worker.clone(), self.messages.clone());
-        std::thread::spawn(move || {
+        let run = move || {
             let teller = messages.clone();
             // Sending fails if the run loop ended before a step that was told to stop.
             let outcome = worker.run(task, move |told| drop(teller.send(Message::Told(node, told))));
-            drop(messages.send(Message::Finished(node, outcome, lease)));
-        });
+            drop(messages.send(Message::Finished(node, outcome)));
+        };
+        threads::spawn(run).map_err(|error| Error::Device(format!("starting a thread: {error}")))
     }
 
-    /// Ends the idle processes that are kept for later tasks.
+    /// Ends the idle processes, and removes the empty folders, that are kept for later tasks.
     pub fn close(&self) {
         self.worker.close();
     }

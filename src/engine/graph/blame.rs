@@ -1,6 +1,7 @@
 //! Turns a fault of a stage into a complaint about the place in the file that caused it.
 
 use crate::complaint::{Complaint, Place, Segment};
+use crate::parsed::Untyped;
 use crate::spec::Said;
 use crate::yaml;
 use serde_json::Value;
@@ -91,7 +92,7 @@ pub struct Blame<'a> {
     /// The text.
     pub source: &'a yaml::PipelineText,
     /// The whole file.
-    pub file: &'a Value,
+    pub file: &'a Untyped,
     /// The variant that is being read.
     pub variant: Option<&'a str>,
 }
@@ -141,7 +142,7 @@ impl Blame<'_> {
     }
 
     fn exists(&self, place: &Place) -> bool {
-        let mut value = self.file;
+        let mut value = self.file.get();
         place.segments.iter().all(|segment| {
             let below = match (value, segment) {
                 (Value::Array(items), Segment::Index(index)) => items.get(*index),

@@ -9,7 +9,7 @@ use super::plan::{Filling, StagePlan, join, parse_resources};
 use super::point::Point;
 use super::scope::{Binding, Scope, label};
 use super::world::World;
-use super::{Input, Source, Step};
+use super::{Input, Resources, Source, Step};
 use crate::complaint::{known, otherwise, word};
 use crate::key::{Digest, Hardware, write_canonical};
 use crate::template::{Template, Unfit};
@@ -70,6 +70,8 @@ pub struct Expansion<'a> {
     stages: HashMap<&'a str, usize>,
     /// In topological order: every step after its inputs.
     pub drafts: Vec<TentativeStep>,
+    /// Whether there are variants, in which a step of the plain file may occur again.
+    variants: bool,
     /// The index of the stage and the digest of a step's definition, to the step.
     interned: HashMap<(usize, Digest), u32>,
     combinations: usize,
@@ -83,6 +85,7 @@ impl<'a> Expansion<'a> {
         root: &'a Path,
         current_folder: &'a Path,
         stages: impl Iterator<Item = &'a str>,
+        variants: bool,
     ) -> Expansion<'a> {
         Expansion {
             scope,
@@ -90,6 +93,7 @@ impl<'a> Expansion<'a> {
             current_folder,
             stages: stages.enumerate().map(|(i, name)| (name, i)).collect(),
             drafts: Vec::new(),
+            variants,
             interned: HashMap::new(),
             combinations: 0,
             text: Cell::new(0),
@@ -139,7 +143,10 @@ impl<'a> Expansion<'a> {
             let mut odometer = Odometer::new(&axes, &allowed);
             while let Some(at) = odometer.next() {
                 if let Some(inputs) = self.inputs(world, plan, tables, at)? {
-                    steps[position(&axes, self.scope, at)] = self.step(world, index, &axes, inputs, at)?;
+                    // Nothing can equal the only step of a stage.
+                    let alone = size == 1 && !self.variants;
+                    let step = self.step(world, index, &axes, inputs, at, alone)?;
+                    steps[position(&axes, self.scope, at)] = step;
                 }
             }
         }
@@ -220,7 +227,7 @@ impl<'a> Expansion<'a> {
         Ok(Source::File { path, shown, optional: hint })
     }
 
-    /// The step with this definition, created if it is new.
+    /// The step with this definition, created if it is new. A step that is `alone` is new.
     fn step(
         &mut self,
         world: &World,
@@ -228,6 +235,7 @@ impl<'a> Expansion<'a> {
         axes: &[usize],
         inputs: Vec<Input>,
         at: &[usize],
+        alone: bool,
     ) -> Result<u32, StageFault> {
         let plan = &*world.plans[index];
         let lookup = |name: &str| self.lookup(world, plan, name, at);
@@ -244,23 +252,11 @@ impl<'a> Expansion<'a> {
                 parse_resources(&rendered)?
             }
         };
-        let mut identity = String::with_capacity(256);
-        write_canonical(&with, &mut identity);
-        // Nothing can fail when writing into a string.
-        let _ = write!(identity, "{:?}{resources:?}{:?}{:?}", plan.kind.name, plan.retries, plan.timeout);
-        for Input { slot, source } in &inputs {
-            let _ = match source {
-                Source::Step(step) => write!(identity, "\0{slot}\0{}", step.index()),
-                Source::File { path, shown: _, optional } => {
-                    write!(identity, "\0{slot}\0{path:?}{optional:?}")
-                }
-                Source::Unset { hint } => write!(identity, "\0{slot}\0-{hint:?}"),
-            };
-        }
-        self.spend(identity.len())
-            .map_err(|title| StageFault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
-        let identity = (index, Digest::of(identity.as_bytes()));
-        if let Some(step) = self.interned.get(&identity) {
+        let identity = match alone {
+            true => None,
+            false => Some((index, self.identity(plan, &with, &resources, &inputs)?)),
+        };
+        if let Some(step) = identity.and_then(|identity| self.interned.get(&identity)) {
             return Ok(*step);
         }
         if self.drafts.len() == MAX_STEPS {
@@ -306,8 +302,36 @@ impl<'a> Expansion<'a> {
         };
         let number = self.drafts.len() as u32;
         self.drafts.push(TentativeStep { step, stage: index, variant: world.variant.clone() });
-        self.interned.insert(identity, number);
+        if let Some(identity) = identity {
+            self.interned.insert(identity, number);
+        }
         Ok(number)
+    }
+
+    /// The digest of everything that defines a step of a stage.
+    fn identity(
+        &self,
+        plan: &StagePlan,
+        with: &Value,
+        resources: &Resources,
+        inputs: &[Input],
+    ) -> Result<Digest, StageFault> {
+        let mut identity = String::with_capacity(256);
+        write_canonical(with, &mut identity);
+        // Nothing can fail when writing into a string.
+        let _ = write!(identity, "{:?}{resources:?}{:?}{:?}", plan.kind.name, plan.retries, plan.timeout);
+        for Input { slot, source } in inputs {
+            let _ = match source {
+                Source::Step(step) => write!(identity, "\0{slot}\0{}", step.index()),
+                Source::File { path, shown: _, optional } => {
+                    write!(identity, "\0{slot}\0{path:?}{optional:?}")
+                }
+                Source::Unset { hint } => write!(identity, "\0{slot}\0-{hint:?}"),
+            };
+        }
+        self.spend(identity.len())
+            .map_err(|title| StageFault::new(Vec::new(), title).at_key().hint(TOO_MUCH_HINT))?;
+        Ok(Digest::of(identity.as_bytes()))
     }
 
     fn lookup<'v>(

@@ -5,7 +5,6 @@ use crate::complaint::{Complaint, Place, known, word};
 use crate::spec::{Compare, Spec};
 use crate::template::is_name;
 use crate::yaml;
-use serde_json::Value;
 
 /// The maximum number of stages times variants.
 const MAX_READINGS: usize = 1_000_000;
@@ -13,7 +12,7 @@ const MAX_READINGS: usize = 1_000_000;
 const MAX_COPIED: usize = 256 << 20;
 
 /// Checks the names that appear in step names and on command lines.
-pub fn check(source: &yaml::PipelineText, value: &Value, spec: &Spec) -> Result<(), Complaint> {
+pub fn check(source: &yaml::PipelineText, spec: &Spec) -> Result<(), Complaint> {
     let plain = "use letters, digits, `_` and `-`, beginning with a letter or `_`";
     let refuse = |keys: &[&str], what: &str, name: &str, hint: &str| {
         let title = format!("{} cannot be the name of {what}", word(name));
@@ -29,7 +28,7 @@ pub fn check(source: &yaml::PipelineText, value: &Value, spec: &Spec) -> Result<
         let complaint = source.complain(&Place::of(&["stages"]), "there are no stages", "nothing to do");
         return Err(complaint.hint("add one, as in `stages: {first: {kind: …}}`"));
     }
-    if value.get("matrix").is_some_and(Value::is_null) {
+    if matches!(spec.matrix, Some(None)) {
         let complaint =
             source.complain(&Place::of(&["matrix"]).at_key(), "the matrix has no axes", "no axis");
         return Err(complaint.hint("give it an axis, as in `seed: [1, 2, 3]`, or leave `matrix` out"));
@@ -73,7 +72,8 @@ fn check_compare(source: &yaml::PipelineText, spec: &Spec) -> Result<(), Complai
     else {
         return Ok(());
     };
-    let axes: Vec<&str> = spec.matrix.iter().flat_map(|axes| axes.keys()).map(String::as_str).collect();
+    let axes: Vec<&str> =
+        spec.matrix.iter().flatten().flat_map(|axes| axes.keys()).map(String::as_str).collect();
     let variants: Vec<&str> =
         spec.variants.iter().flat_map(|variants| variants.keys()).map(String::as_str).collect();
     let look_up = |place: Place, name: &String, what: &str, names: &[&str]| {

@@ -112,7 +112,7 @@ impl StagePlan {
             }
         }
         let pattern = |key: &str, value: Value| {
-            Pattern::parse(&value).map_err(|(below, fault)| bad_template(join(path(&[key]), &below), fault))
+            Pattern::parse(value).map_err(|(below, fault)| bad_template(join(path(&[key]), &below), fault))
         };
         let with = pattern("with", Value::Object(with.unwrap_or_default()))?;
         let resources = pattern("resources", resources.unwrap_or(Value::Object(Map::new())))?;
@@ -149,21 +149,29 @@ impl StagePlan {
         Some(&self.bindings[at].1)
     }
 
-    /// Calls `each` with every template and its path.
+    /// Calls `each` with every template that has a name in it, and its path.
     fn templates<'p>(&'p self, each: &mut impl FnMut(&[Segment], &'p Template)) {
+        let mut visit = |keys: &[&str], template: &'p Template| {
+            if template.plain().is_none() {
+                each(&path(keys), template);
+            }
+        };
         for (slot, filling) in &self.wires {
             match filling {
-                Filling::Stage(name) => each(&path(&["in", slot]), name),
+                Filling::Stage(name) => visit(&["in", slot], name),
                 Filling::File { path: file, optional } => {
-                    each(&path(&["in", slot, "file"]), file);
+                    visit(&["in", slot, "file"], file);
                     if let Some(hint) = optional {
-                        each(&path(&["in", slot, "optional"]), hint);
+                        visit(&["in", slot, "optional"], hint);
                     }
                 }
             }
         }
-        self.with.visit(&mut path(&["with"]), each);
-        self.resources.visit(&mut path(&["resources"]), each);
+        for (key, pattern) in [("with", &self.with), ("resources", &self.resources)] {
+            if !matches!(pattern, Pattern::Plain(_)) {
+                pattern.visit(&mut path(&[key]), each);
+            }
+        }
     }
 
     fn bind(&self, scope: &Scope, params: &Map<String, Value>) -> Result<Vec<(String, Binding)>, StageFault> {

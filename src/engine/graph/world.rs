@@ -110,7 +110,7 @@ impl World {
             if change.is_empty() {
                 continue;
             }
-            let merged = overridden(blame.file, stage, change).and_then(|merged| {
+            let merged = overridden(blame.file.get(), stage, change).and_then(|merged| {
                 let typed: spec::Stage = spec::typed(&merged, StageFault::said)?;
                 StagePlan::of(stage, typed, kinds, scope, &world.params, true)
             });

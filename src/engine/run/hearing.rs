@@ -27,8 +27,12 @@ impl Runner<'_> {
                 self.tell(Event::Started { step: self.name(node), attempt, gpus })
             }
             Message::Told(node, Told::Report(report)) => self.report(node, report),
-            Message::Finished(node, outcome, lease) => {
-                self.pools.give_back(lease);
+            Message::Told(node, Told::Sealed) => {
+                self.release(node);
+                Ok(())
+            }
+            Message::Finished(node, outcome) => {
+                self.release(node);
                 self.finish(node, outcome)
             }
             Message::Signal(signal) => {
@@ -38,6 +42,13 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Takes back what was leased to a step, unless it was taken back before.
+    fn release(&mut self, node: NodeIndex) {
+        if let Some(lease) = self.leases.remove(&node) {
+            self.pools.give_back(lease);
         }
     }
 

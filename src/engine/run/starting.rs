@@ -13,6 +13,9 @@ use petgraph::graph::NodeIndex;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Instant;
 
+/// How many steps may wait for the disk, so that drafts do not pile up if it is slower than the steps.
+const WAITING_PER_CPU: usize = 4;
+
 impl Runner<'_> {
     /// Looks up every ready step, which may make further steps ready.
     pub(super) fn examine_ready(&mut self) -> Result<()> {
@@ -61,7 +64,7 @@ impl Runner<'_> {
             self.advance(node, News::Awaited)?;
         }
         let mut next = self.plan.due().first().copied();
-        while let Some(node) = next.filter(|_| !self.pools.exhausted()) {
+        while let Some(node) = next.filter(|_| self.has_room()) {
             next = self.plan.due().range((Excluded(node), Unbounded)).next().copied();
             // Steps with equal keys: the first one computes, and the others will find its artifact.
             let key = self.plan.state(node).key();
@@ -84,11 +87,18 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Whether a further step may start: a processor is free, and not too many steps wait for the disk.
+    fn has_room(&self) -> bool {
+        let waiting = self.plan.running().len() - self.leases.len();
+        !self.pools.exhausted() && waiting < WAITING_PER_CPU * self.pools.all_cpus()
+    }
+
     fn start(&mut self, node: NodeIndex, lease: Lease) -> Result<()> {
         let step = &self.graph.steps[node];
         let work = self.plan.state(node).work().expect("what starts is due");
-        let resolved = self.examiner.resolve(&self.plan, node);
-        let (recipe, inputs) = resolved.expect("the inputs of a step that is due are known");
+        let recipe = self.examiner.recipe(&self.plan, node);
+        let inputs = self.examiner.fillings(&self.plan, node);
+        let (recipe, inputs) = recipe.zip(inputs).expect("the inputs of a step that is due are known");
         let task = Task {
             step: step.name.clone(),
             run: self.log.run().to_owned(),
@@ -105,7 +115,8 @@ impl Runner<'_> {
             limit: step.timeout.or(step.resources.time),
             log: self.log.output_folder().join(file_name(&step.name)),
         };
-        self.executor.start(node, task, lease);
+        self.executor.start(node, task)?;
+        self.leases.insert(node, lease);
         self.advance(node, News::Handed)
     }
 }

@@ -8,10 +8,10 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::key::{Digest, FORMAT, Key};
+use crate::parallel;
 use crate::reason::Change;
 use contract::disk::{self, Fault, Tree, fault};
 use contract::stage::StopFlag;
-use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -28,6 +28,15 @@ pub struct Draft {
     anew: bool,
     /// `None` once released.
     lock: Option<Lock>,
+}
+
+/// A draft whose files do not change any more.
+#[derive(Debug)]
+pub struct Sealed {
+    draft: Draft,
+    files: Vec<FileRecord>,
+    /// The folders that hold them.
+    folders: Vec<PathBuf>,
 }
 
 /// Who made an artifact, and when.
@@ -54,24 +63,24 @@ pub struct Committed {
     pub other: Option<Digest>,
 }
 
-/// Why a draft could not be committed.
+/// Why a draft could not be sealed.
 #[derive(Debug)]
-pub enum CommitError {
+pub enum SealError {
     /// The stage wrote something that cannot be kept.
     Output(String),
     /// A file operation failed.
     Machine(Error),
 }
 
-impl From<Fault> for CommitError {
-    fn from(fault: Fault) -> CommitError {
-        CommitError::Machine(fault.into())
+impl From<Fault> for SealError {
+    fn from(fault: Fault) -> SealError {
+        SealError::Machine(fault.into())
     }
 }
 
-impl From<Error> for CommitError {
-    fn from(error: Error) -> CommitError {
-        CommitError::Machine(error)
+impl From<Error> for SealError {
+    fn from(error: Error) -> SealError {
+        SealError::Machine(error)
     }
 }
 
@@ -85,7 +94,7 @@ impl Draft {
         anew: bool,
     ) -> disk::Result<Draft> {
         let draft = Draft { store, key, folder: folder.to_owned(), anew, lock: Some(lock) };
-        for folder in [folder.to_owned(), draft.out(), draft.work()] {
+        for folder in [folder.to_owned(), draft.out()] {
             let mut builder = std::fs::DirBuilder::new();
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             builder.create(&folder).map_err(|error| fault("creating", &folder, error))?;
@@ -98,15 +107,20 @@ impl Draft {
         self.folder.join("out")
     }
 
-    /// A private scratch folder.
-    pub fn work(&self) -> PathBuf {
-        self.folder.join("work")
+    /// Makes the files that the stage wrote read-only, and hashes them.
+    pub fn seal(self) -> std::result::Result<Sealed, SealError> {
+        let (files, folders) = seal(&self.out())?;
+        Ok(Sealed { draft: self, files, folders })
     }
 
-    /// Makes the draft the artifact of its key. Once this returns, the artifact survives a power cut.
-    pub fn commit(mut self, recipe: &str, origin: Origin) -> std::result::Result<Committed, CommitError> {
-        disk::remove_folder(&self.work())?;
-        let (files, folders) = seal(&self.out())?;
+    /// Makes the draft the artifact of its key.
+    fn commit(
+        mut self,
+        recipe: &str,
+        files: Vec<FileRecord>,
+        folders: Vec<PathBuf>,
+        origin: Origin,
+    ) -> Result<Committed> {
         let sealed = files.iter().map(|file| self.out().join(&file.path));
         let unsynced: Vec<PathBuf> = sealed.chain(folders).collect();
         let Origin { step, run, at, seconds } = origin;
@@ -138,7 +152,6 @@ impl Draft {
                 from.short()
             )));
         };
-        disk::remove_folder(&self.work())?;
         let mut unsynced = BTreeSet::from([self.out()]);
         for file in &manifest.files {
             let (there, here) = (source.join("out").join(&file.path), self.out().join(&file.path));
@@ -171,7 +184,7 @@ impl Draft {
         if disk::create_folder(shelf)? {
             unsynced.push(shelf.parent().expect("shelves lie in `entries`").to_owned());
         }
-        disk::sync_all(&unsynced)
+        disk::sync_all(unsynced)
     }
 
     fn release(&mut self) -> Result<()> {
@@ -212,6 +225,15 @@ impl Draft {
     }
 }
 
+impl Sealed {
+    /// Makes the draft the artifact of its key, which takes no computing, only waiting for the disk. Once this
+    /// returns, the artifact survives a power cut.
+    pub fn commit(self, recipe: &str, origin: Origin) -> Result<Committed> {
+        let Sealed { draft, files, folders } = self;
+        draft.commit(recipe, files, folders, origin)
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         // After a commit the folder no longer exists. If it cannot be removed now, a later run sweeps it.
@@ -220,22 +242,23 @@ impl Drop for Draft {
 }
 
 /// Makes every file below `out` read-only and hashes it; returns the files and the folders.
-fn seal(out: &Path) -> std::result::Result<(Vec<FileRecord>, Vec<PathBuf>), CommitError> {
+fn seal(out: &Path) -> std::result::Result<(Vec<FileRecord>, Vec<PathBuf>), SealError> {
     let Tree { files, folders, others } = disk::walk(out)?;
     if let Some(other) = others.first() {
         let name = other.display();
         let why = format!("the output `{name}` is a link or a device; write a regular file instead");
-        return Err(CommitError::Output(why));
+        return Err(SealError::Output(why));
     }
     let mut names = Vec::with_capacity(files.len());
     for file in &files {
         let name = file.to_str().ok_or_else(|| {
-            CommitError::Output(format!("the output name {file:?} is not valid UTF-8; give it another name"))
+            SealError::Output(format!("the output name {file:?} is not valid UTF-8; give it another name"))
         })?;
         names.push(name);
     }
     let top = File::open(out).map_err(|error| fault("opening", out, error))?;
-    let files = names.par_iter().map(|name| seal_file(&top, out, name)).collect::<disk::Result<Vec<_>>>()?;
+    let files = parallel::map(&names, |name| seal_file(&top, out, name));
+    let files = files.into_iter().collect::<disk::Result<Vec<_>>>()?;
     disk::close(top, out)?;
     Ok((files, folders.into_iter().map(|folder| out.join(folder)).collect()))
 }

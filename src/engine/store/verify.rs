@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::hash::{self, Stamp};
 use crate::key::{Digest, FORMAT, Key};
 use crate::memo;
+use crate::parallel;
 use contract::checkpoint;
 use contract::disk::{self, EntryType, Fault, Tree};
 use contract::stage::StopFlag;
-use rayon::prelude::*;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -111,20 +111,16 @@ fn check(folder: &Path, key: Key) -> Result<Checked> {
     if let Some(extra) = files.iter().find(|file| !recorded(file)).or(others.first()) {
         return Ok(Err(format!("out/{} does not belong to it", extra.display())));
     }
-    let results: Vec<disk::Result<std::result::Result<Stamp, String>>> = manifest
-        .files
-        .par_iter()
-        .map(|record| {
-            let path = out.join(&record.path);
-            let seen = hash::input(&path, &StopFlag::default())?;
-            let (_, stamp) = seen.stamps[0];
-            Ok(if seen.digest == record.digest {
-                Ok(stamp)
-            } else {
-                Err(format!("out/{} does not match its digest", record.path))
-            })
+    let results = parallel::map(&manifest.files, |record| -> disk::Result<_> {
+        let path = out.join(&record.path);
+        let seen = hash::input(&path, &StopFlag::default())?;
+        let (_, stamp) = seen.stamps[0];
+        Ok(if seen.digest == record.digest {
+            Ok(stamp)
+        } else {
+            Err(format!("out/{} does not match its digest", record.path))
         })
-        .collect();
+    });
     let mut stamps = Vec::with_capacity(results.len() + folders.len() + 3);
     for (record, result) in manifest.files.iter().zip(results) {
         match result? {

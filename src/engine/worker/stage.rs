@@ -62,7 +62,10 @@ pub fn run(
             report => tell(report),
         }
     });
-    let result = crews.run(io.cpus, || stage.run(&io));
+    let result = match stage.only_waits() {
+        true => catch_unwind(AssertUnwindSafe(|| stage.run(&io))),
+        false => crews.run(io.cpus, || stage.run(&io)),
+    };
     drop(io);
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
     let refused = output.close().err();
