@@ -14,7 +14,7 @@ stages:
     in: {tokens: tokens}
     resources: {cpus: 1}
     with:
-      model: {width: 32, depth: 2, heads: 2, head_width: 16}
+      model: {width: 32, depth: 2, heads: 2, head_width: 16, cell_width: 8}
       redraw_every: 7
       training: {epochs: 30, batch: 8, accumulate: 2, schedule: {rate: 0.005}, checkpoint_minutes: 0.0000001}
 ";
@@ -30,7 +30,7 @@ stages:
     kind: pretrain
     in: {tokens: tokens}
     with:
-      model: {width: 16, depth: 2, heads: 2, head_width: 8}
+      model: {width: 16, depth: 2, heads: 2, head_width: 8, cell_width: 8}
       training: {epochs: 6, batch: 8, checkpoint_minutes: 0.0000001}
   joint:
     kind: joint

@@ -121,6 +121,38 @@ fn an_untrained_model_is_a_control_that_is_told_from_a_trained_one() {
 }
 
 #[test]
+fn a_vector_of_the_cell_lets_a_small_model_beat_the_genes_own_bins() {
+    let network = json!({"scale_free": {"genes": 100, "tfs": 12}});
+    let data = run("simulate", json!({"network": network, "cells": 300, "seed": 1}), &[]).done();
+    let params = json!({"min_genes": 1, "target_sum": 1000});
+    let tokens = run("tokenise", params, &[("data", &data.folder())]).done();
+    let pretrain = |cell_width: Value| {
+        let params = json!({
+            "model": {"width": 16, "depth": 1, "heads": 2, "head_width": 8, "cell_width": cell_width},
+            "masking": {"share": 0.5},
+            "training": {"epochs": 8, "batch": 16, "schedule": {"rate": 0.005}},
+        });
+        run("pretrain", params, &[("tokens", &tokens.folder())]).done()
+    };
+    let (with, without) = (pretrain(json!(16)), pretrain(json!(null)));
+    // 1.259 against 1.325, and 1.406 without.
+    assert!(metric(&with, "cross_entropy_below_gene_bins") > 0.03);
+    assert!(metric(&with, "squared_error") < 1.05 * metric(&with, "squared_error_ridge"));
+    assert!(metric(&with, "squared_error_ridge") < metric(&with, "squared_error_gene_bins"));
+    assert!(with.warnings.is_empty(), "{:?}", with.warnings);
+    assert!(metric(&without, "cross_entropy_below_gene_bins") < 0.0);
+    // The yardsticks do not depend on the model.
+    for name in ["accuracy_nearest_cell", "squared_error_nearest_cell", "squared_error_ridge"] {
+        assert_eq!(metric(&with, name), metric(&without, name), "{name}");
+    }
+    let inputs = [("model", with.folder()), ("tokens", tokens.folder())];
+    let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+    let cells = run("embed", json!({"pool": "genes"}), &inputs).done();
+    let cells = Embeddings::read(&cells.file(embeddings::FILE)).unwrap();
+    assert_eq!((cells.names.len(), cells.dimensions), (300, 16));
+}
+
+#[test]
 fn embeddings_are_the_same_whatever_the_batch() {
     let (_data, tokens) = tokens();
     let model = run("pretrain", small(), &[("tokens", &tokens.folder())]).done();
