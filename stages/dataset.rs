@@ -10,6 +10,7 @@ use data::genes;
 use data::names::{Matching, before_the_spreadsheet, is_barcode, is_ensembl};
 use data::network;
 use data::pseudotime;
+use data::types;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -33,10 +34,22 @@ pub const KIND: Kind = Kind::of::<Dataset>(
             required: false,
             takes: Takes::File,
         },
+        Slot {
+            name: "types",
+            about: "a table of cells with their types, for data without columns of cells: csv, tsv, Parquet",
+            required: false,
+            takes: Takes::File,
+        },
     ]),
     code!(),
 )
-.makes(&[sometimes(cells::FILE), always(genes::FILE), sometimes(network::FILE), sometimes(pseudotime::FILE)]);
+.makes(&[
+    sometimes(cells::FILE),
+    always(genes::FILE),
+    sometimes(network::FILE),
+    sometimes(pseudotime::FILE),
+    sometimes(types::FILE),
+]);
 
 /// Folders whose format can be detected.
 const FOLDERS: Takes = Takes::OneOf(&[
@@ -64,8 +77,42 @@ struct Dataset {
     names: Names,
     /// Whether the values must be counts.
     values: Values,
+    /// The base of the logarithm log(1 + x) that was taken of the values; x is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo_log1p: Option<Base>,
     /// The least share of the network's or the list's genes that the data must contain.
     least_matched: f64,
+    /// Where the types of the cells are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    types: Option<OfCells>,
+}
+
+/// The base of a logarithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Base {
+    /// e.
+    Natural,
+    /// 2.
+    Base2,
+}
+
+impl Base {
+    /// The x of this log(1 + x).
+    fn undo(self, value: f32) -> f32 {
+        match self {
+            Base::Natural => libm::expm1(f64::from(value)) as f32,
+            Base::Base2 => libm::expm1(f64::from(value) * std::f64::consts::LN_2) as f32,
+        }
+    }
+}
+
+/// A column of cells.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OfCells {
+    /// The column's name in `obs` (h5ad), in the attributes of cells (loom) or in the table in the input `types`.
+    column: String,
 }
 
 /// The values that are allowed.
@@ -86,22 +133,39 @@ impl Default for Dataset {
             matrix: "X".to_owned(),
             names: Names::Symbol,
             values: Values::Any,
+            undo_log1p: None,
             least_matched: 0.5,
+            types: None,
         }
     }
 }
 
 impl Stage for Dataset {
-    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
         not_blank("matrix", &self.matrix)?;
-        within("least_matched", self.least_matched, 0.0..=1.0)
+        within("least_matched", self.least_matched, 0.0..=1.0)?;
+        match &self.types {
+            Some(OfCells { column }) => not_blank("types.column", column)?,
+            None if wires.has("types") => {
+                let message = "name the column that holds the types: `types: {column: …}`";
+                return Err(Mistake::slot("types", message));
+            }
+            None => {}
+        }
+        types::check("types", wires)
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        if self.types.is_some() { &[] } else { &[types::FILE] }
     }
 
     fn run(&self, io: &Io) -> Result<()> {
         let path = io.input("data")?;
         let format = self.format.map_or_else(|| formats::detect(path), Ok)?;
         let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names };
-        let mut checked = Checked::new(io, path, self.values)?;
+        // Before the matrix, so that a wrong column is reported at once.
+        let types = self.types(io, path, format)?;
+        let mut checked = Checked::new(io, path, self)?;
         let mut beside = formats::read(path, format, &choices, &mut checked)?;
         if let Some(network) = io.optional_input("network") {
             let Beside { network, left_out, .. } = formats::read_network(network)?;
@@ -111,11 +175,21 @@ impl Stage for Dataset {
         self.bring_to_lists(io, &beside, &mut names, &ids)?;
         genes::write(&io.out(genes::FILE), &names)?;
         write_network(io, beside.network, beside.left_out, &names)?;
-        write_pseudotime(io, beside.pseudotime, &ids)
+        write_pseudotime(io, beside.pseudotime, &ids)?;
+        types.map_or(Ok(()), |types| write_types(io, types, &ids))
     }
 }
 
 impl Dataset {
+    /// The cells that have a type, with their types.
+    fn types(&self, io: &Io, path: &Path, format: Format) -> Result<Option<Vec<(String, String)>>> {
+        let Some(OfCells { column }) = &self.types else { return Ok(None) };
+        match io.optional_input("types") {
+            Some(table) => types::read_any(table, Some(column)).map(Some),
+            None => types::known(formats::read_labels(path, format, column)?, path).map(Some),
+        }
+    }
+
     /// Renames genes to the spelling that the network or the list uses.
     fn bring_to_lists(
         &self,
@@ -211,11 +285,27 @@ fn write_pseudotime(io: &Io, mut moments: Vec<pseudotime::Moment>, ids: &HashSet
     pseudotime::write(&io.out(pseudotime::FILE), &moments)
 }
 
+fn write_types(io: &Io, mut types: Vec<(String, String)>, ids: &HashSet<String>) -> Result<()> {
+    let all = types.len();
+    let first = types.first().map_or_else(String::new, |(cell, _)| cell.clone());
+    types.retain(|(cell, _)| ids.contains(cell));
+    if types.is_empty() {
+        bail!("none of the {all} cells that have a type, such as `{first}`, is in the data");
+    }
+    if types.len() < all {
+        io.warn(format!("left out {} of {all} types of cells that the data lacks", all - types.len()));
+    }
+    let names: BTreeSet<&str> = types.iter().map(|(_, of)| of.as_str()).collect();
+    io.note(format!("{} of {} cells have one of {} types", types.len(), ids.len(), names.len()));
+    types::write(&io.out(types::FILE), &types)
+}
+
 /// Writes cells as they are read, and rejects values that no expression data can have.
 struct Checked<'a> {
     io: &'a Io,
     place: &'a Path,
     counts: bool,
+    undo_log1p: Option<Base>,
     genes: Vec<String>,
     ids: HashSet<String>,
     writer: CellWriter,
@@ -224,11 +314,11 @@ struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    fn new(io: &'a Io, place: &'a Path, values: Values) -> Result<Checked<'a>> {
+    fn new(io: &'a Io, place: &'a Path, dataset: &Dataset) -> Result<Checked<'a>> {
         let writer = CellWriter::create(&io.out(cells::FILE))?;
-        let counts = values == Values::Counts;
+        let (counts, undo_log1p) = (dataset.values == Values::Counts, dataset.undo_log1p);
         let (genes, ids) = (Vec::new(), HashSet::new());
-        Ok(Checked { io, place, counts, genes, ids, writer, negative: 0, empty: true })
+        Ok(Checked { io, place, counts, undo_log1p, genes, ids, writer, negative: 0, empty: true })
     }
 
     /// Finishes; returns the names of genes and cells.
@@ -317,6 +407,9 @@ impl Sink for Checked<'_> {
         if self.ids.len().is_multiple_of(1024) {
             self.poll()?;
         }
+        let undone: Option<Vec<f32>> =
+            self.undo_log1p.map(|base| values.iter().map(|value| base.undo(*value)).collect());
+        let values = undone.as_deref().unwrap_or(values);
         let (mut fine, mut negative, mut empty) = (true, 0, true);
         for value in values {
             fine &= value.is_finite() & (!self.counts | is_count(*value));

@@ -57,7 +57,8 @@ struct Embed {
 enum Pool {
     /// Over the cells: a vector for each gene.
     Cells,
-    /// Over the genes: a vector for each cell.
+    /// Over the genes: a vector for each cell. A model with a `cell_width` gives its own vector of the cell instead of an
+    /// average.
     Genes,
     /// No averaging: a vector for each gene in each cell.
     None,
@@ -109,9 +110,10 @@ impl Embed {
         }
         let width = saved.card.performer.width;
         let path = io.out(embeddings::FILE);
+        let own = saved.model.readout().filter(|_| self.pool == Pool::Genes);
         let mut sink = match self.pool {
             Pool::Cells => Sink::Genes(vec![0.0; about.genes * width]),
-            Pool::Genes => Sink::Cells(Writer::create(&path, width)?),
+            Pool::Genes => Sink::Cells(Writer::create(&path, own.map_or(width, |readout| readout.width()))?),
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
         let batch = match saved.card.performer.stabiliser {
@@ -136,8 +138,15 @@ impl Embed {
                 ids.push(id.to_owned());
                 if ids.len() == batch || done + ids.len() == count {
                     io.check_stop()?;
-                    let encodings = saved.model.encode(&tokens, ids.len(), Untaped);
-                    sink.take(&ids, values(&encodings), about.genes * width)?;
+                    match own {
+                        Some(readout) => {
+                            sink.take_cells(&ids, values(&readout.cells(&tokens, ids.len(), Untaped)))?;
+                        }
+                        None => {
+                            let encodings = saved.model.encode(&tokens, ids.len(), Untaped);
+                            sink.take(&ids, values(&encodings), about.genes * width)?;
+                        }
+                    }
                     done += ids.len();
                     ids.clear();
                     tokens.clear();
@@ -166,6 +175,15 @@ impl Embed {
 }
 
 impl Sink {
+    /// Consumes some cells' own vectors. Prereq: it takes vectors of cells.
+    fn take_cells(&mut self, ids: &[String], vectors: &[f32]) -> Result<()> {
+        let Sink::Cells(writer) = self else {
+            unreachable!("only a sink of cells is given vectors of cells")
+        };
+        let width = writer.dimensions();
+        ids.iter().zip(vectors.chunks(width)).try_for_each(|(id, vector)| writer.push(id, vector))
+    }
+
     /// Consumes some cells' encodings. The last row of each cell belongs to the trailing token and is no gene.
     fn take(&mut self, ids: &[String], encodings: &[f32], of_genes: usize) -> Result<()> {
         for (id, encodings) in ids.iter().zip(encodings.chunks(encodings.len() / ids.len())) {

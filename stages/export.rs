@@ -7,10 +7,11 @@ mod model;
 use anyhow::Result;
 use contract::bounds::{MOST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
 use data::cells;
 use data::embeddings;
 use data::scores;
+use data::types;
 use learn::model::saved::{self, CONFIG};
 use learn::model::{classifier, weights};
 use schemars::JsonSchema;
@@ -29,6 +30,7 @@ pub const KIND: Kind = Kind::of::<Export>(
         Slot { name: "data", about: "cells and genes, for `h5ad` and `csv`", required: false, takes: cells::ARTIFACT },
         Slot { name: "gene_embeddings", about: "vectors of genes, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
         Slot { name: "cell_embeddings", about: "vectors of cells, for `h5ad` and `npy`", required: false, takes: embeddings::ARTIFACT },
+        Slot { name: "predictions", about: "predicted types of the cells, for `h5ad`", required: false, takes: PREDICTED },
         Slot { name: "model", about: "a trained model, for `huggingface`", required: false, takes: saved::ARTIFACT },
     ]),
     code!(),
@@ -49,6 +51,9 @@ pub const KIND: Kind = Kind::of::<Export>(
     sometimes("README.md"),
     sometimes(classifier::FILE),
 ]);
+
+/// The artifact of a `finetune` that predicts types.
+const PREDICTED: Takes = Takes::OneOf(&[&[types::PREDICTIONS]]);
 
 /// Writes results in the format of another program.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -71,7 +76,7 @@ enum Format {
     Pyscenic,
     /// `network.graphml`, for Cytoscape.
     Graphml,
-    /// `data.h5ad` with embeddings in `obsm` and `varm`.
+    /// `data.h5ad` with embeddings in `obsm` and `varm`, and predicted types in `obs`.
     H5ad,
     /// Embeddings as `genes.npy` and `cells.npy`, with the names in separate files.
     Npy,

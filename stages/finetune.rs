@@ -8,6 +8,7 @@ use contract::code;
 use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, always, sometimes};
 use data::metrics::table;
 use data::tokens::{self, About, Corpus, VOCABULARY};
+use data::types::PREDICTIONS;
 use learn::masked::train::{Task as MaskedTask, train};
 use learn::masked::{Masking, judge, learner};
 use learn::model::saved::{self, CONFIG, Saved};
@@ -32,7 +33,7 @@ pub const KIND: Kind = Kind::of::<Finetune>(
         },
         Slot {
             name: "types",
-            about: "cells with their types, for the task `types`",
+            about: "cells with their types, for the task `types`: an artifact, or a table (csv, tsv, Parquet)",
             required: false,
             takes: Takes::OneOf(&[&[data::types::FILE]]),
         },
@@ -45,7 +46,9 @@ pub const KIND: Kind = Kind::of::<Finetune>(
     always(VOCABULARY),
     always(history::FILE),
     always(table::FILE),
-    sometimes(types::PREDICTIONS),
+    sometimes(PREDICTIONS),
+    sometimes(types::PER_TYPE),
+    sometimes(types::CONFUSION),
     sometimes(classifier::FILE),
 ])
 .judges(&[&judge::METRICS, &types::METRICS])
@@ -66,6 +69,9 @@ struct Finetune {
     /// The widths of the head's two hidden layers, in the task `types`, unless the model already has a head for these
     /// types.
     hidden: [usize; 2],
+    /// Whether a new head starts from a logistic regression of the tokens, fitted to the training cells, in the task
+    /// `types`: the model then learns only what the regression lacks.
+    shortcut: bool,
     /// The dropout rate of the hidden layers in training, in the task `types`.
     dropout: f64,
     /// The share of the cells that is held out for early stopping, and again for the final evaluation.
@@ -94,6 +100,7 @@ impl Default for Finetune {
             training: Training::default(),
             masking: Masking::default(),
             hidden: [512, 128],
+            shortcut: true,
             dropout: 0.1,
             held_out: 0.1,
             precision: Precision::default(),
@@ -116,12 +123,12 @@ impl Stage for Finetune {
             let message = "the task `types` needs the input `types`: cells with their types";
             return Err(Mistake::slot("types", message));
         }
-        Ok(())
+        data::types::check("types", wires)
     }
 
     fn leaves_out(&self) -> &'static [&'static str] {
         match self.task {
-            Task::Masked => &[types::PREDICTIONS, classifier::FILE],
+            Task::Masked => &[PREDICTIONS, types::PER_TYPE, types::CONFUSION, classifier::FILE],
             Task::Types => &[],
         }
     }
@@ -148,6 +155,7 @@ impl Finetune {
                     masking: self.masking,
                     held_out: self.held_out,
                     redraw_every: None,
+                    new: false,
                     seed: self.seed,
                 };
                 train(task, &mut saved.model, &corpus, about, io)?;

@@ -88,8 +88,7 @@ impl Stage for ImportModel {
                 extension.to_str().is_some_and(|extension| FILES.contains(&extension))
             });
         if is_file && !wires.has("vocabulary") {
-            let message =
-                "weights do not say which genes they are of; give the list in the input `vocabulary`";
+            let message = "the weights do not name their genes; list them in the input `vocabulary`";
             return Err(Mistake::slot("vocabulary", message));
         }
         Ok(())
@@ -124,7 +123,7 @@ fn vocabulary(io: &Io) -> Result<Vec<String>> {
     match io.optional_input("vocabulary") {
         Some(folder) if folder.is_dir() => genes::read(&folder.join(VOCABULARY)),
         Some(file) => formats::read_list(file),
-        None => bail!("weights do not say which genes they are of; give the list in the input `vocabulary`"),
+        None => bail!("the weights do not name their genes; list them in the input `vocabulary`"),
     }
 }
 
@@ -251,6 +250,7 @@ impl ImportModel {
             head_width,
             features: Some(features),
             feed_factor: whole(feed, width).context("the feed-forward layer is no multiple of the width")?,
+            cell_width: None,
             train_positions: false,
             stabiliser: self.stabiliser,
         };

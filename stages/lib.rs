@@ -11,6 +11,7 @@ mod export;
 mod finetune;
 mod gene2vec;
 mod genie3;
+mod import_embeddings;
 mod import_model;
 mod joint;
 mod kit;
@@ -20,6 +21,7 @@ mod mutual_information;
 mod preprocess;
 mod pretrain;
 mod shuffle;
+mod similarity;
 mod simulate;
 mod split;
 mod stack;
@@ -38,6 +40,7 @@ pub const KINDS: &[Kind] = &[
     finetune::KIND,
     gene2vec::KIND,
     genie3::KIND,
+    import_embeddings::KIND,
     import_model::KIND,
     joint::KIND,
     labels::KIND,
@@ -46,6 +49,7 @@ pub const KINDS: &[Kind] = &[
     preprocess::KIND,
     pretrain::KIND,
     shuffle::KIND,
+    similarity::KIND,
     simulate::KIND,
     split::KIND,
     stack::KIND,

@@ -111,6 +111,7 @@ impl Pretrain {
             masking: self.masking,
             held_out: self.held_out,
             redraw_every: self.redraw_every,
+            new: true,
             seed: self.seed,
         };
         train(task, &mut saved.model, corpus, about, io)?;

@@ -4,9 +4,10 @@
 use anyhow::{Result, bail};
 use contract::code;
 use contract::disk;
-use contract::stage::{Io, Kind, Slot, Slots, Stage, always, sometimes};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
 use data::cells::{self, CellWriter};
 use data::columns::Columns;
+use data::embeddings::{self, Embeddings};
 use data::genes;
 use data::network;
 use data::pseudotime;
@@ -19,16 +20,30 @@ use serde::{Deserialize, Serialize};
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Shuffle>(
     "shuffle",
-    "permutes values among the cells or profiles among the genes: a control whose expression tells nothing",
-    Slots::Named(&[Slot { name: "data", about: "cells and genes", required: true, takes: cells::ARTIFACT }]),
+    "permutes values among the cells, or profiles or vectors among the genes: a control that tells nothing",
+    Slots::Named(&[
+        Slot {
+            name: "data",
+            about: "cells and genes, whose values or profiles are permuted",
+            required: false,
+            takes: cells::ARTIFACT,
+        },
+        Slot {
+            name: "embeddings",
+            about: "vectors of genes, for `what: vectors`",
+            required: false,
+            takes: embeddings::ARTIFACT,
+        },
+    ]),
     code!(),
 )
 .makes(&[
-    always(cells::FILE),
-    always(genes::FILE),
+    sometimes(cells::FILE),
+    sometimes(genes::FILE),
     sometimes(network::FILE),
     sometimes(pseudotime::FILE),
     sometimes(types::FILE),
+    sometimes(embeddings::FILE),
 ]);
 
 /// Permutes expression, so that it says nothing about which gene regulates which. Whatever a method still finds comes
@@ -51,7 +66,12 @@ enum What {
     Values,
     /// Whole profiles, among the genes: relations between profiles stay, but belong to other genes.
     Profiles,
+    /// Vectors, among the names: what vectors there are stays, but belongs to other genes.
+    Vectors,
 }
+
+/// What a shuffle of expression writes.
+const EXPRESSION: [&str; 5] = [cells::FILE, genes::FILE, network::FILE, pseudotime::FILE, types::FILE];
 
 impl Default for Shuffle {
     fn default() -> Shuffle {
@@ -60,7 +80,34 @@ impl Default for Shuffle {
 }
 
 impl Stage for Shuffle {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
+        let (wanted, other) = match self.what {
+            What::Vectors => ("embeddings", "data"),
+            What::Values | What::Profiles => ("data", "embeddings"),
+        };
+        if !wires.has(wanted) {
+            return Err(Mistake::slot(
+                wanted,
+                format!("there is nothing to permute: it needs the input `{wanted}`"),
+            ));
+        }
+        if wires.has(other) {
+            return Err(Mistake::slot(
+                other,
+                format!("`what` says that only the input `{wanted}` is permuted"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn leaves_out(&self) -> &'static [&'static str] {
+        if self.what == What::Vectors { &EXPRESSION } else { &[embeddings::FILE] }
+    }
+
     fn run(&self, io: &Io) -> Result<()> {
+        if self.what == What::Vectors {
+            return self.vectors(io);
+        }
         let data = io.input("data")?;
         let genes = genes::read(&data.join(genes::FILE))?.len();
         let mut columns =
@@ -75,15 +122,29 @@ impl Stage for Shuffle {
                 Random::new(self.seed, gene as u64).shuffle(&mut places);
                 column.cells.iter_mut().for_each(|cell| *cell = places[*cell as usize]);
             }),
-            What::Profiles => Random::new(self.seed, 0).shuffle(&mut columns.genes),
+            What::Profiles | What::Vectors => Random::new(self.seed, 0).shuffle(&mut columns.genes),
         }
         write(&columns, io)?;
-        for name in [genes::FILE, network::FILE, pseudotime::FILE, types::FILE] {
+        for name in &EXPRESSION[1..] {
             if let Some(bytes) = disk::read_if_there(&data.join(name))? {
                 disk::write(&io.out(name), &bytes)?;
             }
         }
         Ok(())
+    }
+}
+
+impl Shuffle {
+    fn vectors(&self, io: &Io) -> Result<()> {
+        let found = Embeddings::read(&io.input("embeddings")?.join(embeddings::FILE))?;
+        let mut order: Vec<usize> = (0..found.names.len()).collect();
+        if order.len() < 2 {
+            bail!("there is nothing to permute among {} vectors; give at least 2", order.len());
+        }
+        Random::new(self.seed, 0).shuffle(&mut order);
+        let vector = |place: &usize| &found.values[place * found.dimensions..][..found.dimensions];
+        let values = order.iter().flat_map(vector).copied().collect();
+        Embeddings { values, ..found }.write(&io.out(embeddings::FILE))
     }
 }
 

@@ -97,7 +97,7 @@ impl Stage for Split {
         within("folds", self.folds, 3..=1_000_000)?;
         if self.fold >= self.folds {
             let message = format!(
-                "`fold` counts from 0 and must be below `folds`, which is {}, not {}",
+                "`fold` must be below `folds`, which is {}, not {} (folds count from 0)",
                 self.folds, self.fold
             );
             return Err(Mistake::param("fold", message));

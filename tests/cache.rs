@@ -267,7 +267,7 @@ fn what_only_a_changed_program_makes_due_is_counted_and_adopted_as_a_whole() {
     };
     let plan = changed(&["plan", "p.yaml"]);
     assert!(
-        plan.contains("1 due, 2 waiting") && plan.contains("1 of them only because the program changed"),
+        plan.contains("1 due, 2 waiting") && plan.contains("1 due only because the program changed"),
         "{plan}"
     );
     let adopted = changed(&["adopt", "p.yaml", "--all"]);

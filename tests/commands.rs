@@ -18,16 +18,11 @@ fn chain() -> Project {
 }
 
 #[test]
-fn plan_tells_what_is_due_and_why() {
+fn plan_tells_whether_work_is_due_and_why() {
     let project = chain();
-    let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
-    assert_eq!(
-        plan.exits(10).stdout,
-        "due     a  new\nwaiting b  for a\nwaiting c  for b\n1 due, 2 waiting for them, 0 cached, 0 absent\n"
-    );
+    project.cli(&["plan", "p.yaml", "--exit-code"]).exits(10);
     project.run_well(&[]);
-    let plan = project.cli(&["plan", "p.yaml", "--exit-code"]);
-    assert_eq!(plan.exits(0).stdout, "0 due, 0 waiting for them, 3 cached, 0 absent\n");
+    project.cli(&["plan", "p.yaml", "--exit-code"]).exits(0);
     let plan = project.json(&["plan", "p.yaml", "--set", "word=two"]);
     assert_eq!(plan[0]["reason"]["changes"][0]["name"], "line");
     assert_eq!(plan[0]["reason"]["changes"][0]["new"], "\"two\"");
@@ -39,16 +34,10 @@ fn why_compares_component_by_component() {
     project.run_well(&[]);
     project.write("input.txt", "y\n");
     project.edit("word: one", "word: two");
-    let why = project.cli(&["why", "p.yaml", "a"]).stdout;
-    assert!(why.starts_with("a is due: it differs from the one of run "), "{why}");
-    assert!(why.contains("param line"), "{why}");
-    assert!(why.contains("input text (input.txt)"), "{why}");
-    let why = project.cli(&["why", "p.yaml", "c"]).stdout;
-    assert!(why.starts_with("c waits for steps that are due\na is due: it differs"), "{why}");
-    project.run_well(&[]);
-    let why = project.cli(&["why", "p.yaml", "b"]).stdout;
-    assert!(why.contains("b is cached, made in run "), "{why}");
-    assert!(why.contains("input input (from a)"), "{why}");
+    let why = project.json(&["why", "p.yaml", "a"]);
+    let names: Vec<_> =
+        why["reason"]["changes"].as_array().unwrap().iter().map(|change| &change["name"]).collect();
+    assert_eq!(names, ["line", "text"]);
     project.cli(&["why", "p.yaml", "d"]).exits(2);
 }
 
@@ -60,29 +49,6 @@ fn status_counts_by_stage() {
     assert_eq!(status["a"]["cached"], 1);
     assert_eq!(status["b"]["due"], 1);
     assert_eq!(status["c"]["waiting"], 1);
-    let text = project.cli(&["status", "p.yaml"]).stdout;
-    assert!(text.contains("last run on this cache: "), "{text}");
-}
-
-#[test]
-fn show_tells_what_an_artifact_holds() {
-    let project = chain();
-    let nothing = project.cli(&["show", "p.yaml", "c"]);
-    nothing
-        .exits(2)
-        .says("c has no artifact (it is waiting); compute it with: pipeline run p.yaml --until 'c'");
-    project.run_well(&[]);
-    let text = project.cli(&["show", "p.yaml", "c"]).stdout;
-    for part in [
-        "kind          grow",
-        "param line",
-        "input input",
-        "code          1 file; by name",
-        "  | x",
-        "  | one",
-    ] {
-        assert!(text.contains(part), "{part:?} is not in:\n{text}");
-    }
 }
 
 #[test]
@@ -96,10 +62,6 @@ fn log_tells_the_history() {
     let first = runs[0]["begun"]["run"].as_str().unwrap();
     let events = project.cli(&["log", "p.yaml", "--run", first]).stdout;
     assert!(events.contains("due b") && events.contains("computed c"), "{events}");
-    project
-        .cli(&["log", "p.yaml", "--run", "nonsense"])
-        .exits(2)
-        .says("there is no run nonsense on this cache");
 }
 
 #[test]
@@ -175,16 +137,27 @@ fn doctor_completions_and_man_work() {
     assert!(project.path("man/pipeline-run.1").exists());
 }
 
+/// The names of all commands.
+fn commands() -> Vec<String> {
+    let all = Project::new("").cli(&["--help"]).stdout;
+    let list = all.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_says_what_it_does() {
+    let project = Project::new("");
+    project.reads("help", &["--help"]);
+    for name in commands() {
+        project.reads(&format!("help_{name}"), &[&format!("{name} --help")]);
+    }
+}
+
 #[test]
 fn every_command_speaks_json() {
-    let help =
-        |arguments: &[&str]| Command::new(program()).args(arguments).arg("--help").output().unwrap().stdout;
-    let all = String::from_utf8(help(&[])).unwrap();
-    let list = all.split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
-    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(names.len() >= 16, "{names:?}");
-    for name in names.into_iter().filter(|name| *name != "help") {
-        assert!(String::from_utf8(help(&[name])).unwrap().contains("--json"), "{name} has no --json");
+    for name in commands() {
+        assert!(Project::new("").cli(&[&name, "--help"]).stdout.contains("--json"), "{name} has no --json");
     }
     let project = chain();
     for command in [["completions", "bash"], ["init", "new"], ["man", "--json"], ["schema", "--json"]] {
@@ -220,14 +193,12 @@ fn a_full_standard_output_is_an_error() {
 }
 
 #[test]
-fn the_version_and_the_exit_codes_are_told() {
+fn the_version_is_told() {
     let output = Command::new(program()).arg("--version").output().unwrap();
     assert_eq!(
         String::from_utf8_lossy(&output.stdout).trim(),
         concat!("pipeline ", env!("CARGO_PKG_VERSION"))
     );
-    let help = Command::new(program()).arg("--help").output().unwrap();
-    assert!(String::from_utf8_lossy(&help.stdout).contains("Exit codes: 0 done, 1 a stage failed"));
     assert_eq!(Command::new(program()).arg("nonsense").output().unwrap().status.code(), Some(2));
 }
 

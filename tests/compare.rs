@@ -131,23 +131,8 @@ fn a_control_that_does_as_well_is_told() {
 }
 
 #[test]
-fn every_layout_holds_the_numbers() {
-    let project = ablation();
-    let layout = |flag: &str| project.cli(&["compare", "p.yaml", flag]).exits(0).stdout.clone();
-    let text = project.cli(&["compare", "p.yaml"]).stdout;
-    assert!(text.contains("better     3  0.820 ± 0.010"), "{text}");
-    assert!(text.contains("0.920 ± 0.010 *"), "{text}");
-    let csv = layout("--csv");
-    let heading: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
-    assert_eq!(
-        &heading[..8],
-        ["variant", "control", "differs_in", "missing", "auroc", "auroc_sd", "auroc_n", "auroc_best"]
-    );
-    assert!(csv.lines().any(|line| line.starts_with("shuffled,true,")), "{csv}");
-    assert!(layout("--markdown").contains("| **0.920 ± 0.010** \\* |"), "{}", layout("--markdown"));
-    let latex = layout("--latex");
-    assert!(latex.contains("\\toprule") && latex.contains("\\textbf{0.920 $\\pm$ 0.010}"), "{latex}");
-    project.cli(&["compare", "p.yaml", "--csv", "--latex"]).exits(2);
+fn one_layout_is_chosen() {
+    ablation().cli(&["compare", "p.yaml", "--csv", "--latex"]).exits(2);
 }
 
 #[test]
@@ -170,25 +155,6 @@ fn rows_may_be_any_axis_and_are_filtered_and_sorted() {
         .collect();
     assert_eq!(names, ["much", "better", "plain", "shuffled"]);
     assert_eq!(sorted["metrics"].as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn mistakes_on_the_command_line_and_in_the_file_have_their_mend() {
-    let project = ablation();
-    let said = |arguments: &[&str], text: &str| {
-        project.cli(&[&["compare", "p.yaml"], arguments].concat()).exits(2).says(text);
-    };
-    said(&["--metrics", "aurok"], "--metrics: no artifact has the metric `aurok`; did you mean `auroc`?");
-    said(&["--rows", "seeds"], "--rows: there is no axis `seeds`; did you mean `seed`?");
-    said(&["--where", "variant=plan"], "`variant` has no value `plan`; did you mean `plain`?");
-    said(&["--where", "plain"], "expected AXIS=VALUE");
-    said(&["--baseline", "plan"], "--baseline: there is no row `plan`; did you mean `plain`?");
-    said(&["--against", "never"], "there is no run never");
-    project.edit("same: [pairs]", "same: [pairz]");
-    said(&[], "there is no slot `pairz`");
-    said(&[], "did you mean `pairs`?");
-    project.edit("over: [seed]", "over: [sed]");
-    said(&[], "there is no axis `sed`");
 }
 
 #[test]
@@ -255,12 +221,6 @@ fn a_table_without_a_number_is_one_line() {
     assert_eq!(comparison["missing"], serde_json::json!([]));
     let notes = comparison["notes"].to_string();
     assert!(notes.contains("no table for data there: all of it is absent: download it"), "{notes}");
-}
-
-#[test]
-fn nothing_to_compare_is_said_with_the_mend() {
-    let project = Project::new(ABLATION);
-    project.cli(&["compare", "p.yaml"]).exits(2).says("run the pipeline, or let a stage write one of them");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Comparisons of two steps or two runs, and the summaries that `show` prints.
+//! Comparisons of two steps or two runs.
 
 use support::Project;
 
@@ -18,17 +18,9 @@ fn fits() -> Project {
 }
 
 #[test]
-fn two_steps_differ_in_recipe_then_in_tables() {
-    let project = fits();
-    let text = project.cli(&["diff", "p.yaml", "one", "two"]).exits(0).stdout.clone();
-    assert!(text.contains("param skill  0.7  0.8"), "{text}");
-    assert!(text.contains("scores.parquet: 40 rows in both, 40 of them differ"), "{text}");
-    assert!(text.contains("score: differs in 40 rows, by 0.100 at most"), "{text}");
-    assert!(text.contains("files are the same"), "{text}");
-    let value = project.json(&["diff", "p.yaml", "one", "two"]);
+fn two_steps_differ_in_recipe() {
+    let value = fits().json(&["diff", "p.yaml", "one", "two"]);
     assert_eq!(value["recipe"][0]["name"], "skill");
-    let same = project.cli(&["diff", "p.yaml", "one", "one"]).stdout;
-    assert!(same.contains("have the same recipe") && same.contains("nothing differs"), "{same}");
 }
 
 #[test]
@@ -44,16 +36,4 @@ fn two_runs_differ_step_by_step() {
         lines.contains("text: line 2 is the first that differs\n  - skill 0.7\n  + skill 0.75"),
         "{lines}"
     );
-    project.cli(&["diff", "p.yaml", &first, "one"]).exits(2).says("name two steps or two runs");
-}
-
-#[test]
-fn show_tells_histories_links_and_models_at_a_glance() {
-    let project = fits();
-    let text = project.cli(&["show", "p.yaml", "one"]).exits(0).stdout.clone();
-    assert!(text.contains("loss  █▄▃▂▂▁▁▁"), "{text}");
-    assert!(text.contains("least 0.125 at step 8"), "{text}");
-    assert!(text.contains("the strongest of 40 links\n"), "{text}");
-    assert!(text.contains("layer.0.weight  4 × 3  12       f32"), "{text}");
-    assert!(text.contains("2 layers, 15 numbers"), "{text}");
 }

@@ -161,14 +161,15 @@ fn with(base: &Value, way: &[String], value: &str) -> String {
     params.to_string().replace(&format!("{HERE:?}"), value)
 }
 
-/// The inputs that a kind requires, and `scores` for `export`, from a stage that may produce anything.
+/// The inputs that a kind requires, `scores` for `export` and `data` for `shuffle`, from a stage that may produce anything.
 fn wires(kind: &Kind) -> Vec<(&'static str, String)> {
     let slots = match kind.slots {
         Slots::Named(slots) => slots,
         Slots::Each(_) => return vec![("a", "any".into())],
         Slots::Any => return Vec::new(),
     };
-    let wanted = |slot: &&Slot| slot.required || kind.name == "export" && slot.name == "scores";
+    let also = [("export", "scores"), ("shuffle", "data")];
+    let wanted = |slot: &&Slot| slot.required || also.contains(&(kind.name, slot.name));
     slots.iter().filter(wanted).map(|slot| (slot.name, "any".to_owned())).collect()
 }
 

@@ -8,4 +8,5 @@ mod damage;
 mod device;
 mod diff;
 mod pipeline_file;
+mod results;
 mod running;

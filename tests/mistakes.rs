@@ -7,91 +7,81 @@ const STAGES: &str = "\
 stages:
   cells: {kind: simulate, with: {cells: 20}}
   pairs: {kind: split, in: {data: cells}}
+  any: {kind: command, with: {run: 'true'}}
 ";
 
-/// The error message for a file that `run` must refuse with an empty cache. `@` marks the place that the message must
-/// show and is removed from the file.
-fn refused(yaml: &str, arguments: &[&str]) -> String {
-    let (before, after) = yaml.split_once('@').expect("a mark");
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().len() + 1;
-    let project = Project::new(&format!("{before}{after}"));
-    let ran = project.run(arguments);
-    assert_eq!(ran.code, Some(2), "{yaml}\n{}{}", ran.stdout, ran.stderr);
-    assert!(!project.path("cache/entries").exists(), "{yaml}");
-    assert!(ran.stderr.contains(&format!("p.yaml:{line}:{column}\n")), "{yaml}\n{}", ran.stderr);
-    ran.stderr
-}
-
-fn says(said: &str, parts: &[&str]) {
-    parts.iter().for_each(|part| assert!(said.contains(part), "{part:?} is not in\n{said}"));
+/// Asserts what is read of a file that `run` must refuse before it computes anything.
+fn refused(rule: &str, yaml: &str, run: &str) {
+    let project = Project::new(yaml);
+    project.cli(&run.split_whitespace().collect::<Vec<_>>()).exits(2);
+    assert!(!project.path("cache/v1/entries").exists(), "{yaml}");
+    project.reads(&format!("refused_{rule}"), &["cat p.yaml", run]);
 }
 
 #[test]
 fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
-    for (stage, parts) in [
-        ("genie3, in: {data: cells}, with: {trees: @0}", &["`trees` must be at least 1, not 0"][..]),
+    for (rule, stage) in [
+        ("number_below_its_least", "genie3, in: {data: cells}, with: {trees: 0}"),
+        ("number_above_its_most", "genie3, in: {data: cells}, with: {trees: 1000000000000000000}"),
+        ("inputs_that_go_together", "joint, in: {data: cells, split: pairs, model: any}"),
         (
-            "genie3, in: {data: cells}, with: {trees: @1000000000000000000}",
-            &["`trees` must be at most 1000000, not 1000000000000000000"],
+            "number_in_a_map",
+            "joint, in: {data: cells, split: pairs}, with: {training: {schedule: {rate: -1}}}",
         ),
-        ("joint, in: {data: cells, split: pairs, model: @any}", &["`model` and `tokens` go together"]),
-        ("pretrain, in: {tokens: any}, with: {model: {width: @0}}", &["`model.width` must be at least 1"]),
+        ("number_bounded_by_another", "split, in: {data: cells}, with: {fold: 7}"),
+        ("choice_that_needs_an_input", "split, in: {data: cells}, with: {protocol: published}"),
+        ("weights_without_genes", "import-model, in: {weights: {file: m.pth}}"),
+        ("list_instead_of_a_map", "pretrain, in: {tokens: any}, with: {masking: []}"),
+        ("vectors_without_genes", "import-embeddings, in: {weights: {file: m.pt}, data: cells}"),
+        ("file_that_holds_no_vectors", "import-embeddings, in: {weights: {file: m.h5ad}, data: cells}"),
+        ("vectors_to_shuffle_that_are_missing", "shuffle, in: {data: cells}, with: {what: vectors}"),
         (
-            "joint, in: {data: cells, split: pairs}, with: {training: {schedule: {rate: @-1}}}",
-            &["`training.schedule.rate` must be above 0, not -1"],
+            "file_that_holds_no_types",
+            "finetune, in: {model: any, tokens: any, types: {file: a.h5ad}}, with: {task: types}",
         ),
-        ("split, in: {data: cells}, with: {fold: @7}", &["below `folds`, which is 5, not 7"]),
-        ("split, @in: {data: cells}, with: {protocol: published}", &["needs the folder of the three files"]),
-        ("simulate, with: {cells: @0}", &["`cells` must be at least 1"]),
-        ("import-model, @in: {weights: {file: m.pth}}", &["give the list in the input `vocabulary`"]),
-        ("pretrain, in: {tokens: any}, with: {masking: @[]}", &["expected a map, found a list"]),
+        (
+            "stage_that_reads_no_types",
+            "finetune, in: {model: any, tokens: any, types: untyped}, with: {task: types}}\n  untyped: {kind: dataset, \
+             in: {data: {file: a.h5ad}}",
+        ),
+        ("table_of_types_without_its_column", "dataset, in: {data: {file: a.h5}, types: {file: t.csv}}"),
+        ("nothing_to_export", "export, with: {format: npy}"),
+        ("nothing_to_merge", "merge, with: {}"),
     ] {
-        let any = "  any: {kind: command, with: {run: 'true'}}\n";
-        says(&refused(&format!("{STAGES}  x: {{kind: {stage}}}\n{any}"), &[]), parts);
+        refused(rule, &format!("{STAGES}  x: {{kind: {stage}}}\n"), "run p.yaml");
     }
-    let nothing = |stage: &str| refused(&format!("{STAGES}  @x: {{kind: {stage}}}\n"), &[]);
-    says(&nothing("export, with: {format: npy}"), &["nothing to export"]);
-    says(&nothing("merge, with: {}"), &["there is nothing to merge"]);
 }
 
 #[test]
 fn a_value_is_blamed_where_it_came_from() {
     let file = |params: &str, trees: &str, rest: &str| {
-        let forest = format!("  x: {{kind: genie3, in: {{data: cells}}, with: {{trees: {trees}}}}}\n");
+        let forest = format!("  x: {{kind: genie3, in: {{data: cells}}, with: {{trees: '{trees}'}}}}\n");
         format!("{params}\n{STAGES}{forest}{rest}")
     };
-    let said = refused(&file("params: {n: @0}", "'{n}'", ""), &[]);
-    says(&said, &["`trees` must be at least 1, not 0", "used here"]);
-    let said = refused(&file("params: {n: 5}", "@'{n}'", ""), &["--set", "n=0"]);
-    says(&said, &["`trees` must be at least 1, not 0 (given with `--set n=0`)"]);
-    let variants = "variants: {good: {}, bad: {params: {n: @0}}}\n";
-    let said = refused(&file("params: {n: 5}", "'{n}'", variants), &[]);
-    says(&said, &["(in the variant `bad`)", "used here"]);
-    let variants = "variants: {good: {}, bad: {stages: {x: {with: {trees: @0}}}}}\n";
-    says(&refused(&file("params: {n: 5}", "'{n}'", variants), &[]), &["(in the variant `bad`)"]);
-    says(&refused(&file("matrix: {size: [3, @0]}", "'{size}'", ""), &[]), &["not 0", "used here"]);
-    let field = "matrix: {size: [{name: some, trees: 3}, {name: none, trees: @0}]}";
-    says(&refused(&file(field, "'{size.trees}'", ""), &[]), &["not 0", "used here"]);
+    refused("value_of_a_param", &file("params: {n: 0}", "{n}", ""), "run p.yaml");
+    refused("value_given_with_set", &file("params: {n: 5}", "{n}", ""), "run p.yaml --set n=0");
+    let variants = "variants: {good: {}, bad: {params: {n: 0}}}\n";
+    refused("value_of_a_variant", &file("params: {n: 5}", "{n}", variants), "run p.yaml");
+    let variants = "variants: {good: {}, bad: {stages: {x: {with: {trees: 0}}}}}\n";
+    refused("value_of_a_stage_in_a_variant", &file("params: {n: 5}", "{n}", variants), "run p.yaml");
+    refused("value_of_an_axis", &file("matrix: {size: [3, 0]}", "{size}", ""), "run p.yaml");
+    let field = "matrix: {size: [{name: some, trees: 3}, {name: none, trees: 0}]}";
+    refused("value_of_an_axis_field", &file(field, "{size.trees}", ""), "run p.yaml");
 }
 
 #[test]
 fn a_wire_from_the_wrong_kind_of_stage_is_refused_with_the_right_stages() {
-    let said =
-        refused(&format!("{STAGES}  x: {{kind: correlation, in: {{data: @pairs, split: cells}}}}\n"), &[]);
-    says(
-        &said,
-        &[
-            "the slot `data` needs cells.parquet and genes.parquet",
-            "the stage `pairs` is of the kind `split`, which makes pairs.parquet",
-            "the stage `cells` makes that",
-        ],
-    );
-    // `joint` did not train this model's blocks, so there is no transformer to embed with.
-    let stages = "  y: {kind: joint, in: {data: cells, split: pairs}}\n  x: {kind: embed, in: {model: @y, tokens: any}}\n  any: {kind: command, with: {run: 'true'}}\n";
-    says(&refused(&format!("{STAGES}{stages}"), &[]), &["the slot `model` needs"]);
-    let lists = "  x: {kind: correlation, in: {data: cells, tfs: @any}}\n  any: {kind: command, with: {run: 'true'}}\n";
-    says(&refused(&format!("{STAGES}{lists}"), &[]), &["takes a file", "write `{file: path}`"]);
+    for (rule, stages) in [
+        ("wire_from_the_wrong_kind", "  x: {kind: correlation, in: {data: pairs, split: cells}}\n"),
+        (
+            // `joint` did not train this model's blocks, so there is no transformer to embed with.
+            "wire_from_a_model_without_blocks",
+            "  y: {kind: joint, in: {data: cells, split: pairs}}\n  x: {kind: embed, in: {model: y, tokens: any}}\n",
+        ),
+        ("wire_where_a_file_belongs", "  x: {kind: correlation, in: {data: cells, tfs: any}}\n"),
+    ] {
+        refused(rule, &format!("{STAGES}{stages}"), "run p.yaml");
+    }
 }
 
 #[test]
@@ -99,16 +89,16 @@ fn what_cannot_be_compared_is_refused_where_it_is_named() {
     let stages = format!(
         "{STAGES}  scores: {{kind: correlation, in: {{data: cells, split: pairs}}}}\n  judged: {{kind: evaluate, in: {{scores: scores, split: pairs}}}}\n"
     );
-    let compare = |compare: &str| format!("{stages}compare: {compare}\n");
-    for (wrong, parts) in [
-        ("{metrics: [auroc, @aurok]}", &["there is no metric `aurok`", "did you mean `auroc`?"][..]),
-        ("{lower_is_better: [@loss]}", &["there is no metric `loss`"]),
-        ("{same: [@spilt]}", &["there is no slot `spilt`", "did you mean `split`?"]),
-        ("{over: [@sede]}", &["there is no axis `sede`"]),
+    // `any` is a script, which may write any metric.
+    let stages = stages.replace("  any: {kind: command, with: {run: 'true'}}\n", "");
+    for (rule, compare) in [
+        ("unknown_metric", "{metrics: [auroc, aurok]}"),
+        ("unknown_metric_unlike_any", "{lower_is_better: [loss]}"),
+        ("unknown_slot_to_compare_by", "{same: [spilt]}"),
+        ("unknown_axis_to_compare_over", "{over: [sede]}"),
     ] {
-        says(&refused(&compare(wrong), &[]), parts);
+        refused(rule, &format!("{stages}compare: {compare}\n"), "run p.yaml");
     }
-    // Scripts may write any metric.
     let script = "  script: {kind: command, in: {truth: pairs}, with: {run: 'true'}}\n";
     let yaml = format!("{stages}{script}compare: {{metrics: [f1], same: [truth]}}\n");
     Project::new(&yaml).cli(&["plan", "p.yaml"]).exits(0);

@@ -97,6 +97,41 @@ fn every_guide_can_be_followed() {
     }
 }
 
+/// A folder as BEELINE lays them out: genes that follow their TFs, and the network.
+fn write_data(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    let (mut network, mut cells) =
+        ("Gene1,Gene2\n".to_owned(), (0..40).map(|cell| format!(",c{cell}")).collect::<String>());
+    for gene in 0..60 {
+        let value = |cell: usize| format!(",{}", (cell * (gene % 6 + 3) * 7 + gene * cell % 5) % 23);
+        cells.push_str(&format!("\nG{gene}{}", (0..40).map(value).collect::<String>()));
+        if gene >= 6 {
+            network.push_str(&format!("G{},G{gene}\nG{},G{gene}\n", gene % 6, (gene / 6 + gene) % 6));
+        }
+    }
+    std::fs::write(folder.join("ExpressionData.csv"), cells + "\n").unwrap();
+    std::fs::write(folder.join("refNetwork.csv"), network).unwrap();
+}
+
+#[test]
+fn foreign_vectors_stand_in_the_table_beside_their_controls() {
+    let page = std::fs::read_to_string(root().join("docs/transformer.md")).unwrap();
+    let is_shown = |(_, text): &(String, String)| text.starts_with("# foreign.yaml\n");
+    let (_, yaml) = blocks(&page).into_iter().find(is_shown).expect("the pipeline of the page");
+    let project = Project::new(&yaml);
+    write_data(&project.path("data"));
+    // The vector of a gene is near that of its TF.
+    let vector = |gene: usize| format!("g{gene},{},{},0.1\n", gene % 6 + gene / 30, 20 - (gene % 6) * 2);
+    let vectors: String = (0..55).map(vector).collect();
+    project.write("vectors.csv", &format!("gene,a,b,c\n{vectors}"));
+    let ran = project.run_well(&["--set", "weights=vectors.csv"]);
+    assert!(ran.stderr.contains("55 of 60 genes of the data have a vector"), "{}{}", ran.stdout, ran.stderr);
+    let table = project.cli(&["compare", "p.yaml", "--set", "weights=vectors.csv"]);
+    for row in ["similarity_permuted", "correlation", "stack_with", "stack_permuted"] {
+        assert!(table.stdout.contains(row), "{row} is not in\n{}{}", table.stdout, table.stderr);
+    }
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut pages: Vec<PathBuf> = vec![root().join("README.md")];

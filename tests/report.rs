@@ -55,15 +55,6 @@ fn the_page_needs_nothing_else_and_is_small() {
 }
 
 #[test]
-fn the_summary_says_what_leads_how_sure_that_is_and_what_the_control_says() {
-    let page = page(&showcase());
-    assert!(page.contains("Of 3 variants, skilled reaches the highest auroc: "), "{page}");
-    assert!(page.contains("It is ahead of plain, the next one, by +0."));
-    assert!(page.contains("The control shuffled reaches 0."));
-    assert!(page.contains("which does not explain it."));
-}
-
-#[test]
 fn a_report_of_what_was_never_run_says_so() {
     let project = Project::of_toys(SHOWCASE);
     let page = page(&project);

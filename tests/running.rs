@@ -149,11 +149,11 @@ fn of_many_steps_that_are_absent_for_one_reason_a_few_are_named() {
     assert!(!ran.stderr.contains("real[n=4]"), "{}", ran.stderr);
     let plan = project.cli(&["plan", "p.yaml"]).stdout;
     assert!(
-        plan.contains("absent  real[n=3]  give it with --set data=DIR\nabsent: 2 more steps: give it"),
+        plan.contains("absent   real[n=3]  give it with --set data=DIR\nabsent: 2 more steps: give it"),
         "{plan}"
     );
     assert!(!plan.contains("real[n=4]"), "{plan}");
-    assert!(project.cli(&["plan", "p.yaml", "--all"]).stdout.contains("absent  real[n=5]  give it"));
+    assert!(project.cli(&["plan", "p.yaml", "--all"]).stdout.contains("absent   real[n=5]  give it"));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_missing_input_is_told_before_anything_runs() {
         "stages:\n  a: {kind: grow, with: {line: a}}\n  b:\n    kind: grow\n    in: {text: {file: nowhere.txt}}\n    with: {line: b}\n",
     );
     let ran = project.run(&[]);
-    ran.exits(2).says("p.yaml:5").says("nowhere.txt").says("is not there");
+    ran.exits(2).says("p.yaml:5").says("nowhere.txt").says("does not exist");
     assert!(ran.computed().is_empty());
 }
 
@@ -207,7 +207,7 @@ fn a_chain_of_thousands_needs_no_recursion() {
     }
     let project = Project::of_toys(&yaml);
     let plan = project.cli(&["plan", "p.yaml"]);
-    assert!(plan.exits(0).stdout.ends_with("1 due, 2999 waiting for them, 0 cached, 0 absent\n"));
+    assert!(plan.exits(0).stdout.ends_with("1 due, 2999 waiting, 0 cached, 0 absent\n"));
     assert_eq!(project.run_well(&["--until", "s200"]).counts()[0], 201);
 }
 

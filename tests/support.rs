@@ -1,10 +1,13 @@
 //! Fixtures: a project in its own folder, and the result of running the program there.
 
+mod transcript;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+pub use transcript::reads;
 
 /// A project folder that is removed afterwards.
 pub struct Project {

@@ -101,6 +101,7 @@ impl Adopt {
                     before.unwrap_or_default()
                 ));
             }
+            State::Cached(_) => return refuse("it has an artifact already".to_owned()),
             other => return refuse(format!("it is {}", other.word())),
         }
         let changes = match survey.reason(node)? {

@@ -45,8 +45,13 @@ impl Gc {
                 .as_deref()
                 .map(quantity::duration)
                 .transpose()
-                .map_err(Error::Usage)?,
-            max_bytes: self.max_size.as_deref().map(quantity::bytes).transpose().map_err(Error::Usage)?,
+                .map_err(|why| Error::Usage(format!("--older-than: {why}")))?,
+            max_bytes: self
+                .max_size
+                .as_deref()
+                .map(quantity::bytes)
+                .transpose()
+                .map_err(|why| Error::Usage(format!("--max-size: {why}")))?,
         };
         let store = self.cache.find()?;
         store.prepare()?;

@@ -16,8 +16,8 @@ use serde_json::json;
 pub struct Draw {
     #[command(flatten)]
     source: PipelineArgs,
-    /// The output format
-    #[arg(long, value_enum, default_value_t = Format::Mermaid)]
+    /// The output format: mermaid, dot (for Graphviz) or svg
+    #[arg(long, value_enum, default_value_t = Format::Mermaid, hide_possible_values = true)]
     format: Format,
     /// Print JSON
     #[arg(long)]

@@ -126,7 +126,7 @@ impl Cache {
     fn find(&self) -> Result<Store> {
         let file = self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
         if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
-            return Err(Error::Usage(format!("{} is not there", file.display())));
+            return Err(Error::Usage(format!("there is no file {}", file.display())));
         }
         find_cache(self.cache.as_deref(), file.as_deref())
     }
@@ -223,8 +223,10 @@ fn complain(error: &Error) {
         Error::Pipeline(complaint) if may_colour(&stderr) => complaint.styled(),
         Error::Pipeline(complaint) => complaint.to_string(),
         Error::NobodyReads => return,
-        Error::Signal(_) => format!("{error}; what was done is kept, run again to go on"),
-        Error::Stage { .. } => format!("error: {error}; what was done is kept, mend it and run again"),
+        Error::Signal(_) => format!("{error}; finished steps are kept, run again to continue"),
+        Error::Stage { .. } => {
+            format!("error: {error}; finished steps are kept, fix the cause and run again")
+        }
         other => format!("error: {}", complaint::harmless(&other.to_string())),
     };
     let _ = writeln!(stderr.lock(), "{}", text.trim_end());

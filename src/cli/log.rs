@@ -75,6 +75,7 @@ fn history(store: &Store, as_json: bool) -> Result<()> {
     }
     match as_json {
         true => output::write_json(&values),
+        false if values.is_empty() => output::write("no run on this cache yet\n"),
         false => output::write(&table(&rows)),
     }
 }

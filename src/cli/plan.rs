@@ -39,7 +39,7 @@ impl Plan {
         let (mut due, mut waiting, mut cached, mut absent, mut skipped) = (0, 0, 0, 0, 0);
         let mut for_the_program = 0;
         let mut absences = Absences::default();
-        let mut text = String::new();
+        let mut lines = Vec::new();
         let mut rows = Vec::new();
         for node in survey.plan.steps() {
             let step = &graph.steps[node].name;
@@ -79,27 +79,24 @@ impl Plan {
                     json!({"step": step, "state": state.word(), "key": key, "reason": reason, "about": about}),
                 );
             } else if self.all || (named && state.artifact().is_none()) {
-                let line = format!("{:<7} {step}  {about}", state.word());
-                writeln!(text, "{}", line.trim_end()).expect("a string takes all");
+                lines.push((state.word(), step, about));
             }
         }
         match self.json {
             true => output::write_json(&rows)?,
             false => {
+                let mut text = aligned(&lines);
                 for line in absences.rest().filter(|_| !self.all) {
                     writeln!(text, "{line}").expect("a string takes all");
                 }
                 let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-                writeln!(
-                    text,
-                    "{due} due, {waiting} waiting for them, {cached} cached, {absent} absent{skipped}"
-                )
-                .expect("a string takes all");
+                writeln!(text, "{due} due, {waiting} waiting, {cached} cached, {absent} absent{skipped}")
+                    .expect("a string takes all");
                 if for_the_program > 0 {
                     writeln!(
                         text,
-                        "{for_the_program} of them only because the program changed; `pipeline adopt FILE --all` takes \
-                         over what it made before"
+                        "{for_the_program} due only because the program changed; `pipeline adopt FILE --all` reuses their \
+                         earlier artifacts"
                     )
                     .expect("a string takes all");
                 }
@@ -108,4 +105,17 @@ impl Plan {
         }
         Ok(if self.exit_code && due > 0 { WORK_IS_DUE } else { 0 })
     }
+}
+
+/// The widest step name that makes the reasons line up; longer ones push theirs to the right.
+const WIDEST: usize = 40;
+
+/// One line for each step: its state, its name and the reason.
+fn aligned(lines: &[(&str, &String, String)]) -> String {
+    let widths = lines.iter().map(|(_, step, _)| step.chars().count());
+    let width = widths.filter(|width| *width <= WIDEST).max().unwrap_or(0);
+    let line = |(state, step, about): &(&str, &String, String)| {
+        format!("{state:<7}  {step:<width$}  {about}").trim_end().to_owned() + "\n"
+    };
+    lines.iter().map(line).collect()
 }

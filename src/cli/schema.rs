@@ -9,7 +9,7 @@ use results::output;
 /// Print the JSON Schema of pipeline files, for editors
 #[derive(Args)]
 pub struct Schema {
-    /// Print JSON; a schema always is JSON
+    /// Print JSON, which a schema always is
     #[arg(long)]
     json: bool,
 }

@@ -19,7 +19,7 @@ use std::fmt::Write;
 pub struct Show {
     #[command(flatten)]
     source: PipelineArgs,
-    /// The step
+    /// The step, for example `top[order=up]`
     step: String,
     /// How many rows or lines to show of each file
     #[arg(long, default_value_t = 5)]
@@ -112,6 +112,8 @@ fn recipe(recipe: &Recipe) -> String {
     let files = code.len() - crates;
     let parts = [(files, "file"), (crates, "crate")].into_iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts.map(|(count, what)| text::count(count, what)).collect();
-    rows.push(vec!["code".to_owned(), format!("{}; by name with --json", parts.join(" and "))]);
+    if !parts.is_empty() {
+        rows.push(vec!["code".to_owned(), format!("{} (listed with --json)", parts.join(" and "))]);
+    }
     format!("\n{}", table(&rows))
 }

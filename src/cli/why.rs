@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub struct Why {
     #[command(flatten)]
     source: PipelineArgs,
-    /// The step
+    /// The step, for example `top[order=up]`
     step: String,
     /// Print JSON
     #[arg(long)]
@@ -72,9 +72,8 @@ fn explain_due(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value)> 
     let report = match &reason {
         Reason::New => format!("{name} is due: no run on this cache has computed it\n"),
         Reason::Changed { run, changes } => {
-            let made = made(survey.store, survey.history.last(name).map(|(key, _)| key))?;
             format!(
-                "{name} is due: it differs from the one of run {run}{made}\n{}",
+                "{name} is due: its recipe has changed since run {run}\n{}",
                 changes_table(graph, node, changes)
             )
         }
@@ -95,7 +94,7 @@ fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value
     if let Some(manifest) = &manifest {
         if let Some(adopted) = &manifest.adopted {
             report.push_str(&format!(
-                "it was adopted from {}, although these differed\n",
+                "it was adopted from {}, from which it differs in\n",
                 adopted.from.short()
             ));
             report.push_str(&changes_table(graph, node, &adopted.changes));
@@ -103,14 +102,14 @@ fn explain_cached(survey: &Survey<'_>, node: NodeIndex) -> Result<(String, Value
         let before = History::read(store, &graph.file, std::iter::once(name.clone()), Some(&manifest.run))?;
         let why = before.reason(store, name, key, &recipe)?;
         report.push_str(&match &why {
-            Reason::New => "it was computed then because no earlier run had met it\n".to_owned(),
+            Reason::New => "it was computed because it was new to this cache\n".to_owned(),
             Reason::Changed { run, changes } => {
                 format!(
-                    "it was computed then because it differed from the one of run {run}\n{}",
+                    "it was computed because its recipe had changed since run {run}\n{}",
                     changes_table(graph, node, changes)
                 )
             }
-            other => format!("it was computed then because {other}\n"),
+            other => format!("it was computed because {other}\n"),
         });
         reason = Some(why);
     }
@@ -121,7 +120,7 @@ fn made(store: &Store, key: Option<engine::key::Key>) -> Result<String> {
     let manifest = key.map(|key| store.manifest(key)).transpose()?.flatten();
     Ok(manifest.map_or_else(String::new, |manifest| {
         format!(
-            ", made in run {} at {} in {}",
+            ": computed in run {} at {} in {}",
             manifest.run,
             clock::date(manifest.at),
             text::seconds(manifest.seconds)

@@ -272,9 +272,18 @@ pub fn known<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'
     if candidates.is_empty() {
         return format!("there are no {what}");
     }
+    if let [only] = candidates.as_slice() {
+        return format!("there is only {}", self::word(only));
+    }
     let shown: Vec<String> = candidates.iter().take(12).map(|name| self::word(name)).collect();
     let more = if candidates.len() > shown.len() { ", …" } else { "" };
     format!("the {what} are {}{more}", shown.join(", "))
+}
+
+/// Adds a second way out to a hint.
+pub fn otherwise(hint: &str, more: &str) -> String {
+    let between = if hint.ends_with('?') { " Otherwise" } else { ";" };
+    format!("{hint}{between} {more}")
 }
 
 #[cfg(test)]
@@ -303,7 +312,7 @@ error: unknown field `knd`
     #[test]
     fn shows_both_of_two_places() {
         let text = "a: 1\nb: 2\na: 3\n";
-        let complaint = Complaint::new(Path::new("p.yaml"), "the key `a` stands twice")
+        let complaint = Complaint::new(Path::new("p.yaml"), "the key `a` appears twice")
             .at(text, 10..11, "again here")
             .at(text, 0..1, "first here")
             .to_string();

@@ -233,7 +233,7 @@ pub fn check_files(plan: &Plan<'_>) -> Result<()> {
 fn missing(graph: &Graph, place: &Place, what: &str, shown: &str, path: &Path) -> Result<()> {
     let here = std::env::current_dir().unwrap_or_default();
     let source = yaml::PipelineText::read(graph.file.strip_prefix(here).unwrap_or(&graph.file))?;
-    let title = format!("the {what} `{shown}` is not there");
+    let title = format!("the {what} `{shown}` does not exist");
     let complaint = source.complain(place, title, format!("looked for {}", path.display()));
     let hint =
         "paths in a pipeline file are relative to its folder, paths given with --set to the current folder";

@@ -292,7 +292,7 @@ impl Said {
                 };
             return Said {
                 title: format!("unknown {} {}", what.trim_end_matches('s'), word(found)),
-                label: format!("not one of the {what}"),
+                label: format!("no such {}", what.trim_end_matches('s')),
                 hint: Some(known(found, what, names.iter().map(String::as_str))),
                 at_key: what == "fields",
             };
@@ -321,9 +321,11 @@ impl Said {
                 "map" => "a map",
                 other => other,
             };
-            let found: String = found.replacen("string ", "", 1).chars().take(80).collect();
+            let types = ["string ", "integer ", "floating point ", "boolean "];
+            let found = types.iter().find_map(|name| found.strip_prefix(name)).unwrap_or(found);
+            let found: String = found.chars().take(80).collect();
             let title = format!("expected {expected}, found {found}");
-            return Said { title, label: format!("expected {expected}"), hint: None, at_key: false };
+            return Said { title, label: String::new(), hint: None, at_key: false };
         }
         Said { title: message.to_owned(), label: String::new(), hint: None, at_key: false }
     }
@@ -424,7 +426,7 @@ mod tests {
         assert_eq!(said("invalid type: sequence, expected a string"), "expected text, found a list; ");
         assert_eq!(
             said("invalid value: integer `-1`, expected u32"),
-            "expected a whole number, 0 or more, found integer `-1`; "
+            "expected a whole number, 0 or more, found `-1`; "
         );
         assert_eq!(said("anything else"), "anything else; ");
     }

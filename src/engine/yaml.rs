@@ -9,6 +9,7 @@ mod value;
 
 use crate::complaint::{Complaint, Place, did_you_mean};
 use crate::locate::Places;
+use contract::disk::reason;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -30,7 +31,7 @@ impl PipelineText {
     pub fn read(path: &Path) -> Result<PipelineText, Complaint> {
         let refuse = |title: String| Complaint::new(path, title);
         let cannot = |error: std::io::Error| {
-            let complaint = refuse(format!("cannot read the pipeline file: {}", error.kind()));
+            let complaint = refuse(format!("cannot read the pipeline file: {}", reason(&error)));
             complaint.hint_if(similar_file(path).filter(|_| error.kind() == std::io::ErrorKind::NotFound))
         };
         let metadata = std::fs::metadata(path).map_err(cannot)?;
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_shown_at_both_places() {
         let text = refused("stages:\n  a: {kind: x}\n  b: {kind: x}\n  a: {kind: y}\n");
-        assert!(text.contains("the key `a` stands twice") && text.contains("p.yaml:4:3"), "{text}");
+        assert!(text.contains("the key `a` appears twice") && text.contains("p.yaml:4:3"), "{text}");
         assert!(text.contains("again here") && text.contains("2 |   a: {kind: x}"), "{text}");
         let text = refused("a:\n- x\n- {1: a, '1': b}\n");
         assert!(text.contains("p.yaml:3:10") && text.contains("first here"), "{text}");
@@ -303,7 +304,7 @@ mod tests {
         let text = refused(&path);
         assert!(text.contains("not UTF-8") && text.contains("words.yaml:2:5"), "{text}");
         let text = refused(&folder.path().join("word.yaml"));
-        assert!(text.contains("cannot read the pipeline file: entity not found"), "{text}");
+        assert!(text.contains("cannot read the pipeline file: no such file"), "{text}");
         assert!(text.contains("did you mean") && text.contains("words.yaml"), "{text}");
     }
 

@@ -354,7 +354,7 @@ fn nothing(graph: &Graph, missing: &[Missing]) -> Error {
             )
         }
         None => format!(
-            "there is nothing to compare: no artifact of {file} holds {}; run the pipeline, or let a stage write one of them",
+            "there is nothing to compare: no artifact of {file} holds metrics; run the pipeline, or let a stage write one of {}",
             crate::metrics::FILES.join(", ")
         ),
     })

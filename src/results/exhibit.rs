@@ -4,6 +4,7 @@
 //! |---|---|
 //! | text, `x`, `y` | curves |
 //! | `step`, `epoch`, `batch` or `iteration`, and numbers | a history |
+//! | text, text called `predicted`, whole number | a confusion matrix |
 //! | text, text, one fraction called `share` | how evenly weight is distributed: the mean share of each name |
 //! | text, text, another fraction | links, each with a weight |
 //! | text, list of fractions | vectors |
@@ -18,7 +19,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use contract::disk::fault;
 use data::table::Batches;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use safetensors::tensor::Metadata;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -51,6 +52,8 @@ pub enum Exhibit {
     Weights(Vec<(String, f64)>),
     /// Columns of numbers, one for each name.
     Measures(Vec<String>, IndexMap<String, Vec<f64>>),
+    /// Names, and for each how many of it were taken for which.
+    Confusion(Vec<String>, Vec<Vec<f64>>),
     /// The layers of a model: name, shape and type of number.
     Layers(Vec<Layer>),
 }
@@ -74,12 +77,14 @@ pub enum Sort {
     Shares,
     /// [`Exhibit::Measures`].
     Measures,
+    /// [`Exhibit::Confusion`].
+    Confusion,
     /// [`Exhibit::Layers`].
     Layers,
 }
 
 /// Every sort.
-pub const ALL: [Sort; 9] = [
+pub const ALL: [Sort; 10] = [
     Sort::Curves,
     Sort::History,
     Sort::Links,
@@ -88,6 +93,7 @@ pub const ALL: [Sort; 9] = [
     Sort::Weights,
     Sort::Shares,
     Sort::Measures,
+    Sort::Confusion,
     Sort::Layers,
 ];
 
@@ -161,6 +167,7 @@ fn of_table(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
         Some(Sort::Weights) => weights(batches),
         Some(Sort::Shares) => shares(batches),
         Some(Sort::Measures) => measures(batches),
+        Some(Sort::Confusion) => confusion(batches),
         Some(Sort::Layers) | None => Ok(None),
     }
 }
@@ -177,6 +184,7 @@ fn sort(schema: &Schema) -> Option<Sort> {
         }
         // Metrics are shown elsewhere, in the comparison.
         [Holds::Text, ..] if names[0] == "metric" => None,
+        [Holds::Text, Holds::Text, Holds::Whole] if names[1] == "predicted" => Some(Sort::Confusion),
         [Holds::Text, Holds::Text, Holds::Fraction] if names[2] == "share" => Some(Sort::Shares),
         [Holds::Text, Holds::Text, Holds::Fraction] => Some(Sort::Links),
         [Holds::Text, Holds::Fractions] => Some(Sort::Vectors),
@@ -340,6 +348,24 @@ fn shares(batches: Batches) -> Result<Option<Exhibit>> {
     Ok(Some(Exhibit::Weights(means)))
 }
 
+/// `None` if there are more names than a drawing can show.
+fn confusion(batches: Batches) -> Result<Option<Exhibit>> {
+    const MOST_NAMES: usize = 60;
+    let rows = rows(batches, |batch| {
+        let pairs = texts(batch, 0)?.into_iter().zip(texts(batch, 1)?);
+        Ok(pairs.zip(floats(batch, 2)?).collect())
+    })?;
+    let rows: Vec<((String, String), f64)> = rows.unwrap_or_default();
+    let names: IndexSet<&String> = rows.iter().flat_map(|((of, said), _)| [of, said]).collect();
+    if names.is_empty() || names.len() > MOST_NAMES {
+        return Ok(None);
+    }
+    let mut counts = vec![vec![0.0; names.len()]; names.len()];
+    let place = |name: &String| names.get_index_of(name).unwrap_or(0);
+    rows.iter().for_each(|((of, said), count)| counts[place(of)][place(said)] += count);
+    Ok(Some(Exhibit::Confusion(names.into_iter().cloned().collect(), counts)))
+}
+
 fn measures(batches: Batches) -> Result<Option<Exhibit>> {
     let schema = batches.schema();
     let kinds = holds(&schema);
@@ -447,6 +473,8 @@ pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::{Int64Array, StringArray};
+    use std::sync::Arc;
 
     #[test]
     fn the_widest_directions_are_found() {
@@ -464,6 +492,24 @@ mod tests {
         };
         assert!((spread(|place| place.0) - 3.0 * 2f64.sqrt()).abs() < 0.3);
         assert_eq!(principal_places(&vec![vec![1.0, 2.0]; 5]), None);
+    }
+
+    #[test]
+    fn a_confusion_matrix_has_a_row_for_each_name_and_a_network_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, columns: [&str; 3]| {
+            let text = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+            let counts: ArrayRef = Arc::new(Int64Array::from(vec![3, 1, 0, 2]));
+            let texts = [text(&["T", "T", "B", "B"]), text(&["T", "B", "T", "B"])];
+            let path = folder.path().join(file);
+            data::table::write(&path, columns.into_iter().zip(texts.into_iter().chain([counts])).collect())
+                .unwrap();
+            of(&path, &ALL).unwrap()
+        };
+        let found = write("a.parquet", ["type", "predicted", "cells"]);
+        let Some(Exhibit::Confusion(names, counts)) = found else { panic!("no confusion matrix") };
+        assert_eq!((names, counts), (vec!["T".into(), "B".into()], vec![vec![3.0, 1.0], vec![0.0, 2.0]]));
+        assert!(write("b.parquet", ["tf", "target", "sign"]).is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod lines;
 mod network;
 mod scatter;
 mod small;
+mod squares;
 mod strips;
 
 pub use layers::{Look, Node, layers};
@@ -15,6 +16,7 @@ pub use lines::{Lines, Series, lines};
 pub use network::{Link, network};
 pub use scatter::{Scatter, scatter};
 pub use small::{Mark, dots, interval, sparkline, swatch};
+pub use squares::{Squares, squares};
 pub use strips::{Strips, strips};
 
 use crate::markup::escape;

@@ -48,7 +48,7 @@ impl std::fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// The system's error message, without the number that the standard library adds.
-fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_lowercase(),

@@ -3,7 +3,9 @@
 mod packed;
 
 use anyhow::{Context, Result, anyhow, bail};
-use hdf5_pure::{AttrValue, DType, Datatype, DatatypeByteOrder, Error, VlenStringReadOptions};
+use hdf5_pure::{
+    AttrValue, CompoundMember, DType, Datatype, DatatypeByteOrder, Error, VlenStringReadOptions,
+};
 use packed::{Chunk, Number, Packed};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,16 @@ impl Hdf5 {
     pub fn groups(&self, name: &str) -> Result<Vec<String>> {
         let group = if name.is_empty() { self.file.root() } else { self.group(name)? };
         group.groups().map_err(|error| damaged(&self.place(name), &error))
+    }
+
+    /// The names of the groups and arrays below a group.
+    pub fn members(&self, name: &str) -> Result<Vec<String>> {
+        let group = self.group(name)?;
+        let arrays = group.datasets().map_err(|error| damaged(&self.place(name), &error))?;
+        let mut members = self.groups(name)?;
+        members.extend(arrays);
+        members.sort();
+        Ok(members)
     }
 
     /// Opens an array.
@@ -238,25 +250,73 @@ impl Array {
         read.map_err(|error| damaged(&self.place, &error))
     }
 
+    /// Whether its elements are whole numbers.
+    pub fn holds_integers(&self) -> bool {
+        use DType::{Enum, I8, I16, I32, I64, U8, U16, U32, U64};
+        matches!(self.dataset.dtype(), Ok(I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | Enum(_)))
+    }
+
+    /// Whether a member of its elements is text of fixed width.
+    pub fn member_is_text(&self, member: &str) -> Result<bool> {
+        Ok(matches!(self.member(member)?.0.datatype, Datatype::String { .. }))
+    }
+
     /// One member of each element as text.
     pub fn member_strings(&self, member: &str) -> Result<Vec<String>> {
-        let datatype = self.dataset.datatype().map_err(|error| damaged(&self.place, &error))?;
-        let Datatype::Compound { size, members } = datatype else { bail!("{} has no members", self.place) };
-        let found = members.iter().find(|found| found.name == member);
-        let found = found.with_context(|| format!("{} has no member `{member}`", self.place))?;
+        let (found, size) = self.member(member)?;
         let Datatype::String { size: width, .. } = found.datatype else {
             bail!("{}: the member `{member}` holds no text of fixed width", self.place)
         };
-        self.check_size(self.rows())?;
-        let raw = self.dataset.read_raw().map_err(|error| damaged(&self.place, &error))?;
-        let (start, width) = (found.byte_offset as usize, width as usize);
-        let text = |element: &[u8]| {
-            let field = element.get(start..start + width)?;
-            let end = field.iter().position(|byte| *byte == 0).unwrap_or(width);
+        let text = |field: &[u8]| {
+            let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
             String::from_utf8(field[..end].to_vec()).ok()
         };
-        let texts: Option<Vec<String>> = raw.chunks_exact((size as usize).max(1)).map(text).collect();
+        let texts = self.fields(found.byte_offset as usize, width as usize, size, text)?;
         texts.with_context(|| format!("{}: the member `{member}` is not UTF-8 text", self.place))
+    }
+
+    /// One member of each element as whole numbers; unsigned ones of 64 bits may become negative.
+    pub fn member_integers(&self, member: &str) -> Result<Vec<i64>> {
+        let (found, size) = self.member(member)?;
+        let Datatype::FixedPoint { size: width, byte_order: DatatypeByteOrder::LittleEndian, layout } =
+            found.datatype
+        else {
+            bail!("{}: the member `{member}` holds neither text nor whole numbers", self.place)
+        };
+        let number = |field: &[u8]| {
+            let negative = layout.signed && field.last().is_some_and(|last| last & 0x80 != 0);
+            let mut all = [if negative { 0xff } else { 0 }; 8];
+            all.get_mut(..field.len())?.copy_from_slice(field);
+            Some(i64::from_le_bytes(all))
+        };
+        let numbers = self.fields(found.byte_offset as usize, width as usize, size, number)?;
+        numbers.with_context(|| format!("{}: the member `{member}` has numbers of {width} bytes", self.place))
+    }
+
+    /// A member and the size of an element.
+    fn member(&self, member: &str) -> Result<(CompoundMember, usize)> {
+        let datatype = self.dataset.datatype().map_err(|error| damaged(&self.place, &error))?;
+        let Datatype::Compound { size, members } = datatype else { bail!("{} has no members", self.place) };
+        let known: Vec<String> = members.iter().map(|found| found.name.clone()).collect();
+        let found = members.into_iter().find(|found| found.name == member);
+        let found = found.with_context(|| {
+            format!("{} has no member `{member}`, only `{}`", self.place, known.join("`, `"))
+        })?;
+        Ok((found, size as usize))
+    }
+
+    /// The bytes from `start` on in each element of `size` bytes, converted; `None` if one cannot be.
+    fn fields<T>(
+        &self,
+        start: usize,
+        width: usize,
+        size: usize,
+        convert: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<Vec<T>>> {
+        self.check_size(self.rows())?;
+        let raw = self.dataset.read_raw().map_err(|error| damaged(&self.place, &error))?;
+        let field = |element: &[u8]| convert(element.get(start..start + width)?);
+        Ok(raw.chunks_exact(size.max(1)).map(field).collect())
     }
 
     /// The type of its numbers, if deflate is their only filter.

@@ -74,6 +74,22 @@ impl Group {
         self.builder.set_attr(name, AttrValue::I64Array(values.to_vec()));
     }
 
+    /// Adds a group below this one.
+    pub fn add(&mut self, group: Group) {
+        self.builder.add_group(group.builder.finish());
+    }
+
+    /// Adds an attribute that holds a list of text.
+    pub fn texts(&mut self, name: &str, values: &[&str]) {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        self.builder.set_attr(name, AttrValue::VarLenStringArray(values));
+    }
+
+    /// Adds an attribute that is true or false, as a single byte: HDF5 has no such type.
+    pub fn flag(&mut self, name: &str, value: bool) {
+        self.builder.set_attr(name, AttrValue::U8(u8::from(value)));
+    }
+
     /// Adds an empty numeric attribute, which is how h5py writes an empty list.
     pub fn no_numbers(&mut self, name: &str) {
         self.builder.set_attr(name, AttrValue::F64Array(Vec::new()));
@@ -95,7 +111,15 @@ impl Group {
 
     /// Adds a list of integers.
     pub fn integers(&mut self, name: &str, values: &[i32]) {
+        self.integers_with(name, values, &[]);
+    }
+
+    /// Adds a list of integers with attributes.
+    pub fn integers_with(&mut self, name: &str, values: &[i32], attributes: &[(&str, &str)]) {
         let array = self.builder.create_dataset(name).with_i32_data(values);
+        for (name, value) in attributes {
+            array.set_attr(name, text(value));
+        }
         pack_list(array, values.len());
     }
 

@@ -10,7 +10,7 @@ pub mod formats;
 pub mod genes;
 mod hdf5;
 pub mod hdf5_draft;
-mod lines;
+pub mod lines;
 pub mod metrics;
 pub mod names;
 pub mod network;

@@ -99,6 +99,11 @@ impl Matching {
     }
 }
 
+/// A name in upper case, an Ensembl id without its version: names that mean the same gene have the same form.
+pub fn form(name: &str) -> String {
+    without_version(name).to_uppercase()
+}
+
 /// An Ensembl id without its version. Other names are unchanged, because the `.1` of `NKX2.1` is not a version.
 fn without_version(name: &str) -> &str {
     match name.split_once('.') {

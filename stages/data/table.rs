@@ -198,6 +198,18 @@ impl Table {
         Ok(column.as_string().clone())
     }
 
+    /// A column of text or of whole numbers as text, where values may be missing.
+    pub fn texts(&self, name: &str) -> Result<Vec<Option<String>>> {
+        let whole = |found: &ArrayRef| found.data_type().is_integer();
+        if self.batch.column_by_name(name).is_some_and(whole) {
+            let column = column_as(&self.batch, name, &DataType::Int64, "whole numbers", &self.path)?;
+            let numbers = column.as_primitive::<Int64Type>();
+            return Ok(numbers.iter().map(|number| number.map(|number| number.to_string())).collect());
+        }
+        let column = column_as(&self.batch, name, &DataType::Utf8, "text", &self.path)?;
+        Ok(column.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+    }
+
     /// A numeric column without missing values, as floats.
     pub fn floats(&self, name: &str) -> Result<Float64Array> {
         let column = self.column(name, &DataType::Float64, "numbers")?;

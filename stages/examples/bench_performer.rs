@@ -60,12 +60,14 @@ impl Work {
 
     fn train(&mut self) {
         let encodings = self.model.encode(&self.tokens, self.cells, Taped::default());
-        let mut gradients = backward(cross_entropy(self.model.logits(encodings), &self.targets));
+        let mut gradients =
+            backward(cross_entropy(self.model.logits(encodings, &self.tokens, self.cells), &self.targets));
         self.adam.step(1e-4, &mut parameters::trained(self.model.tensors()), &mut gradients);
     }
 
     fn infer(&mut self) {
-        let logits = self.model.logits(self.model.encode(&self.tokens, self.cells, Untaped));
+        let logits =
+            self.model.logits(self.model.encode(&self.tokens, self.cells, Untaped), &self.tokens, self.cells);
         std::hint::black_box(values(&logits));
     }
 }

@@ -7,7 +7,11 @@ use data::cells::{self, CellReader};
 use data::embeddings::{self, Embeddings};
 use data::genes;
 use data::hdf5_draft::{Group, Hdf5Draft};
+use data::table::Table;
+use data::types::PREDICTIONS;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
+use std::path::Path;
 
 /// The cells of an artifact in memory, as compressed rows.
 struct Rows {
@@ -50,7 +54,10 @@ pub fn h5ad(io: &Io) -> Result<()> {
     for (name, names) in [("obs", &rows.ids), ("var", &rows.genes)] {
         let mut table = Group::new(name, &encoding("dataframe", "0.2.0"));
         table.text("_index", "_index");
-        table.no_numbers("column-order");
+        match io.optional_input("predictions").filter(|_| name == "obs") {
+            Some(folder) => predictions(&mut table, &folder.join(PREDICTIONS), &rows.ids)?,
+            None => table.no_numbers("column-order"),
+        }
         table.strings("_index", names, &encoding("string-array", "0.2.0"));
         draft.add(table);
     }
@@ -67,6 +74,43 @@ pub fn h5ad(io: &Io) -> Result<()> {
         draft.add(group);
     }
     draft.write(&io.out("data.h5ad"))
+}
+
+/// Adds the predictions of `finetune` as columns: the type where it is known, the predicted one, its probability. Cells
+/// without a prediction have missing values.
+fn predictions(table: &mut Group, path: &Path, ids: &[String]) -> Result<()> {
+    let found = Table::open(path)?;
+    let places: HashMap<String, usize> =
+        found.texts("cell")?.into_iter().enumerate().filter_map(|(row, cell)| Some((cell?, row))).collect();
+    let rows: Vec<Option<usize>> = ids.iter().map(|id| places.get(id).copied()).collect();
+    if rows.iter().all(Option::is_none) {
+        bail!("{}: predicts none of the {} cells of the data", path.display(), ids.len());
+    }
+    const COLUMNS: [&str; 3] = ["type", "predicted_type", "predicted_type_probability"];
+    table.texts("column-order", &COLUMNS);
+    for (column, name) in ["type", "predicted"].into_iter().zip(COLUMNS) {
+        let texts = found.texts(column)?;
+        let of_cells: Vec<Option<&str>> = rows.iter().map(|row| texts[(*row)?].as_deref()).collect();
+        table.add(categorical(name, &of_cells));
+    }
+    let probability = found.floats("probability")?;
+    let of_cells = rows.iter().map(|row| row.map_or(f32::NAN, |row| probability.value(row) as f32));
+    let (name, values) = (COLUMNS[2], of_cells.collect::<Vec<f32>>());
+    table.floats(name, &values, &[values.len() as u64], &encoding("array", "0.2.0"));
+    Ok(())
+}
+
+/// A categorical column: codes of the sorted categories, -1 where the value is missing.
+fn categorical(name: &str, values: &[Option<&str>]) -> Group {
+    let categories: BTreeSet<&str> = values.iter().copied().flatten().collect();
+    let code_of: HashMap<&str, i32> = categories.iter().copied().zip(0..).collect();
+    let codes: Vec<i32> = values.iter().map(|value| value.map_or(-1, |value| code_of[value])).collect();
+    let categories: Vec<String> = categories.into_iter().map(str::to_owned).collect();
+    let mut group = Group::new(name, &encoding("categorical", "0.2.0"));
+    group.flag("ordered", false);
+    group.integers_with("codes", &codes, &encoding("array", "0.2.0"));
+    group.strings("categories", &categories, &encoding("string-array", "0.2.0"));
+    group
 }
 
 /// The attributes that AnnData requires on every group and array.

@@ -1,33 +1,36 @@
 //! Cell types: trains a head on the model that predicts them.
 
+mod judge;
+mod regression;
+
 use super::Finetune;
 use anyhow::{Result, bail};
-use arrow::array::StringArray;
+use arrow::array::{Float64Array, StringArray};
 use contract::stage::Io;
-use data::metrics::summary::Row;
 use data::metrics::table;
 use data::random::Random;
 use data::table as parquet;
 use data::tokens::Corpus;
-use data::types;
+use data::types::{self, PREDICTIONS};
+pub use judge::{CONFUSION, METRICS, PER_TYPE};
+use judge::{Judged, Told};
 use learn::masked::learner::Parts;
 use learn::model::classifier::{Classifier, Sizes};
 use learn::model::draws::Draws;
 use learn::model::parameters::Named;
 use learn::model::performer::Performer;
+use learn::multinomial::chances;
 use learn::training::{Learner, Moment, history};
+use regression::{Typed, features};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use tensor::ops::add::add;
 use tensor::ops::cross_entropy::cross_entropy;
-use tensor::{Scalar, Taped, Untaped, values};
+use tensor::tape::Tape;
+use tensor::{Scalar, Taped, Tensor, Untaped, tensor, values};
 
 /// The random stream of the head's initial weights.
 const HEAD_STREAM: u64 = 1 << 54;
-/// Columns: `cell`, `type`, `predicted`, `part` (text); one row for each cell that has a type.
-pub const PREDICTIONS: &str = "predictions.parquet";
-
-/// The metrics on the test cells, in this order.
-pub const METRICS: [&str; 3] = ["accuracy", "macro_f1", "accuracy_most_frequent_type"];
 
 struct Types<'a> {
     settings: &'a Finetune,
@@ -37,28 +40,38 @@ struct Types<'a> {
     parts: &'a Parts,
     /// The cells that have a type, with the index of the type.
     cells: &'a [(usize, u32)],
+    /// The logits of the head's shortcut for each of these cells; empty without a shortcut.
+    shortcut: Vec<Vec<f32>>,
+}
+
+/// What is predicted for a cell.
+#[derive(Debug, Clone, Copy)]
+struct Predicted {
+    of: u32,
+    probability: f64,
 }
 
 /// Trains model and head, then writes the history, the metrics and each cell's prediction.
 pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &Io) -> Result<()> {
-    let folder = io.input("types")?;
-    let of_cells: HashMap<String, String> = types::read(&folder.join(types::FILE))?.into_iter().collect();
+    let path = io.input("types")?;
+    let of_cells: HashMap<String, String> = types::read_any(path, None)?.into_iter().collect();
     let found: BTreeSet<&String> = corpus.ids.iter().filter_map(|id| of_cells.get(id)).collect();
+    if found.is_empty() {
+        let (theirs, ours) = (of_cells.keys().min(), corpus.ids.first());
+        bail!(
+            "{}: has a type for none of the cells: it names cells such as `{}`, and the tokens `{}`",
+            path.display(),
+            theirs.map_or("", String::as_str),
+            ours.map_or("", String::as_str)
+        );
+    }
     if found.len() < 2 {
         bail!("the cells have {} types; it takes at least 2 to tell them apart", found.len());
     }
-    let (head, names) = match known_head(model, &found, io)? {
-        Some(known) => known,
-        None => {
-            let sizes = Sizes {
-                width: model.config().width,
-                positions: model.tables().positions,
-                hidden: settings.hidden,
-                classes: found.len(),
-            };
-            let head = Classifier::new(model.device(), sizes, &mut Random::new(settings.seed, HEAD_STREAM));
-            (head, found.into_iter().cloned().collect())
-        }
+    let known = known_head(model, &found, io)?;
+    let names = match &known {
+        Some((_, names)) => names.clone(),
+        None => found.iter().copied().cloned().collect(),
     };
     let numbers: HashMap<&String, u32> = names.iter().zip(0..).collect();
     let typed =
@@ -66,32 +79,96 @@ pub fn train(settings: &Finetune, model: &mut Performer, corpus: &Corpus, io: &I
     let cells: Vec<(usize, u32)> = typed.collect();
     let missing = corpus.cells() - cells.len();
     if missing > 0 {
-        io.warn(format!("{missing} of {} cells have no type and are left out", corpus.cells()));
+        io.note(format!("{missing} of {} cells have no type: theirs is predicted only", corpus.cells()));
     }
     let parts = Parts::new(cells.len(), settings.held_out, settings.seed)?;
-    let mut learner = Types { settings, model, head, corpus, parts: &parts, cells: &cells };
+    let rows = features(corpus);
+    let positions = model.tables().positions;
+    let typed = Typed { rows: &rows, positions, cells: &cells, classes: names.len(), parts: &parts };
+    let (yardstick, penalty) = typed.fit(io)?;
+    let mut shortcut = Vec::new();
+    let head = match known {
+        Some((head, _)) => {
+            if let Some(fixed) = head.shortcut() {
+                let logits = |cell: &(usize, u32)| rounded(fixed.logits(&rows[cell.0]));
+                shortcut = cells.iter().map(logits).collect();
+            }
+            head
+        }
+        None => {
+            let sizes = Sizes {
+                width: model.config().width,
+                positions,
+                hidden: settings.hidden,
+                classes: names.len(),
+            };
+            let head = Classifier::new(model.device(), sizes, &mut Random::new(settings.seed, HEAD_STREAM));
+            if settings.shortcut {
+                shortcut = typed.logits(&yardstick, penalty, settings.seed, io)?;
+                head.with_shortcut(model.device(), &yardstick)
+            } else {
+                head
+            }
+        }
+    };
+    let mut learner = Types { settings, model, head, corpus, parts: &parts, cells: &cells, shortcut };
     let trained = settings.training.run(&mut learner, settings.seed, io)?;
     history::write(&io.out(history::FILE), &trained.history)?;
-    let all: Vec<usize> = (0..cells.len()).collect();
-    let (predicted, _) = learner.predict(&all, io)?;
-    let counts = Counts::new(&parts, &cells, &predicted, names.len());
-    let rows = counts.rows();
-    counts.tell(&rows, io);
-    table::write(&io.out(table::FILE), &rows)?;
-    let mut of_part = vec!["training"; cells.len()];
-    parts.validation.iter().for_each(|cell| of_part[*cell] = "validation");
-    parts.test.iter().for_each(|cell| of_part[*cell] = "test");
-    let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
+    let fixed = learner.head.shortcut().cloned();
+    let offsets = |cell: usize| fixed.as_ref().map(|fixed| rounded(fixed.logits(&rows[cell])));
+    let predicted = learner.predict_all(offsets, io)?;
+    let most = most_frequent(&parts, &cells, names.len());
+    let told = parts.test.iter().map(|index| {
+        let (cell, of) = cells[*index];
+        Told { of, said: [predicted[cell].of, likeliest(&rounded(yardstick.logits(&rows[cell]))), most] }
+    });
+    let judged = Judged { cells: told.collect(), types: &names, seed: settings.seed };
+    let metrics = judged.rows();
+    judge::tell(&metrics, io);
+    table::write(&io.out(table::FILE), &metrics)?;
+    judged.write(&io.out)?;
+    write_predictions(&names, corpus, &cells, &parts, &predicted, io)?;
+    learner.head.write(&io.out, &names)
+}
+
+/// The most frequent type of the training cells.
+fn most_frequent(parts: &Parts, cells: &[(usize, u32)], types: usize) -> u32 {
+    let mut counts = vec![0; types];
+    parts.training.iter().for_each(|cell| counts[cells[*cell].1 as usize] += 1);
+    (0..types).fold(0, |most, of| if counts[of] > counts[most] { of } else { most }) as u32
+}
+
+fn write_predictions(
+    names: &[String],
+    corpus: &Corpus,
+    cells: &[(usize, u32)],
+    parts: &Parts,
+    predicted: &[Predicted],
+    io: &Io,
+) -> Result<()> {
+    let mut part_of = vec!["unlabelled"; corpus.cells()];
+    let mut type_of = vec![None; corpus.cells()];
+    for (part, name) in
+        [(&parts.training, "training"), (&parts.validation, "validation"), (&parts.test, "test")]
+    {
+        for index in part {
+            let (cell, of) = cells[*index];
+            part_of[cell] = name;
+            type_of[cell] = Some(names[of as usize].as_str());
+        }
+    }
+    let said = StringArray::from_iter_values(predicted.iter().map(|said| &names[said.of as usize]));
+    let probability = Float64Array::from_iter_values(predicted.iter().map(|said| said.probability));
     parquet::write(
         &io.out(PREDICTIONS),
         vec![
-            ("cell", text(cells.iter().map(|(cell, _)| corpus.ids[*cell].as_str()).collect())),
-            ("type", text(cells.iter().map(|(_, of)| names[*of as usize].as_str()).collect())),
-            ("predicted", text(predicted.iter().map(|of| names[*of as usize].as_str()).collect())),
-            ("part", text(of_part)),
+            ("cell", Arc::new(StringArray::from_iter_values(&corpus.ids))),
+            ("type", Arc::new(StringArray::from(type_of))),
+            ("predicted", Arc::new(said)),
+            ("part", Arc::new(StringArray::from(part_of))),
+            ("probability", Arc::new(probability)),
         ],
-    )?;
-    learner.head.write(&io.out, &names)
+    )
 }
 
 /// The model's own head and the names of its types, if those include all types of the cells.
@@ -113,33 +190,77 @@ fn known_head(
     }))
 }
 
+fn rounded(logits: Vec<f64>) -> Vec<f32> {
+    logits.into_iter().map(|logit| logit as f32).collect()
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    (0..logits.len()).fold(0, |best, of| if logits[of] > logits[best] { of } else { best }) as u32
+}
+
 impl Types<'_> {
-    fn tokens(&self, examples: impl Iterator<Item = usize>) -> (Vec<u32>, Vec<u32>) {
+    fn tokens(&self, examples: &[usize]) -> (Vec<u32>, Vec<u32>) {
         let (mut tokens, mut targets) = (Vec::new(), Vec::new());
         for example in examples {
-            let (cell, of) = self.cells[example];
+            let (cell, of) = self.cells[*example];
             self.corpus.append(cell, &mut tokens);
             targets.push(of);
         }
         (tokens, targets)
     }
 
-    /// The most likely type of each example, and the mean loss.
-    fn predict(&self, examples: &[usize], io: &Io) -> Result<(Vec<u32>, f64)> {
-        let (mut predicted, mut loss) = (Vec::with_capacity(examples.len()), 0.0);
+    /// Adds the logits of the shortcut, given by cell, to those of the head.
+    fn added<T: Tape>(&self, logits: Tensor<T>, shortcut: Vec<f32>) -> Tensor<T> {
+        if shortcut.is_empty() {
+            return logits;
+        }
+        let classes = self.head.sizes().classes;
+        let rows = shortcut.len() / classes;
+        add(logits, tensor(self.model.device(), shortcut, rows, classes).retaped())
+    }
+
+    fn shortcut_of(&self, examples: &[usize]) -> Vec<f32> {
+        if self.shortcut.is_empty() {
+            return Vec::new();
+        }
+        examples.iter().flat_map(|example| self.shortcut[*example].iter().copied()).collect()
+    }
+
+    /// The most likely type of each cell of the corpus.
+    fn predict_all(
+        &self,
+        shortcut_of: impl Fn(usize) -> Option<Vec<f32>>,
+        io: &Io,
+    ) -> Result<Vec<Predicted>> {
+        let all: Vec<usize> = (0..self.corpus.cells()).collect();
+        let mut predicted = Vec::with_capacity(all.len());
+        for batch in all.chunks(self.settings.training.batch) {
+            io.check_stop()?;
+            let mut tokens = Vec::new();
+            batch.iter().for_each(|cell| self.corpus.append(*cell, &mut tokens));
+            let shortcut = batch.iter().filter_map(|cell| shortcut_of(*cell)).flatten().collect();
+            let logits = self.head.logits(self.model.encode(&tokens, batch.len(), Untaped), [(0.0, 0); 2]);
+            let logits = self.added(logits, shortcut);
+            for logits in values(&logits).chunks(self.head.sizes().classes) {
+                let of = likeliest(logits);
+                let chances = chances(logits.iter().copied().map(f64::from).collect());
+                predicted.push(Predicted { of, probability: chances[of as usize] });
+            }
+        }
+        Ok(predicted)
+    }
+
+    /// The mean loss of some examples.
+    fn mean_loss(&self, examples: &[usize], io: &Io) -> Result<f64> {
+        let mut loss = 0.0;
         for batch in examples.chunks(self.settings.training.batch) {
             io.check_stop()?;
-            let (tokens, targets) = self.tokens(batch.iter().copied());
+            let (tokens, targets) = self.tokens(batch);
             let logits = self.head.logits(self.model.encode(&tokens, batch.len(), Untaped), [(0.0, 0); 2]);
-            let of_cell = values(&logits).len() / batch.len();
-            for logits in values(&logits).chunks(of_cell) {
-                let likeliest =
-                    (0..of_cell).fold(0, |best, of| if logits[of] > logits[best] { of } else { best });
-                predicted.push(likeliest as u32);
-            }
+            let logits = self.added(logits, self.shortcut_of(batch));
             loss += f64::from(cross_entropy(logits, &targets)[[]]) * batch.len() as f64;
         }
-        Ok((predicted, loss / examples.len() as f64))
+        Ok(loss / examples.len() as f64)
     }
 }
 
@@ -161,100 +282,19 @@ impl Learner for Types<'_> {
     }
 
     fn loss(&mut self, examples: &[usize], moment: Moment) -> Result<Scalar<Taped>> {
-        let (tokens, targets) = self.tokens(examples.iter().map(|example| self.parts.training[*example]));
+        let examples: Vec<usize> = examples.iter().map(|example| self.parts.training[*example]).collect();
+        let (tokens, targets) = self.tokens(&examples);
         let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
         let mut draws = Draws::new(self.settings.seed, moment.batch);
         let drops = [0; 2].map(|_| draws.next(self.settings.dropout as f32));
-        Ok(cross_entropy(self.head.logits(encodings, drops), &targets))
+        let logits = self.added(self.head.logits(encodings, drops), self.shortcut_of(&examples));
+        Ok(cross_entropy(logits, &targets))
     }
 
     fn validate(&mut self, io: &Io) -> Result<Option<f64>> {
         if self.parts.validation.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.predict(&self.parts.validation, io)?.1))
-    }
-}
-
-/// The counts that the metrics on the test cells are computed from.
-struct Counts {
-    /// For each type: cells of this type, cells predicted to be of it, cells for which both hold.
-    types: Vec<[f64; 3]>,
-    cells: usize,
-    /// The share of the test cells whose type is the most frequent one among the training cells.
-    most_frequent: f64,
-}
-
-impl Counts {
-    fn new(parts: &Parts, cells: &[(usize, u32)], predicted: &[u32], types: usize) -> Counts {
-        let mut counts = vec![[0.0; 3]; types];
-        let mut in_training = vec![0; types];
-        parts.training.iter().for_each(|cell| in_training[cells[*cell].1 as usize] += 1);
-        let most = (0..types).fold(0, |most, of| if in_training[of] > in_training[most] { of } else { most });
-        let mut of_most = 0.0;
-        for cell in &parts.test {
-            let (of, said) = (cells[*cell].1 as usize, predicted[*cell] as usize);
-            counts[of][0] += 1.0;
-            counts[said][1] += 1.0;
-            counts[of][2] += f64::from(u8::from(of == said));
-            of_most += f64::from(u8::from(of == most));
-        }
-        Counts {
-            types: counts,
-            cells: parts.test.len(),
-            most_frequent: of_most / parts.test.len().max(1) as f64,
-        }
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        if self.cells == 0 {
-            return Vec::new();
-        }
-        let right: f64 = self.types.iter().map(|[.., right]| right).sum();
-        // A type that is neither true nor predicted for any cell does not count.
-        let scores: Vec<f64> = self
-            .types
-            .iter()
-            .filter(|[of, said, _]| of + said > 0.0)
-            .map(|[of, said, right]| 2.0 * right / (of + said))
-            .collect();
-        let f1 = scores.iter().sum::<f64>() / scores.len() as f64;
-        let row = |(metric, value): (&str, f64)| Row {
-            metric: metric.to_owned(),
-            value: Some(value),
-            interval: None,
-            count: self.cells,
-        };
-        METRICS.into_iter().zip([right / self.cells as f64, f1, self.most_frequent]).map(row).collect()
-    }
-
-    fn tell(&self, rows: &[Row], io: &Io) {
-        match rows {
-            [accuracy, f1, trivial] => io.note(format!(
-                "{} test cells: accuracy {:.3}, macro-F1 {:.3}; always the most frequent type: {:.3}",
-                self.cells,
-                accuracy.value.unwrap_or(f64::NAN),
-                f1.value.unwrap_or(f64::NAN),
-                trivial.value.unwrap_or(f64::NAN),
-            )),
-            _ => io.warn("no cell is held out for the test, so nothing says what the model is worth"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Counts, Parts};
-
-    #[test]
-    fn scores_are_those_of_the_definitions() {
-        // Three types, the third neither true nor predicted; of five test cells one of type 1 was predicted as 0.
-        let cells = [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 0), (6, 1)];
-        let predicted = [0, 0, 0, 1, 1, 0, 1];
-        let parts = Parts { training: vec![5, 6], validation: vec![], test: vec![0, 1, 2, 3, 4] };
-        let values: Vec<f64> =
-            Counts::new(&parts, &cells, &predicted, 3).rows().iter().filter_map(|row| row.value).collect();
-        // F1 of both types: 2·2 / (2 + 3) = .8.
-        assert_eq!(values, [0.8, 0.8, 0.4]);
+        self.mean_loss(&self.parts.validation, io).map(Some)
     }
 }

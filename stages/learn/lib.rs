@@ -4,4 +4,5 @@ pub mod linear;
 pub mod logistic;
 pub mod masked;
 pub mod model;
+pub mod multinomial;
 pub mod training;

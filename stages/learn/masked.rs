@@ -6,6 +6,7 @@
 pub mod judge;
 pub mod learner;
 pub mod train;
+pub mod yardsticks;
 
 use anyhow::Result;
 use contract::bounds::{above_zero, share_below, within};

@@ -81,7 +81,7 @@ fn a_training_step_after_the_first_allocates_no_tensor() {
     // One thread, so that as many tasks hold scratch at a time in every step.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut train = || {
-        let logits = model.logits(model.encode(&tokens, cells, Taped::default()));
+        let logits = model.logits(model.encode(&tokens, cells, Taped::default()), &tokens, cells);
         let mut gradients = backward(cross_entropy(logits, &tokens));
         adam.step(1e-4, &mut parameters::trained(model.tensors()), &mut gradients);
     };

@@ -40,14 +40,15 @@ impl Golden {
     }
 
     fn loss(&self) -> Scalar<Taped> {
-        let encodings = self.model.encode(&self.tokens("tokens_masked.npy"), CELLS, Taped::default());
+        let tokens = self.tokens("tokens_masked.npy");
+        let encodings = self.model.encode(&tokens, CELLS, Taped::default());
         // The labels' 6 means that a gene is no target; here that is a token beyond the head's columns.
         let labels: Vec<u32> = self
             .tokens("labels.npy")
             .into_iter()
             .map(|label| if label == 6 { u32::MAX } else { label })
             .collect();
-        cross_entropy(self.model.logits(encodings), &labels)
+        cross_entropy(self.model.logits(encodings, &tokens, CELLS), &labels)
     }
 }
 
@@ -82,10 +83,11 @@ fn encodings_and_logits_are_those_of_pytorch() {
     each_golden(|name, golden| {
         for suffix in ["", "_masked_input"] {
             let tokens = if suffix.is_empty() { "tokens.npy" } else { "tokens_masked.npy" };
-            let encodings = golden.model.encode(&golden.tokens(tokens), CELLS, Untaped);
+            let tokens = golden.tokens(tokens);
+            let encodings = golden.model.encode(&tokens, CELLS, Untaped);
             let expected = golden.array(&format!("encodings{suffix}.npy")).floats();
             close(&format!("{name} encodings{suffix}"), values(&encodings), &expected, 2e-5);
-            let logits = golden.model.logits(encodings);
+            let logits = golden.model.logits(encodings, &tokens, CELLS);
             let expected = golden.array(&format!("logits{suffix}.npy")).floats();
             close(&format!("{name} logits{suffix}"), values(&logits), &expected, 2e-5);
         }

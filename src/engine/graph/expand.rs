@@ -10,7 +10,7 @@ use super::point::Point;
 use super::scope::{Binding, Scope, label};
 use super::world::World;
 use super::{Input, Resources, Source, Step};
-use crate::complaint::{known, word};
+use crate::complaint::{known, otherwise, word};
 use crate::key::{Digest, Hardware, write_canonical};
 use crate::template::{Template, Unfit};
 use contract::stage::At;
@@ -364,7 +364,7 @@ impl<'a> Expansion<'a> {
             let title = format!("there is no stage {}", word(name));
             let hint = known(name, "stages", self.sorted_stages());
             let fault = StageFault::new(path(&["in", slot]), title).label("no such stage");
-            fault.piece(piece).hint(format!("{hint}; a file is written `{{file: path}}`"))
+            fault.piece(piece).hint(otherwise(&hint, "write `{file: path}` for a file"))
         })
     }
 

@@ -29,7 +29,8 @@ pub fn check(source: &yaml::PipelineText, spec: &Spec) -> Result<(), Complaint> 
         return Err(complaint.hint("add one, as in `stages: {first: {kind: …}}`"));
     }
     if matches!(spec.matrix, Some(None)) {
-        let complaint = source.complain(&Place::of(&["matrix"]).at_key(), "a matrix over nothing", "no axis");
+        let complaint =
+            source.complain(&Place::of(&["matrix"]).at_key(), "the matrix has no axes", "no axis");
         return Err(complaint.hint("give it an axis, as in `seed: [1, 2, 3]`, or leave `matrix` out"));
     }
     if let Some(name) = spec.stages.keys().find(|name| !is_name(name)) {

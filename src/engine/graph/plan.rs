@@ -2,7 +2,7 @@
 
 use super::blame::{StageFault, path};
 use super::scope::{Binding, Scope, label};
-use crate::complaint::{Segment, known, word};
+use crate::complaint::{Segment, known, otherwise, word};
 use crate::spec::{self, Choice, Resources, Wire};
 use crate::template::{self, Pattern, Template};
 use contract::stage::{Kind, Slots};
@@ -187,11 +187,12 @@ impl StagePlan {
                     Ok(binding) => bindings.push((name.to_owned(), binding)),
                     Err(unbound) => {
                         let piece = format!("{{{name}}}");
+                        let literal = format!("write {} for literal braces", word(&format!("{{{piece}}}")));
                         fault = Some(
                             StageFault::new(place.to_vec(), unbound.title)
                                 .piece(piece)
                                 .label("used here")
-                                .hint(unbound.hint),
+                                .hint(otherwise(&unbound.hint, &literal)),
                         );
                     }
                 }
@@ -224,7 +225,7 @@ pub fn join(mut above: Vec<Segment>, below: &[Segment]) -> Vec<Segment> {
 
 fn check_slot(slot: &str, kind: &Kind) -> Result<(), StageFault> {
     let fault = |title: String, hint: String| {
-        StageFault::new(Vec::new(), title).at_key().label("this slot").hint(hint)
+        StageFault::new(Vec::new(), title).at_key().label("no such slot").hint(hint)
     };
     let plain = slot.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
     if !plain || !slot.starts_with(|c: char| c.is_ascii_lowercase()) {
@@ -258,8 +259,10 @@ fn condition(
 ) -> Result<Condition, StageFault> {
     let place = path(&["when", name]);
     let binding = scope.bind(name, params).map_err(|unbound| {
-        let hint = unbound.hint.split("; write").next().unwrap_or_default().to_owned();
-        StageFault::new(place.clone(), unbound.title).at_key().label("no param and no axis").hint(hint)
+        StageFault::new(place.clone(), unbound.title)
+            .at_key()
+            .label("no such param or axis")
+            .hint(unbound.hint)
     })?;
     let values = match choice {
         Choice::Any(values) => values,

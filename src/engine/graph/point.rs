@@ -90,7 +90,7 @@ impl Point<'_> {
         let lists: Vec<String> = lists.iter().map(|files| files.join(" and ")).collect();
         let made = made.iter().map(|output| output.name).filter(|name| !left_out.contains(name));
         let title = format!(
-            "the slot `{slot}` needs {}, and the stage {} is of the kind `{}`, which makes {}",
+            "the slot `{slot}` needs {}, but the stage {} of kind `{}` makes {}",
             lists.join(", or "),
             word(&producer.step.stage),
             producer.step.kind.name,
@@ -102,6 +102,8 @@ impl Point<'_> {
         };
         let others = self.world.plans.iter().filter(|other| {
             other.name != self.plan.name
+                // Its kind may make it, but not with its params.
+                && other.name != producer.step.stage
                 && matches!(other.kind.makes, Makes::These(_))
                 && takes.fits(other.kind.makes, &[])
         });
@@ -109,13 +111,13 @@ impl Point<'_> {
         let fault = self.slot_fault(slot, &title).label(about.unwrap_or("the tokens of one data set"));
         Err(match others.as_slice() {
             [] => fault,
-            [one] => fault.hint(format!("the stage {one} makes that")),
-            several => fault.hint(format!("of the stages, {} make that", several.join(", "))),
+            [one] => fault.hint(format!("the stage {one} makes what this slot needs")),
+            several => fault.hint(format!("these stages make what this slot needs: {}", several.join(", "))),
         })
     }
 
     fn no_file(&self, slot: &str) -> StageFault {
-        let title = format!("the slot `{slot}` takes a file, and what a stage makes is a folder");
+        let title = format!("the slot `{slot}` takes a file, but a stage makes a folder");
         self.slot_fault(slot, &title).label("expected a file").hint("write `{file: path}`")
     }
 

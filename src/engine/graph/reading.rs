@@ -180,7 +180,7 @@ fn cycle(world: &World, circle: &[usize]) -> (usize, StageFault) {
         named.or_else(|| wires.iter().find(|(_, filling)| matches!(filling, Filling::Stage(_))))
     });
     let place = slot.map_or_else(Vec::new, |(slot, _)| blame::path(&["in", slot]));
-    let title = format!("the stages need one another in a circle: {}", shown.join(" -> "));
+    let title = format!("the stages form a cycle: {}", shown.join(" -> "));
     let fault = StageFault::new(place, title).label(format!("`{first}` needs `{last}`"));
-    (circle.first().copied().unwrap_or_default(), fault.hint("take one of these inputs away"))
+    (circle.first().copied().unwrap_or_default(), fault.hint("remove one of these inputs"))
 }

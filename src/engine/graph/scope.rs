@@ -76,7 +76,7 @@ impl Scope {
     pub fn of(source: &yaml::PipelineText, matrix: &IndexMap<String, Value>) -> Result<Scope, Complaint> {
         let mut scope = Scope::default();
         if matrix.is_empty() {
-            let complaint = source.complain(&Place::of(&["matrix"]), "a matrix over nothing", "no axis");
+            let complaint = source.complain(&Place::of(&["matrix"]), "the matrix has no axes", "no axis");
             return Err(complaint.hint("give it an axis, as in `seed: [1, 2, 3]`, or leave `matrix` out"));
         }
         if matrix.len() > MAX_AXES {
@@ -97,7 +97,7 @@ impl Scope {
                 return Err(source.complain(&place, title, "expected a list").hint("write `[…]` around it"));
             };
             if values.is_empty() {
-                let title = format!("a matrix over nothing: the axis `{name}` has no values");
+                let title = format!("the axis `{name}` has no values");
                 return Err(source
                     .complain(&place, title, "empty")
                     .hint("give it a value, or leave the axis out"));
@@ -162,11 +162,7 @@ impl Scope {
             }
             let names =
                 params.keys().chain(self.axes.iter().map(|axis| &axis.name)).chain(self.fields.keys());
-            let hint = format!(
-                "{}; write {} for literal braces",
-                known(&head, "params and axes", names.map(String::as_str)),
-                word(&format!("{{{{{name}}}}}"))
-            );
+            let hint = known(&head, "params and axes", names.map(String::as_str));
             return Err(Unbound { title: format!("unknown name {}", word(name)), hint });
         };
         self.check(name, binding, params)?;

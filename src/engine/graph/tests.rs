@@ -230,7 +230,7 @@ stages:
         ("data.x=1", "`data` is not a map"),
         ("data", "expected NAME=VALUE"),
         ("data=[1", "quote the value"),
-        ("data={a: 1, a: 2}", "stands twice"),
+        ("data={a: 1, a: 2}", "appears twice"),
     ] {
         let error = load_with(text, &[set]).map(|_| ()).unwrap_err();
         assert!(error.contains(message) && error.contains("--set"), "{set}: {error}");
@@ -294,7 +294,7 @@ fn a_chain_of_ten_thousand_stages_is_no_trouble() {
     assert_eq!(load(&text).order.len(), 10_000);
     let ring = text.replace("s0: {kind", "s0: {from: s9999, kind");
     let error = load_with(&ring, &[]).map(|_| ()).unwrap_err();
-    assert!(error.contains("in a circle: s9999 -> ") || error.contains("in a circle: s0 -> "), "{error}");
+    assert!(error.contains("form a cycle: s9999 -> ") || error.contains("form a cycle: s0 -> "), "{error}");
     assert!(error.len() < 1_000);
 }
 
@@ -337,8 +337,8 @@ fn what_cannot_be_used_is_shown_where_it_stands_with_a_hint() {
             (in_stage("in: {x: {file: ''}}"), &["expected the path of a file", "p.yaml:5:20"]),
             (in_stage("in: {x: {file: \"a\\0b\"}}"), &["expected the path of a file", "p.yaml:5:20"]),
             (in_stage("{from: b, in: {input: b}}").replace("    {from: b, in: {input: b}}", "    from: b\n    in: {input: b}"), &["fill the same slot", "p.yaml:5:5"]),
-            (in_stage("from: a"), &["in a circle: a -> a", "p.yaml:5:11"]),
-            (in_stage("from: b"), &["there is no stage `b`", "p.yaml:5:11", "the stages are `a`"]),
+            (in_stage("from: a"), &["form a cycle: a -> a", "p.yaml:5:11"]),
+            (in_stage("from: b"), &["there is no stage `b`", "p.yaml:5:11", "there is only `a`"]),
             (in_stage("when: {sed: 1}"), &["unknown name `sed`", "p.yaml:5:12"]),
             ("stages: {a: {kind: comand}}\n".into(), &["unknown kind `comand`", "p.yaml:1:20", "did you mean `command`?"]),
             ("stages: {a: {with: {}}}\n".into(), &["`kind` is missing", "p.yaml:1:10"]),
@@ -385,8 +385,8 @@ fn what_cannot_be_used_is_shown_where_it_stands_with_a_hint() {
                 "params: {data: null}\nstages: {a: {kind: command, in: {x: {file: '{data}/x'}}, with: {run: a}}}\n".into(),
                 &["the param `data` is null", "p.yaml:2:45", "--set data=…"],
             ),
-            (matrix("{}"), &["a matrix over nothing", "p.yaml:1:9"]),
-            (matrix(""), &["a matrix over nothing", "p.yaml:1:1"]),
+            (matrix("{}"), &["the matrix has no axes", "p.yaml:1:9"]),
+            (matrix(""), &["the matrix has no axes", "p.yaml:1:1"]),
             (matrix("{seed: []}"), &["the axis `seed` has no values", "p.yaml:1:16"]),
             (matrix("{seed: 5}"), &["expected a list of values for the axis `seed`", "p.yaml:1:16"]),
             (matrix("{seed: [1, 1]}"), &["two values called `1`", "p.yaml:1:20"]),
@@ -401,7 +401,7 @@ fn what_cannot_be_used_is_shown_where_it_stands_with_a_hint() {
             ),
             (in_stage("when: {a: []}").replace("stages", "params: {a: 1}\nstages"), &["is never true", "p.yaml:6:15"]),
             (variant("{params: {q: 1}}"), &["unknown param `q`", "p.yaml:5:16"]),
-            (variant("{stages: {b: {}}}"), &["unknown stage `b`", "p.yaml:5:16", "the stages are `a`"]),
+            (variant("{stages: {b: {}}}"), &["unknown stage `b`", "p.yaml:5:16", "there is only `a`"]),
             (variant("{stages: {a: {retry: 1}}}"), &["unknown field `retry` (in the variant `v`)", "p.yaml:5:20"]),
             (variant("{stages: {a: {from: b}}}"), &["there is no stage `b` (in the variant `v`)", "p.yaml:5:26"]),
             (variant("{stages: {a: {with: {run: '{q}'}}}}"), &["unknown name `q` (in the variant `v`)", "p.yaml:5:33"]),
@@ -409,7 +409,7 @@ fn what_cannot_be_used_is_shown_where_it_stands_with_a_hint() {
             (variant("{}\n  a=b: {}"), &["`a=b` cannot be the name of a variant", "p.yaml:6:3"]),
             (
                 stages_of("  a: {kind: command, from: c, with: {run: a}}\n  b: {kind: command, in: {x: a}, with: {run: b}}\n  c: {kind: command, in: {y: b}, with: {run: c}}\n"),
-                &["in a circle: a -> b -> c -> a", "p.yaml:2:28", "`a` needs `c`"],
+                &["form a cycle: a -> b -> c -> a", "p.yaml:2:28", "`a` needs `c`"],
             ),
         ];
     let mut failures = String::new();

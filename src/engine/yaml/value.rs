@@ -85,10 +85,11 @@ pub fn parse(text: &str) -> Result<Value, Failure> {
     if let Some(end) = message.find(" at line ") {
         message.truncate(end);
     }
+    message = message.replace("did not find expected", "expected");
     let found = index.and_then(|index| text.chars().nth(index));
     let mut failure = Failure::new(format!("not valid YAML: {message}"));
     failure.index = index;
-    failure.label = "here";
+    failure.label = if found.is_none() { "the file ends here" } else { "here" };
     failure.hint = match found {
         Some('\t') => Some("indent with spaces, not tabs".into()),
         Some(c @ ('@' | '`' | '%')) => Some(format!("put text that begins with `{c}` into quotes")),
@@ -270,9 +271,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             }
             if key == "<<" || entries.contains_key(&key) {
                 self.state.path.borrow_mut().push(Segment::Key(key.clone()));
-                let mut failure = Failure::new(format!("the key {} stands twice", word(&key)));
+                let mut failure = Failure::new(format!("the key {} appears twice", word(&key)));
                 failure.twice = true;
-                return Err(self.state.fail(failure.hinted("rename one of them, or leave one out")));
+                return Err(self.state.fail(failure.hinted("rename or remove one of them")));
             }
             entries.insert(key, value);
         }

@@ -76,11 +76,11 @@ impl Comparison {
         let rows = || self.blocks.iter().flat_map(|block| &block.rows);
         let mut lines = Vec::new();
         if rows().any(|row| row.cells.iter().any(|cell| cell.best)) {
-            let what = "better than the next one by more than the error of their paired difference (95 %)";
+            let what = "better than the next best: the 95 % interval of their paired difference excludes 0";
             lines.push(format!("* {what}"));
         }
         if rows().any(|row| row.control) {
-            lines.push("† a control: what it reaches is not owed to what it lacks".to_owned());
+            lines.push("† a control: only what exceeds its score is evidence for a method".to_owned());
         }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
@@ -131,7 +131,7 @@ impl Comparison {
         });
         let about = if block.axes.is_empty() { String::new() } else { format!(", {}", block.title()) };
         let title = format!(
-            "difference from {baseline}{about}: mean [95 % interval], permutation p, and p corrected after Holm for all shown"
+            "difference from {baseline}{about}: mean [95 % interval], permutation p, p after Holm's correction for all tests shown"
         );
         Some(Grid { title, heading, rows: rows.collect() })
     }

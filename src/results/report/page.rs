@@ -29,7 +29,7 @@ pub fn page(report: &Report<'_>, figures: &[Figure]) -> String {
             Part::Results,
             "curves",
             "Behind the numbers",
-            "What the means stand for: where rows differ, and for how many.",
+            "The curves and the scores of single groups behind the means.",
         ),
         (Part::Fitting, "fitting", "Fitting", "What was measured while models were fitted."),
         (Part::Findings, "findings", "Findings", "What the leading row found, in its first run."),

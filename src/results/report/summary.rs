@@ -60,12 +60,12 @@ fn how_sure(comparison: &Comparison, leading: Leading<'_>) -> String {
             "It is {ahead} ahead of {next}, the next one; a single pair does not tell whether that is chance."
         ),
         Some((low, high)) if low > 0.0 => format!(
-            "It is ahead of {next}, the next one, by {ahead} [{}, {}] in paired comparison, which is more than the error.",
+            "It is ahead of {next}, the next best, by {ahead} [{}, {}] in a paired comparison; the 95 % interval excludes 0.",
             signed(low),
             signed(high)
         ),
         Some((low, high)) => format!(
-            "It is ahead of {next}, the next one, by {ahead} [{}, {}] in paired comparison, which is within the error: these runs do not tell the two apart.",
+            "It is ahead of {next}, the next best, by {ahead} [{}, {}] in a paired comparison; the 95 % interval includes 0, so these runs do not tell the two apart.",
             signed(low),
             signed(high)
         ),
@@ -114,7 +114,7 @@ fn doubts(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) 
     {
         format!("The control {name} reaches {reaches}, which does not explain it.")
     } else {
-        "No control was run, so nothing here tells what the score is owed to.".to_owned()
+        "No control was run, so this report does not test what the score comes from.".to_owned()
     };
     format!("{said}{gaps}")
 }

@@ -5,9 +5,9 @@
 //! names, and raw counts in `raw/X`. The newest may keep those names as nullable strings: a group of
 //! `values` and `mask`.
 
-use super::Sink;
 use super::sparse::Sparse;
 use super::transpose::Transposer;
+use super::{Sink, obs};
 use crate::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -53,6 +53,16 @@ pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
         }
         other => bail!("{} is neither dense, CSR nor CSC but {other:?}", file.place(&matrix)),
     }
+}
+
+/// The cells and a column of `obs`.
+pub fn labels(path: &Path, column: &str) -> Result<Vec<(String, Option<String>)>> {
+    let file = Hdf5::open(path)?;
+    let (cells, labels) = (names(&file, "obs")?, obs::column(&file, column)?);
+    if cells.len() != labels.len() {
+        bail!("{}: has {} cells and {} values of `{column}`", path.display(), cells.len(), labels.len());
+    }
+    Ok(cells.into_iter().zip(labels).collect())
 }
 
 /// The paths of the requested matrix and of its genes.

@@ -5,6 +5,7 @@ mod genelink;
 mod h5ad;
 mod loom;
 pub mod npy;
+mod obs;
 mod parquet;
 mod slice;
 mod sparse;
@@ -163,6 +164,18 @@ pub fn read(path: &Path, format: Format, choices: &Choices, sink: &mut dyn Sink)
         Format::Parquet => parquet::read(path, choices.orient, sink)?,
     }
     Ok(Beside::default())
+}
+
+/// The cells and one of their columns: a column of `obs`, or an attribute in loom. `None` is a missing value.
+pub fn read_labels(path: &Path, format: Format, column: &str) -> Result<Vec<(String, Option<String>)>> {
+    match format {
+        Format::H5ad => h5ad::labels(path, column),
+        Format::Loom => loom::labels(path, column),
+        _ => bail!(
+            "{}: has no columns of cells, as h5ad and loom have; give a table of cells in the input `types`",
+            path.display()
+        ),
+    }
 }
 
 fn orient(path: &Path, orient: Option<Orient>) -> Result<Orient> {

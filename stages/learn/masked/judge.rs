@@ -1,18 +1,16 @@
-//! Whether a model predicts hidden genes better than baselines that do not look at the cell.
+//! Whether a model predicts hidden genes better than predictors that take no training worth the name.
 //!
-//! There are two baselines, both made of frequencies: the share of each bin among all non-zero genes, and the shares
-//! for the gene itself. A model that does not beat the second has learned nothing about cells.
+//! A model that does not beat each gene's own bins has learned nothing about cells; one that stays behind the ridge
+//! regression has learned less than a linear model.
 
 use super::NO_TARGET;
+use super::yardsticks::{Frequencies, Looked, expected};
 use data::metrics::summary::{Row, limits};
 use data::random::Random;
-use data::tokens::Corpus;
 
 /// Bootstrap replicates. Whole cells are resampled, because the genes of a cell are not independent.
 const REPLICATES: usize = 1000;
 const BOOTSTRAP_STREAM: u64 = 1 << 52;
-/// The weight of the overall shares in a gene's own shares, as a number of pseudo-observations.
-const PRIOR: f64 = 1.0;
 
 /// One target and its prediction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +20,8 @@ struct Guess {
     right: bool,
     /// The negative log probability that was predicted for the target.
     loss: f64,
+    /// The square of the target less the bin that was expected.
+    squared: f64,
 }
 
 /// The targets of one cell and their predictions.
@@ -29,20 +29,24 @@ struct Guess {
 pub struct Judged(Vec<Guess>);
 
 impl Judged {
-    /// From each gene's target and its logits for all tokens.
+    /// From each gene's target and its logits for all tokens: the zero bin, the others, and the mask.
     pub fn new(targets: &[u32], logits: &[f32]) -> Judged {
         let classes = logits.len() / targets.len().max(1);
         let genes = targets.iter().zip(logits.chunks(classes.max(1))).enumerate();
         let guess = |(gene, (target, logits)): (usize, (&u32, &[f32]))| {
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f64 = logits.iter().map(|logit| libm::exp(f64::from(logit - most))).sum();
+            let weights: Vec<f64> = logits.iter().map(|logit| libm::exp(f64::from(logit - most))).collect();
             let aimed_at = logits[*target as usize];
             let first = logits.iter().position(|logit| *logit == most);
+            // A target is never zero and never the mask.
+            let bins = &weights[1..weights.len() - 1];
+            let mean = expected(bins) / bins.iter().sum::<f64>();
             Guess {
                 gene,
                 target: *target,
                 right: first == Some(*target as usize),
-                loss: f64::from(most - aimed_at) + libm::log(total),
+                loss: f64::from(most - aimed_at) + libm::log(weights.iter().sum()),
+                squared: (mean - f64::from(*target)).powi(2),
             }
         };
         Judged(genes.filter(|(_, (target, _))| **target != NO_TARGET).map(guess).collect())
@@ -57,108 +61,128 @@ impl Judged {
         }
         (count > 0).then(|| sum / count as f64)
     }
-}
 
-/// The baselines: bin frequencies, which need no look at the cell.
-#[derive(Debug, Clone)]
-pub struct Frequencies {
-    /// The share of each bin among the non-zero genes; `[0]` is bin 1.
-    overall: Vec<f64>,
-    /// The same for each gene.
-    genes: Vec<Vec<f64>>,
-}
-
-impl Frequencies {
-    /// Counts bins in the training cells.
-    pub fn new(corpus: &Corpus, cells: &[usize], bins: u8, positions: usize) -> Frequencies {
-        let mut counts = vec![vec![0.0; usize::from(bins)]; positions];
-        for (gene, token) in cells.iter().flat_map(|cell| corpus.expressed(*cell)) {
-            counts[gene as usize][usize::from(token) - 1] += 1.0;
-        }
-        // Starts each count at 1, so that an unseen bin is not impossible.
-        let sums = (0..usize::from(bins)).map(|bin| 1.0 + counts.iter().map(|gene| gene[bin]).sum::<f64>());
-        let overall = shares(&sums.collect::<Vec<f64>>());
-        let of_gene = |counts: &Vec<f64>| {
-            let counts: Vec<f64> =
-                counts.iter().zip(&overall).map(|(count, share)| count + PRIOR * share).collect();
-            shares(&counts)
-        };
-        Frequencies { genes: counts.iter().map(of_gene).collect(), overall }
-    }
-
-    /// The predictions of the two baselines for the same targets: with overall shares, and with the gene's own.
-    fn guess(&self, judged: &Judged) -> [Judged; 2] {
+    /// The predictions for the same targets of what looks at no cell: the overall shares, and the gene's own.
+    fn by(&self, frequencies: &Frequencies) -> [Judged; 2] {
         let guess = |guess: &Guess, shares: &[f64]| {
             let aimed_at = guess.target as usize - 1;
             let most = shares.iter().copied().fold(0.0, f64::max);
             let first = shares.iter().position(|share| *share == most);
-            Guess { right: first == Some(aimed_at), loss: -libm::log(shares[aimed_at]), ..*guess }
+            Guess {
+                right: first == Some(aimed_at),
+                loss: -libm::log(shares[aimed_at]),
+                squared: (expected(shares) - f64::from(guess.target)).powi(2),
+                ..*guess
+            }
         };
         [
-            Judged(judged.0.iter().map(|target| guess(target, &self.overall)).collect()),
-            Judged(judged.0.iter().map(|target| guess(target, &self.genes[target.gene])).collect()),
+            Judged(self.0.iter().map(|target| guess(target, &frequencies.overall)).collect()),
+            Judged(self.0.iter().map(|target| guess(target, &frequencies.genes[target.gene])).collect()),
+        ]
+    }
+
+    /// The same of what looks at the cell; it predicts no probabilities.
+    fn by_looking(&self, looked: &[Looked]) -> [Judged; 2] {
+        let guess = |guess: &Guess, bin: f64| {
+            let target = f64::from(guess.target);
+            Guess { right: bin.round() == target, loss: f64::NAN, squared: (bin - target).powi(2), ..*guess }
+        };
+        [
+            Judged(self.0.iter().zip(looked).map(|(target, looked)| guess(target, looked.nearest)).collect()),
+            Judged(self.0.iter().zip(looked).map(|(target, looked)| guess(target, looked.ridge)).collect()),
         ]
     }
 }
 
-fn shares(counts: &[f64]) -> Vec<f64> {
-    let total: f64 = counts.iter().sum();
-    counts.iter().map(|count| count / total).collect()
-}
+/// The predictors, in the order of [`Sums`].
+const MODEL: usize = 0;
+const MOST_FREQUENT_BIN: usize = 1;
+const GENE_BINS: usize = 2;
+const NEAREST_CELL: usize = 3;
+const RIDGE: usize = 4;
+const PREDICTORS: usize = 5;
 
-/// Totals for one cell or for many: the targets and, for the model and both baselines, the number of correct
-/// predictions and the summed loss.
+/// Totals for one cell or for many: the targets and, for each predictor, the number of correct predictions, the summed
+/// loss and the summed squared error.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     targets: f64,
-    right: [f64; 3],
-    loss: [f64; 3],
+    right: [f64; PREDICTORS],
+    loss: [f64; PREDICTORS],
+    squared: [f64; PREDICTORS],
 }
 
-/// Accuracy and cross-entropy of the model and of both baselines, and the model's gain over the gene's own bins.
-pub const METRICS: [&str; 8] = [
+/// How well the model predicts, how well each yardstick does, and what the model gains over those that matter.
+pub const METRICS: [&str; 14] = [
     "accuracy",
     "accuracy_most_frequent_bin",
     "accuracy_gene_bins",
+    "accuracy_nearest_cell",
     "cross_entropy",
     "cross_entropy_most_frequent_bin",
     "cross_entropy_gene_bins",
+    "squared_error",
+    "squared_error_gene_bins",
+    "squared_error_nearest_cell",
+    "squared_error_ridge",
     "accuracy_above_gene_bins",
     "cross_entropy_below_gene_bins",
+    "squared_error_below_ridge",
 ];
 
 impl Sums {
+    fn of(judged: [&Judged; PREDICTORS]) -> Sums {
+        let sum = |of: &dyn Fn(&Guess) -> f64| judged.map(|by| by.0.iter().map(of).sum());
+        Sums {
+            targets: judged[MODEL].0.len() as f64,
+            right: sum(&|guess| f64::from(u8::from(guess.right))),
+            loss: sum(&|guess| guess.loss),
+            squared: sum(&|guess| guess.squared),
+        }
+    }
+
     fn add(&mut self, other: &Sums) {
         self.targets += other.targets;
-        for predictor in 0..self.right.len() {
+        for predictor in 0..PREDICTORS {
             self.right[predictor] += other.right[predictor];
             self.loss[predictor] += other.loss[predictor];
+            self.squared[predictor] += other.squared[predictor];
         }
     }
 
     /// The metrics, in the order of `METRICS`.
-    fn metrics(&self) -> Vec<(String, f64)> {
+    fn metrics(&self) -> [f64; METRICS.len()] {
         let accuracy = self.right.map(|right| right / self.targets);
         let loss = self.loss.map(|loss| loss / self.targets);
-        let above = [accuracy[0] - accuracy[2], loss[2] - loss[0]];
-        let values = accuracy.into_iter().chain(loss).chain(above);
-        METRICS.into_iter().map(str::to_owned).zip(values).collect()
+        let squared = self.squared.map(|squared| squared / self.targets);
+        [
+            accuracy[MODEL],
+            accuracy[MOST_FREQUENT_BIN],
+            accuracy[GENE_BINS],
+            accuracy[NEAREST_CELL],
+            loss[MODEL],
+            loss[MOST_FREQUENT_BIN],
+            loss[GENE_BINS],
+            squared[MODEL],
+            squared[GENE_BINS],
+            squared[NEAREST_CELL],
+            squared[RIDGE],
+            accuracy[MODEL] - accuracy[GENE_BINS],
+            loss[GENE_BINS] - loss[MODEL],
+            squared[RIDGE] - squared[MODEL],
+        ]
     }
 }
 
-/// Compares the model with the two baselines, with 95 % intervals over cells; empty if there are no targets.
-pub fn compare(judged: &[Judged], frequencies: &Frequencies, seed: u64) -> Vec<Row> {
-    let cells: Vec<Sums> = judged
-        .iter()
-        .map(|model| {
-            let [overall, genes] = frequencies.guess(model);
-            let each = [model, &overall, &genes];
-            let right = each.map(|of| of.0.iter().filter(|guess| guess.right).count() as f64);
-            let loss = each.map(|of| of.0.iter().map(|guess| guess.loss).sum());
-            Sums { targets: model.0.len() as f64, right, loss }
-        })
-        .filter(|cell| cell.targets > 0.0)
-        .collect();
+/// Compares the model with the yardsticks, with 95 % intervals over cells; empty if there are no targets. Prereq:
+/// `looked` holds the predictions for the targets of each judged cell.
+pub fn compare(judged: &[Judged], frequencies: &Frequencies, looked: &[Vec<Looked>], seed: u64) -> Vec<Row> {
+    let of_cell = |(model, looked): (&Judged, &Vec<Looked>)| {
+        let [overall, genes] = model.by(frequencies);
+        let [nearest, ridge] = model.by_looking(looked);
+        Sums::of([model, &overall, &genes, &nearest, &ridge])
+    };
+    let cells: Vec<Sums> = judged.iter().zip(looked).map(of_cell).filter(|cell| cell.targets > 0.0).collect();
     if cells.is_empty() {
         return Vec::new();
     }
@@ -168,19 +192,20 @@ pub fn compare(judged: &[Judged], frequencies: &Frequencies, seed: u64) -> Vec<R
         sums.metrics()
     };
     let mut random = Random::new(seed, BOOTSTRAP_STREAM);
-    let replicates: Vec<Vec<(String, f64)>> =
+    let replicates: Vec<[f64; METRICS.len()]> =
         (0..REPLICATES).map(|_| total(&mut (0..cells.len()).map(|_| random.below(cells.len())))).collect();
-    let row = |(index, (metric, value)): (usize, (String, f64))| {
-        let mut draws: Vec<f64> = replicates.iter().map(|metrics| metrics[index].1).collect();
+    let values = total(&mut (0..cells.len()));
+    let row = |(index, metric): (usize, &str)| {
+        let mut draws: Vec<f64> = replicates.iter().map(|metrics| metrics[index]).collect();
         let interval = if cells.len() > 1 { limits(&mut draws) } else { None };
-        Row { metric, value: Some(value), interval, count: cells.len() }
+        Row { metric: metric.to_owned(), value: Some(values[index]), interval, count: cells.len() }
     };
-    total(&mut (0..cells.len())).into_iter().enumerate().map(row).collect()
+    METRICS.into_iter().enumerate().map(row).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Frequencies, Judged, NO_TARGET, compare};
+    use super::{Frequencies, Judged, Looked, NO_TARGET, compare};
 
     fn frequencies() -> Frequencies {
         Frequencies { overall: vec![0.75, 0.25], genes: vec![vec![0.5, 0.5], vec![0.1, 0.9]] }
@@ -188,11 +213,13 @@ mod tests {
 
     #[test]
     fn guesses_are_judged_by_their_targets_alone() {
-        // Two cells of two genes; tokens 0, 1, 2. The second gene of the first cell is not a target.
-        let logits = [0.0, 1.0, 0.0, 9.0, 9.0, 9.0];
+        // Two cells of two genes; tokens 0, 1, 2 and a mask. The second gene of the first cell is not a target.
+        let logits = [0.0, 1.0, 0.0, -99.0, 9.0, 9.0, 9.0, 9.0];
         let first = Judged::new(&[1, NO_TARGET], &logits);
-        let second = Judged::new(&[2, 2], &[0.0, 2.0, 0.0, 0.0, 0.0, 3.0]);
-        let rows = compare(&[first, second], &frequencies(), 1);
+        let second = Judged::new(&[2, 2], &[0.0, 2.0, 0.0, -99.0, 0.0, 0.0, 3.0, -99.0]);
+        let looked = |nearest, ridge| Looked { nearest, ridge };
+        let looked = [vec![looked(1.0, 1.5)], vec![looked(1.0, 2.0), looked(2.0, 1.0)]];
+        let rows = compare(&[first, second], &frequencies(), &looked, 1);
         let value = |name: &str| {
             let row = rows.iter().find(|row| row.metric == name).unwrap_or_else(|| panic!("{name}"));
             (row.value.unwrap() * 1e6).round() / 1e6
@@ -212,13 +239,21 @@ mod tests {
         let expected =
             (softmax([0.0, 1.0, 0.0], 1) + softmax([0.0, 2.0, 0.0], 2) + softmax([0.0, 0.0, 3.0], 2)) / 3.0;
         assert_eq!(value("cross_entropy"), (expected * 1e6).round() / 1e6);
+        assert_eq!(value("accuracy_nearest_cell"), 0.666_667);
+        assert_eq!(value("squared_error_nearest_cell"), 0.333_333);
+        assert_eq!(value("squared_error_ridge"), 0.416_667);
+        assert_eq!(value("squared_error_gene_bins"), ((0.25f64 + 0.25 + 0.01) / 3.0 * 1e6).round() / 1e6);
+        let low = |logits: [f64; 2]| 1.0 / (1.0 + (logits[1] - logits[0]).exp());
+        let errors = (1.0 - low([1.0, 0.0])).powi(2) + low([2.0, 0.0]).powi(2) + low([0.0, 3.0]).powi(2);
+        assert_eq!(value("squared_error"), (errors / 3.0 * 1e6).round() / 1e6);
+        assert_eq!(value("squared_error_below_ridge"), ((1.25 - errors) / 3.0 * 1e6).round() / 1e6);
         assert!(rows.iter().all(|row| row.count == 2 && row.interval.is_some()));
     }
 
     #[test]
     fn without_targets_there_is_nothing_to_say() {
         let judged = [Judged::new(&[NO_TARGET], &[0.0, 0.0])];
-        assert!(compare(&judged, &frequencies(), 1).is_empty());
+        assert!(compare(&judged, &frequencies(), &[Vec::new()], 1).is_empty());
         assert_eq!(Judged::cross_entropy(&judged), None);
     }
 }

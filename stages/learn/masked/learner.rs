@@ -105,15 +105,23 @@ impl MaskedLearner<'_> {
         self.hide(self.masking, &cells, |cell| first + cell as u64)
     }
 
-    /// Evaluates the model on some cells. The same genes are hidden every time, and all targets are hidden: a visible
-    /// one would need no prediction.
+    /// Cells that the model is evaluated on, with their targets hidden: a visible one would need no prediction.
+    ///
+    /// The same genes are hidden every time, and as many whatever is hidden in training, so that models trained in
+    /// different ways can be compared.
+    pub fn hidden(&self, cells: &[usize]) -> Hidden {
+        let masking = Masking { hidden: 1.0, ..Masking::default() };
+        self.hide(masking, cells, |cell| JUDGE_STREAM + cell as u64)
+    }
+
+    /// Evaluates the model on some cells.
     pub fn judge(&self, cells: &[usize], io: &Io) -> Result<Vec<Judged>> {
         let mut judged = Vec::with_capacity(cells.len());
         for batch in cells.chunks(self.batch) {
             io.check_stop()?;
-            let masking = Masking { hidden: 1.0, ..self.masking };
-            let (tokens, targets) = self.hide(masking, batch, |cell| JUDGE_STREAM + cell as u64);
-            let logits = self.model.logits(self.model.encode(&tokens, batch.len(), Untaped));
+            let (tokens, targets) = self.hidden(batch);
+            let logits =
+                self.model.logits(self.model.encode(&tokens, batch.len(), Untaped), &tokens, batch.len());
             let positions = tokens.len() / batch.len();
             let classes = self.model.tables().tokens;
             let cells = targets.chunks(positions).zip(values(&logits).chunks(positions * classes));
@@ -155,7 +163,7 @@ impl Learner for MaskedLearner<'_> {
         // Logits are computed for every gene, though few are targets, so that shapes stay the same and buffers can be
         // reused.
         let encodings = self.model.encode(&tokens, examples.len(), Taped::default());
-        Ok(cross_entropy(self.model.logits(encodings), &targets))
+        Ok(cross_entropy(self.model.logits(encodings, &tokens, examples.len()), &targets))
     }
 
     fn validate(&mut self, io: &Io) -> Result<Option<f64>> {

@@ -4,11 +4,15 @@
 //! through two hidden layers and a linear layer that gives the logits; ReLU follows each of the first three layers,
 //! dropout the hidden ones. Tensors have the names of the original in PyTorch, where this head takes the place of the
 //! one that predicts tokens.
+//!
+//! A head may also have a shortcut, which the original lacks: a logistic regression of the tokens, whose logits are
+//! added to those of the last layer.
 
 use super::layers::{Linear, List};
 use super::parameters::{self, Named, Role};
 use super::performer::Performer;
 use super::weights::{self, Array, Arrays};
+use crate::multinomial::Multinomial;
 use anyhow::{Context, Result, bail, ensure};
 use contract::disk;
 use data::random::Random;
@@ -17,11 +21,13 @@ use tensor::ops::activation::{Activation, activate};
 use tensor::ops::dropout::dropout;
 use tensor::ops::reshape::reshape;
 use tensor::tape::Tape;
-use tensor::{Device, Tensor, shape};
+use tensor::{Device, Tensor, shape, tensor};
 
 /// The head as a safetensors file, whose metadata has the names of the types.
 pub const FILE: &str = "classifier.safetensors";
 const TYPES: &str = "types";
+/// The weights of the shortcut: types × positions, and a number for each type.
+const SHORTCUT: [&str; 2] = ["shortcut.weight", "shortcut.bias"];
 
 /// The head.
 #[derive(Debug, Clone)]
@@ -29,6 +35,8 @@ pub struct Classifier {
     summary: Linear,
     hidden: [Linear; 2],
     classes: Linear,
+    /// It is fitted before the head is trained, and then fixed.
+    shortcut: Option<Multinomial>,
     sizes: Sizes,
 }
 
@@ -54,8 +62,26 @@ impl Classifier {
             summary: layer(width, 1),
             hidden: [layer(positions, first), layer(first, second)],
             classes: layer(second, classes),
+            shortcut: None,
             sizes,
         }
+    }
+
+    /// Adds a shortcut. The last layer starts at 0, so that the head begins with what the shortcut says.
+    ///
+    /// Prereq: the shortcut has a feature for each position.
+    pub fn with_shortcut(self, device: &Device, shortcut: &Multinomial) -> Classifier {
+        let Sizes { positions, hidden: [_, width], classes, .. } = self.sizes;
+        // As 32-bit floats, so that a head that was written and read gives the same bits.
+        let rounded = shortcut.weights().iter().map(|weight| f64::from(*weight as f32)).collect();
+        let last = self.classes.with_weight(tensor(device, vec![0.0; width * classes], classes, width));
+        let last = last.with_bias(tensor(device, vec![0.0; classes], 1, classes));
+        Classifier { shortcut: Some(Multinomial::of_weights(rounded, positions)), classes: last, ..self }
+    }
+
+    /// The shortcut.
+    pub fn shortcut(&self) -> Option<&Multinomial> {
+        self.shortcut.as_ref()
     }
 
     /// Takes a head out of a model's weights; `None` if they contain none.
@@ -82,6 +108,13 @@ impl Classifier {
         parameters::load(head.tensors(), |name| {
             arrays.remove(name).map(|array| (array.shape, array.values))
         })?;
+        if let [Some(weight), Some(bias)] = SHORTCUT.map(|name| arrays.remove(name)) {
+            let fits = weight.values.len() == classes * positions && bias.values.len() == classes;
+            ensure!(fits, "the shortcut has other sizes than the head");
+            let rows = weight.values.chunks_exact(positions).zip(&bias.values);
+            let weights = rows.flat_map(|(row, bias)| row.iter().chain([bias]).copied().map(f64::from));
+            head.shortcut = Some(Multinomial::of_weights(weights.collect(), positions));
+        }
         Ok(Some(head))
     }
 
@@ -101,7 +134,7 @@ impl Classifier {
         Ok(())
     }
 
-    /// The logits of each type for each cell; `drops` has the dropout rate and key of each hidden layer.
+    /// The logits of each type for each cell, without those of the shortcut; `drops` has the dropout rate and key of each hidden layer.
     pub fn logits<T: Tape>(&self, encodings: Tensor<T>, drops: [(f32, u64); 2]) -> Tensor<T> {
         let cells = shape(&encodings).0 / self.sizes.positions;
         let summaries = activate(self.summary.forward(encodings), Activation::Relu);
@@ -131,8 +164,18 @@ impl Classifier {
             self.sizes.classes,
             types.len()
         );
-        let bytes =
-            weights::to_bytes(&weights::of_tensors(self.tensors()), (TYPES, &serde_json::to_string(types)?))?;
+        let mut arrays = weights::of_tensors(self.tensors());
+        if let Some(shortcut) = &self.shortcut {
+            let Sizes { positions, classes, .. } = self.sizes;
+            let rows = || shortcut.weights().chunks_exact(positions + 1);
+            let floats = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+            let weight = rows().flat_map(|row| floats(&row[..positions])).collect();
+            let bias = rows().flat_map(|row| floats(&row[positions..])).collect();
+            let [weights, biases] = SHORTCUT.map(str::to_owned);
+            arrays.insert(weights, Array { shape: vec![classes, positions], values: weight });
+            arrays.insert(biases, Array { shape: vec![classes], values: bias });
+        }
+        let bytes = weights::to_bytes(&arrays, (TYPES, &serde_json::to_string(types)?))?;
         Ok(disk::write(&folder.join(FILE), &bytes)?)
     }
 
@@ -162,6 +205,7 @@ impl Classifier {
 mod tests {
     use super::{Classifier, Sizes};
     use crate::model::weights::{self, Array};
+    use crate::multinomial::Multinomial;
     use data::random::Random;
     use tensor::testing::{difference, normal};
     use tensor::{Untaped, device, tensor, values};
@@ -217,6 +261,20 @@ mod tests {
             Classifier::take(&device, &mut damaged).unwrap_err().to_string(),
             "the weights lack `to_out.fc2.weight`"
         );
+    }
+
+    #[test]
+    fn a_shortcut_comes_back_and_the_head_begins_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = (0..14).map(|place| f64::from(place) / 3.0).collect();
+        let device = device();
+        let mut head = head().with_shortcut(&device, &Multinomial::of_weights(weights, 6));
+        let encodings = tensor(&device, normal(6 * 4, 3), 6, 4);
+        assert_eq!(values(&head.logits::<Untaped>(encodings, [(0.0, 0); 2])), [0.0, 0.0]);
+        head.write(folder.path(), &["a".to_owned(), "b".to_owned()]).unwrap();
+        let (read, _) = Classifier::read(&device, folder.path()).unwrap().unwrap();
+        assert_eq!(read.shortcut(), head.shortcut());
+        assert!(read.shortcut().is_some());
     }
 
     #[test]

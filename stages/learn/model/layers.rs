@@ -25,6 +25,17 @@ impl Linear {
         Linear { weight: draw(outputs, inputs), bias: biased.then(|| draw(1, outputs)) }
     }
 
+    /// All zeros.
+    pub fn zero(device: &Device, inputs: usize, outputs: usize) -> Linear {
+        let zeros = |rows: usize, columns: usize| tensor(device, vec![0.0; rows * columns], rows, columns);
+        Linear { weight: zeros(outputs, inputs), bias: Some(zeros(1, outputs)) }
+    }
+
+    /// With this weight, outputs x inputs, and no bias.
+    pub fn of(weight: Tensor) -> Linear {
+        Linear { weight, bias: None }
+    }
+
     /// W.
     pub fn weight(&self) -> &Tensor {
         &self.weight
@@ -33,6 +44,11 @@ impl Linear {
     /// Replaces the weight, which is outputs x inputs.
     pub fn with_weight(self, weight: Tensor) -> Linear {
         Linear { weight, ..self }
+    }
+
+    /// Replaces the bias.
+    pub fn with_bias(self, bias: Tensor) -> Linear {
+        Linear { bias: Some(bias), ..self }
     }
 
     /// Applies the layer to an input that may be constant.

@@ -1,13 +1,15 @@
 //! scBERT's Performer (Yang et al. 2022): a transformer over all genes of a cell, linear in their number.
 //!
 //! x = `token[t] + position[gene]`. Each block computes x += attention(norm(x)), x += feed(norm(x)), with feed =
-//! linear, GELU, linear. A final norm gives the encoding of each gene, and a linear head follows. Attention is FAVOR+
-//! (`kit::tensor::ops::favor`). Parameters have the names and shapes of the original in PyTorch.
+//! linear, GELU, linear. A final norm gives the encoding of each gene, and a linear head follows, beside which a
+//! [`Readout`] may predict genes from a vector of the whole cell. Attention is FAVOR+ (`tensor::ops::favor`). Parameters
+//! have the names and shapes of the original in PyTorch.
 
 mod orthogonal;
 
 use super::layers::{Linear, List, Norm};
 use super::parameters::{Named, Role};
+use super::readout::{Priors, Readout};
 use anyhow::Result;
 use contract::bounds::{MOST, WIDEST, within};
 use contract::stage::Mistake;
@@ -51,6 +53,9 @@ pub struct Config {
     pub features: Option<usize>,
     /// The width of the feed-forward layer, as a multiple of the model's width.
     pub feed_factor: usize,
+    /// The width of a cell's own vector, from which hidden genes are predicted beside their encodings; null, as in
+    /// scBERT, predicts them from their encodings alone.
+    pub cell_width: Option<usize>,
     /// Whether the position table is trained.
     pub train_positions: bool,
     /// The range of the keys' stabiliser.
@@ -66,6 +71,7 @@ impl Default for Config {
             head_width: 64,
             features: None,
             feed_factor: 4,
+            cell_width: None,
             train_positions: false,
             stabiliser: Stabiliser::default(),
         }
@@ -89,6 +95,7 @@ impl Config {
             ("model.head_width", head_width),
             ("model.features", self.features()),
             ("model.feed_factor", feed_factor),
+            ("model.cell_width", self.cell_width.unwrap_or(1)),
         ];
         for (name, size) in sizes {
             within(name, size, 1..=WIDEST)?;
@@ -115,6 +122,7 @@ pub struct Performer {
     blocks: Vec<Block>,
     norm: Norm,
     head: Linear,
+    readout: Option<Readout>,
 }
 
 #[derive(Debug, Clone)]
@@ -151,11 +159,25 @@ impl Performer {
                 narrow: layer(feed, width, true),
             });
         }
-        let head = layer(width, tables.tokens, true);
+        let readout = config.cell_width.map(|width| Readout::new(device, width, tables, seed));
+        let head = match readout {
+            None => layer(width, tables.tokens, true),
+            // Training starts from what the readout predicts.
+            Some(_) => Linear::zero(device, width, tables.tokens),
+        };
         let mut table =
             |rows| tensor(device, (0..rows * width).map(|_| random.normal() as f32).collect(), rows, width);
         let (token, position) = (table(tables.tokens), table(tables.positions));
-        Performer { token, position, blocks, norm: Norm::new(device, width), head, config, frozen: None }
+        Performer {
+            token,
+            position,
+            blocks,
+            norm: Norm::new(device, width),
+            head,
+            readout,
+            config,
+            frozen: None,
+        }
     }
 
     /// The sizes.
@@ -238,9 +260,26 @@ impl Performer {
         }
     }
 
-    /// The token logits of each encoding.
-    pub fn logits<T: Tape>(&self, encodings: Tensor<T>) -> Tensor<T> {
-        self.head.forward(encodings)
+    /// The token logits of each gene of each cell, from its encodings; `tokens` and `cells` as for `encode`. Prereq: with
+    /// a readout, the cells have every position of the vocabulary.
+    pub fn logits<T: Tape>(&self, encodings: Tensor<T>, tokens: &[u32], cells: usize) -> Tensor<T> {
+        let logits = self.head.forward(encodings);
+        match &self.readout {
+            None => logits,
+            Some(readout) => readout.add_to(logits, tokens, cells),
+        }
+    }
+
+    /// Tells an untrained model what the training cells say of each gene; only a model with a readout makes use of it.
+    pub fn know(&mut self, priors: &Priors) {
+        if let Some(readout) = &mut self.readout {
+            readout.know(priors);
+        }
+    }
+
+    /// What predicts genes from a vector of the whole cell, if the model has it.
+    pub fn readout(&self) -> Option<&Readout> {
+        self.readout.as_ref()
     }
 
     /// Every tensor that encodings depend on: all except the head's.
@@ -276,6 +315,9 @@ impl Performer {
         list.role = Role::Trained;
         list.norm("norm", &mut self.norm);
         list.linear(HEAD, &mut self.head);
+        if let Some(readout) = &mut self.readout {
+            readout.list(&format!("{HEAD}.cell"), &mut list);
+        }
         list.named()
     }
 }
@@ -366,7 +408,7 @@ mod tests {
         last.train_last(1);
         let tokens = tokens(2, 40);
         let mut gradients = [&whole, &last].map(|model| {
-            let logits = model.logits(model.encode(&tokens, 2, Taped::default()));
+            let logits = model.logits(model.encode(&tokens, 2, Taped::default()), &tokens, 2);
             backward(cross_entropy(logits, &tokens))
         });
         let mut trained = 0;

@@ -23,6 +23,30 @@ pub fn read(path: &Path) -> Result<Arrays> {
     parse(&bytes).with_context(|| format!("reading {}", path.display()))
 }
 
+/// The entries of a pickled dictionary of text to whole numbers.
+pub fn numbers_by_name(bytes: &[u8]) -> Result<Vec<(String, i64)>> {
+    entries(bytes, "whole numbers", |node| match node {
+        Node::Integer(number) => Some(*number),
+        _ => None,
+    })
+}
+
+/// The entries of a pickled dictionary of text to text.
+pub fn texts_by_name(bytes: &[u8]) -> Result<Vec<(String, String)>> {
+    entries(bytes, "text", |node| match node {
+        Node::Text(text) => Some(text.clone()),
+        _ => None,
+    })
+}
+
+fn entries<T>(bytes: &[u8], in_words: &str, of: impl Fn(&Node) -> Option<T>) -> Result<Vec<(String, T)>> {
+    let (pickle, _) = Pickle::read(bytes)?;
+    let Node::Map(entries) = pickle.root() else { bail!("the pickle holds no dictionary") };
+    let entry = |(name, value): &(Id, Id)| Some((pickle.text(*name)?.to_owned(), of(pickle.node(*value))?));
+    let found: Option<Vec<(String, T)>> = entries.iter().map(entry).collect();
+    found.with_context(|| format!("the dictionary should lead from text to {in_words}"))
+}
+
 fn parse(bytes: &[u8]) -> Result<Arrays> {
     let (pickle, storages) = if bytes.starts_with(b"PK") { in_zip(bytes)? } else { in_a_row(bytes)? };
     let state = STATES.iter().find_map(|name| pickle.entry(pickle.root(), name)).unwrap_or(pickle.root());

@@ -122,7 +122,7 @@ fn what_cannot_be_split_is_said() {
         (
             &data,
             json!({"protocol": "tf_held_out", "fold": 5}),
-            "`fold` counts from 0 and must be below `folds`, which is 5, not 5",
+            "`fold` must be below `folds`, which is 5, not 5 (folds count from 0)",
         ),
         (
             &data,

@@ -217,7 +217,7 @@ fn types_of_cells_are_learned() {
     assert!(found > trivial + 0.1, "{found} and {trivial}");
     assert!(metric(&tuned, "macro_f1") > 0.3);
     let predictions = Table::open(&tuned.file("predictions.parquet")).unwrap();
-    assert_eq!((predictions.rows(), predictions.columns().len()), (200, 4));
+    assert_eq!((predictions.rows(), predictions.columns().len()), (200, 5));
     let error = run("finetune", params.clone(), &inputs[..2]).error();
     assert_eq!(error, "the task `types` needs the input `types`: cells with their types");
     // A model that comes with a head goes on from it, and without epochs says what that head says.

@@ -2,7 +2,7 @@
 
 use super::{Figure, Part, thin};
 use crate::exhibit::{Exhibit, Plane, principal_places};
-use crate::plot::{self, COLOURS, Lines, Link, Mark, Scatter, Series};
+use crate::plot::{self, COLOURS, Lines, Link, Mark, Scatter, Series, Squares};
 use crate::report::{Leading, Report, around};
 use engine::text::number;
 use indexmap::{IndexMap, IndexSet};
@@ -62,6 +62,7 @@ pub fn findings(report: &Report<'_>, figures: &mut Vec<Figure>) {
                 places(step, file, names, vectors, &labels, &sources, figures)
             }
             Exhibit::Weights(weights) => shares(step, file, weights, &labels, figures),
+            Exhibit::Confusion(names, counts) => confusion(step, file, names, counts, figures),
             _ => {}
         }
     }
@@ -96,6 +97,35 @@ fn links(step: &str, file: &str, strongest: &[(String, String, f64)], all: usize
         legend: Vec::new(),
         table: Some((heading, rows.collect())),
         wide: true,
+    });
+}
+
+fn confusion(step: &str, file: &str, names: &[String], counts: &[Vec<f64>], figures: &mut Vec<Figure>) {
+    let title = format!("What {step} took for what");
+    let right: f64 = (0..names.len()).map(|place| counts[place][place]).sum();
+    let all: f64 = counts.iter().flatten().sum();
+    let about = format!("{right} of {all} are on the diagonal.");
+    let svg = plot::squares(&Squares {
+        title: title.clone(),
+        about,
+        names: names.to_vec(),
+        counts: counts.to_vec(),
+    });
+    let heading = std::iter::once("type".to_owned()).chain(names.iter().cloned()).collect();
+    let row = |(name, counts): (&String, &Vec<f64>)| {
+        std::iter::once(name.clone()).chain(counts.iter().map(|count| number(*count))).collect()
+    };
+    figures.push(Figure {
+        part: Part::Findings,
+        name: format!("confusion-{step}"),
+        caption: format!(
+            "{title}, from {file}: a row for each type, a column for each prediction, in the same order; darker is a \
+             larger share of the row."
+        ),
+        svg,
+        legend: Vec::new(),
+        table: Some((heading, names.iter().zip(counts).map(row).collect())),
+        wide: false,
     });
 }
 
@@ -227,7 +257,7 @@ fn shares(
                 .collect(),
         ),
     };
-    let caption = format!("{said} in {file} of {step}; the dotted line would be the same weight for all.");
+    let caption = format!("{said} in {file} of {step}; the dotted line shows equal weight for all.");
     figures.push(Figure {
         part: Part::Findings,
         name: format!("weights-{step}"),

@@ -61,7 +61,7 @@ pub fn measures(report: &Report<'_>, block: &Block, metrics: &[&str], figures: &
             rows: strips,
         });
         let caption = format!(
-            "{column}, {stem}{}: a dot for each of up to {items}, mean over runs; box from quartile to quartile, line at the median.",
+            "{column}, {stem}{}: one dot for each of up to {items}, averaged over runs; the box spans the quartiles, the line is the median.",
             about(block)
         );
         figures.push(Figure {

@@ -10,7 +10,7 @@ use engine::text::{self, count};
 /// The stages: drawn, and as a table.
 pub fn pipeline(report: &Report<'_>, stages: &[StageRow]) -> String {
     let mut text = String::from(
-        "<p class=\"about\">Each box is a stage, below what it takes its inputs from: solid where all of its steps have artifacts, dashed where some lack one, dotted where it is left out. Times are what making them took, whenever that was.</p>",
+        "<p class=\"about\">Each box is a stage, drawn below the stages that it reads from: solid if all of its steps have artifacts, dashed if some lack one, dotted if it is absent. Times are those of the runs that computed the artifacts.</p>",
     );
     put(
         &mut text,

@@ -15,10 +15,10 @@ pub fn compared(report: &Report<'_>, comparison: &Comparison) -> String {
         comparison.metrics.iter().filter(|column| column.lower_is_better).map(|column| column.name.as_str());
     let lower: Vec<&str> = directions.collect();
     let lower =
-        if lower.is_empty() { String::new() } else { format!(" Of {} less is better.", lower.join(", ")) };
+        if lower.is_empty() { String::new() } else { format!(" Lower is better for {}.", lower.join(", ")) };
     let mut text = format!(
-        "<p class=\"about\">{}; dots are single runs on the scale of their column. <span class=\"pill best\">best</span> marks what is better than \
-         the next one by more than the error of their paired difference (95 %).{} Headings sort.</p>",
+        "<p class=\"about\">{}; dots are single runs on the scale of their column. <span class=\"pill best\">best</span> marks what is \
+         better than the next best: the 95 % interval of their paired difference excludes 0.{} Click a heading to sort.</p>",
         escape(&capital(&comparison.caption())),
         escape(&lower)
     );
@@ -195,8 +195,8 @@ fn differences(comparison: &Comparison, block: &Block) -> Option<String> {
 /// The controls for the rows in question; those for the other rows are collapsed.
 pub fn controls(report: &Report<'_>, comparison: &Comparison) -> String {
     let mut text = String::from(
-        "<p class=\"about\">A control lacks the very thing whose worth is asked. Shown is row minus control, paired run by run, the better the larger. A row that is no better than its control by more than the error owes \
-         its score to something else.</p>",
+        "<p class=\"about\">A control lacks what is being tested, for example the labels. Shown is each row minus its control, paired run by run; larger is better. If the 95 % interval \
+         includes 0, the row is no better than its control, so its score does not come from what the control lacks.</p>",
     );
     for block in comparison.blocks.iter().filter(|block| !block.controls.is_empty()) {
         if !block.axes.is_empty() {

@@ -129,7 +129,7 @@ impl<'a> Machine<'a> {
             // PROTO.
             0x80 => {
                 let version = self.take(1)?[0];
-                ensure!((2..=4).contains(&version), "version {version} of the pickle format is not read");
+                ensure!((2..=5).contains(&version), "version {version} of the pickle format is not read");
             }
             b'N' => self.push(Node::Nothing),
             0x88 => self.push(Node::Bool(true)),

@@ -50,7 +50,8 @@ fn masked(device: &Device, steps: u64) -> Found {
     let tokens = tokens(2 * 67, 7);
     let (mut adam, mut losses) = (Adam::default(), Vec::new());
     for _ in 0..steps {
-        let loss = cross_entropy(model.logits(model.encode(&tokens, 2, Taped::default())), &tokens);
+        let loss =
+            cross_entropy(model.logits(model.encode(&tokens, 2, Taped::default()), &tokens, 2), &tokens);
         losses.push(loss[[]]);
         let mut found = backward(loss);
         adam.step(1e-3, &mut parameters::trained(model.tensors()), &mut found);
