@@ -75,7 +75,7 @@ pub struct Step {
     /// Its kind.
     pub kind: Kind,
     /// Its params, as the file writes them.
-    pub with: Value,
+    pub with: Arc<Value>,
     /// The params, checked and with defaults filled in.
     pub prepared: Prepared,
     /// What it reads.

@@ -6,6 +6,7 @@
 
 use crate::complaint::{Segment, word};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// A parsed text.
 #[derive(Debug, Clone, PartialEq)]
@@ -185,8 +186,8 @@ fn any_has_brace(value: &Value) -> bool {
 /// A value whose texts are templates.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pattern {
-    /// Nothing in it is a template.
-    Plain(Value),
+    /// Nothing in it is a template. Shared with every step that it is rendered for.
+    Plain(Arc<Value>),
     /// A text with names in it.
     Text(Template),
     /// A list with templates in it.
@@ -199,7 +200,7 @@ impl Pattern {
     /// Parses every text of a value. An error comes with the path to the text.
     pub fn parse(value: Value) -> Result<Pattern, (Vec<Segment>, TemplateFault)> {
         if !any_has_brace(&value) {
-            return Ok(Pattern::Plain(value));
+            return Ok(Pattern::Plain(value.into()));
         }
         let below = |segment: Segment| {
             |(mut path, fault): (Vec<Segment>, TemplateFault)| {
@@ -211,7 +212,7 @@ impl Pattern {
             Value::String(text) => {
                 let template = Template::parse(&text).map_err(|fault| (Vec::new(), fault))?;
                 Ok(match template.plain() {
-                    Some(plain) => Pattern::Plain(plain.into()),
+                    Some(plain) => Pattern::Plain(Arc::new(plain.into())),
                     None => Pattern::Text(template),
                 })
             }
@@ -223,7 +224,8 @@ impl Pattern {
                 if !parts.iter().all(|part| matches!(part, Pattern::Plain(_))) {
                     return Ok(Pattern::List(parts));
                 }
-                Ok(Pattern::Plain(parts.into_iter().filter_map(Pattern::into_plain).collect()))
+                let plain: Value = parts.into_iter().filter_map(Pattern::into_plain).collect();
+                Ok(Pattern::Plain(plain.into()))
             }
             Value::Object(map) => {
                 let parts = map.into_iter().map(|(key, value)| {
@@ -236,15 +238,15 @@ impl Pattern {
                     return Ok(Pattern::Map(parts));
                 }
                 let plain = parts.into_iter().filter_map(|(key, part)| Some((key, part.into_plain()?)));
-                Ok(Pattern::Plain(Value::Object(plain.collect())))
+                Ok(Pattern::Plain(Value::Object(plain.collect()).into()))
             }
-            other => Ok(Pattern::Plain(other)),
+            other => Ok(Pattern::Plain(other.into())),
         }
     }
 
     fn into_plain(self) -> Option<Value> {
         match self {
-            Pattern::Plain(value) => Some(value),
+            Pattern::Plain(value) => Some(Arc::unwrap_or_clone(value)),
             _ => None,
         }
     }
@@ -290,6 +292,16 @@ impl Pattern {
     pub fn render<'v>(
         &self,
         lookup: &impl Fn(&str) -> Result<&'v Value, String>,
+    ) -> Result<Arc<Value>, (Vec<Segment>, Unfit)> {
+        match self {
+            Pattern::Plain(value) => Ok(Arc::clone(value)),
+            other => other.rendered(lookup).map(Arc::new),
+        }
+    }
+
+    fn rendered<'v>(
+        &self,
+        lookup: &impl Fn(&str) -> Result<&'v Value, String>,
     ) -> Result<Value, (Vec<Segment>, Unfit)> {
         let below = |segment: Segment| {
             |(mut path, unfit): (Vec<Segment>, Unfit)| {
@@ -298,18 +310,18 @@ impl Pattern {
             }
         };
         match self {
-            Pattern::Plain(value) => Ok(value.clone()),
+            Pattern::Plain(value) => Ok((**value).clone()),
             Pattern::Text(template) => template.value(lookup).map_err(|unfit| (Vec::new(), unfit)),
             Pattern::List(items) => {
                 let items = items.iter().enumerate();
                 let values: Result<Vec<Value>, _> =
-                    items.map(|(i, item)| item.render(lookup).map_err(below(Segment::Index(i)))).collect();
+                    items.map(|(i, item)| item.rendered(lookup).map_err(below(Segment::Index(i)))).collect();
                 Ok(Value::Array(values?))
             }
             Pattern::Map(entries) => {
                 let mut map = Map::with_capacity(entries.len());
                 for (key, item) in entries {
-                    let value = item.render(lookup).map_err(|e| below(Segment::Key(key.clone()))(e))?;
+                    let value = item.rendered(lookup).map_err(|e| below(Segment::Key(key.clone()))(e))?;
                     map.insert(key.clone(), value);
                 }
                 Ok(Value::Object(map))
@@ -380,7 +392,7 @@ mod tests {
         let pattern = Pattern::parse(value).unwrap();
         let five = json!(5);
         let rendered = pattern.render(&|_| Ok(&five)).unwrap();
-        assert_eq!(rendered, json!({"a": [5, "b"], "c": {"d": "{x}"}, "e": 1}));
+        assert_eq!(*rendered, json!({"a": [5, "b"], "c": {"d": "{x}"}, "e": 1}));
         let (path, _) = Pattern::parse(json!({"a": ["", "{"]})).unwrap_err();
         assert_eq!(path, [Segment::Key("a".into()), Segment::Index(1)]);
         assert!(matches!(Pattern::parse(json!({"a": ["{{"]})), Ok(Pattern::Plain(_))));

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Raised with every change of the format. Files from before it existed begin with `{`.
 const VERSION: i64 = 2;
+/// A key, a digest and the length of an empty list.
+const LEAST_ARTIFACT_BYTES: usize = 32 + 32 + 8;
 
 /// Encodes a memo.
 pub fn write(facts: &Facts) -> Vec<u8> {
@@ -60,7 +62,11 @@ pub fn read(bytes: &[u8]) -> Option<Facts> {
     for _ in 0..reader.number()? {
         facts.inputs.insert(reader.path()?, reader.remembered()?);
     }
-    for _ in 0..reader.number()? {
+    let artifacts = reader.number()?;
+    // Bounded by what the bytes can hold, because the number may be anything.
+    let most = reader.bytes.len() / LEAST_ARTIFACT_BYTES;
+    facts.artifacts.reserve(usize::try_from(artifacts).map_or(0, |count| count.min(most)));
+    for _ in 0..artifacts {
         facts.artifacts.insert(Key::from_bytes(reader.array()?), reader.remembered()?);
     }
     reader.bytes.is_empty().then_some(facts)

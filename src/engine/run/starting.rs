@@ -104,7 +104,7 @@ impl Runner<'_> {
             run: self.log.run().to_owned(),
             key: work.key,
             recipe,
-            with: step.with.clone(),
+            with: (*step.with).clone(),
             inputs,
             watched: self.examiner.watched(node),
             anew: self.plan.forced(node),
