@@ -65,7 +65,7 @@ fn a_failure_says_what_failed_and_what_was_left_out() {
     let project = Project::of_toys(
         "stages:\n  fails: {kind: command, with: {run: 'echo no such gene >&2; exit 3'}}\n  needs-it: {kind: grow, from: fails, with: {line: x}}\n  other: {kind: grow, with: {line: x}}\n",
     );
-    project.reads("failure", &["cat p.yaml", RUN, "run p.yaml --keep-going", "plan p.yaml"]);
+    project.reads("failure", &["cat p.yaml", RUN, "run p.yaml --keep-going --jobs 1", "plan p.yaml"]);
 }
 
 #[test]

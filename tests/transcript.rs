@@ -44,6 +44,7 @@ impl Project {
                         self.cli(&command.split_whitespace().collect::<Vec<_>>());
                     let code = code.expect("no signal ended the program");
                     let code = if code == 0 { String::new() } else { format!("[exit code {code}]\n") };
+                    let stderr = step_by_step(&stderr);
                     (format!("pipeline {command}"), format!("{stderr}{stdout}{code}"))
                 }
             };
@@ -51,4 +52,37 @@ impl Project {
         }
         text.replace(&self.path("").display().to_string(), "/project/")
     }
+}
+
+/// What a run says, with the lines of each step together: stages in the order in which they were told of, failed ones
+/// last, and their steps by name.
+///
+/// A step starts while others wait for the disk, so which of their lines comes first is up to the disk.
+fn step_by_step(said: &str) -> String {
+    // A line and those that are indented below it.
+    let mut told: Vec<String> = Vec::new();
+    for line in said.split_inclusive('\n') {
+        match told.last_mut().filter(|_| line.starts_with("  ")) {
+            Some(before) => before.push_str(line),
+            None => told.push(line.to_owned()),
+        }
+    }
+    let step_of = |told: &str| {
+        let mut words = told.split_whitespace();
+        let first = words
+            .next()
+            .filter(|word| matches!(*word, "started" | "computed" | "stage" | "failed" | "skipped"))?;
+        let step = words.next()?.trim_end_matches(':').to_owned();
+        Some((matches!(first, "failed" | "skipped"), step.split('[').next()?.to_owned(), step))
+    };
+    let slots: Vec<usize> = (0..told.len()).filter(|at| step_of(&told[*at]).is_some()).collect();
+    let mut moved: Vec<String> = slots.iter().map(|at| told[*at].clone()).collect();
+    let stages: Vec<String> =
+        moved.iter().filter_map(|told| step_of(told)).map(|(_, stage, _)| stage).collect();
+    moved.sort_by_key(|told| {
+        let (failed, stage, step) = step_of(told).unwrap_or_default();
+        (failed, stages.iter().position(|other| *other == stage), step)
+    });
+    slots.iter().zip(moved).for_each(|(at, text)| told[*at] = text);
+    told.concat()
 }
