@@ -138,15 +138,12 @@ impl Embed {
                 ids.push(id.to_owned());
                 if ids.len() == batch || done + ids.len() == count {
                     io.check_stop()?;
-                    match own {
-                        Some(readout) => {
-                            sink.take_cells(&ids, values(&readout.cells(&tokens, ids.len(), Untaped)))?;
-                        }
-                        None => {
-                            let encodings = saved.model.encode(&tokens, ids.len(), Untaped);
-                            sink.take(&ids, values(&encodings), about.genes * width)?;
-                        }
-                    }
+                    // A cell's own vector is a single row, of which the average is the row itself.
+                    let (vectors, used) = match own {
+                        Some(readout) => (readout.cells(&tokens, ids.len(), Untaped), readout.width()),
+                        None => (saved.model.encode(&tokens, ids.len(), Untaped), about.genes * width),
+                    };
+                    sink.take(&ids, values(&vectors), used)?;
                     done += ids.len();
                     ids.clear();
                     tokens.clear();
@@ -175,15 +172,6 @@ impl Embed {
 }
 
 impl Sink {
-    /// Consumes some cells' own vectors. Prereq: it takes vectors of cells.
-    fn take_cells(&mut self, ids: &[String], vectors: &[f32]) -> Result<()> {
-        let Sink::Cells(writer) = self else {
-            unreachable!("only a sink of cells is given vectors of cells")
-        };
-        let width = writer.dimensions();
-        ids.iter().zip(vectors.chunks(width)).try_for_each(|(id, vector)| writer.push(id, vector))
-    }
-
     /// Consumes some cells' encodings. The last row of each cell belongs to the trailing token and is no gene.
     fn take(&mut self, ids: &[String], encodings: &[f32], of_genes: usize) -> Result<()> {
         for (id, encodings) in ids.iter().zip(encodings.chunks(encodings.len() / ids.len())) {

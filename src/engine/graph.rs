@@ -11,6 +11,7 @@ mod blame;
 mod compared;
 mod expand;
 mod names;
+mod odometer;
 mod order;
 mod plan;
 mod point;

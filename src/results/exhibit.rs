@@ -13,17 +13,17 @@
 //! | text, numbers with two fractions or more among them | measures of each of many |
 //! | a `.safetensors` file | layers |
 
-use anyhow::{Context, Result, bail};
+mod layers;
+
+pub use layers::Layer;
+
+use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema};
-use contract::disk::fault;
 use data::table::Batches;
 use indexmap::{IndexMap, IndexSet};
-use safetensors::tensor::Metadata;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// Names of the column that a history is indexed by.
@@ -33,9 +33,6 @@ const MOST_ROWS: usize = 4_000_000;
 const MOST_VECTORS: usize = 3_000;
 /// Only the strongest links are kept.
 const MOST_LINKS: usize = 500;
-/// Larger headers are rejected as corrupt.
-const HEADER_BYTES: u64 = 1 << 26;
-
 /// Something to show.
 pub enum Exhibit {
     /// Points by the name of their curve.
@@ -107,24 +104,6 @@ pub struct History {
     pub columns: IndexMap<String, Vec<f64>>,
 }
 
-/// One array of a model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Layer {
-    /// Its name.
-    pub name: String,
-    /// Its size along each axis.
-    pub shape: Vec<u64>,
-    /// The type of its numbers.
-    pub of: String,
-}
-
-impl Layer {
-    /// How many numbers it holds.
-    pub fn size(&self) -> u64 {
-        self.shape.iter().product()
-    }
-}
-
 /// What a column holds.
 #[derive(Clone, Copy, PartialEq)]
 enum Holds {
@@ -151,7 +130,9 @@ fn holds(schema: &Schema) -> Vec<Holds> {
 pub fn of(path: &Path, wanted: &[Sort]) -> Result<Option<Exhibit>> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => of_table(path, wanted),
-        Some("safetensors") if wanted.contains(&Sort::Layers) => Ok(Some(Exhibit::Layers(layers(path)?))),
+        Some("safetensors") if wanted.contains(&Sort::Layers) => {
+            Ok(Some(Exhibit::Layers(layers::read(path)?)))
+        }
         _ => Ok(None),
     }
 }
@@ -381,118 +362,11 @@ fn measures(batches: Batches) -> Result<Option<Exhibit>> {
     Ok(names.map(|names| Exhibit::Measures(names, columns)))
 }
 
-/// The header of a `.safetensors` file: its length in eight bytes, then a JSON map.
-fn layers(path: &Path) -> Result<Vec<Layer>> {
-    let mut file = File::open(path).map_err(|error| fault("opening", path, error))?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|error| fault("reading", path, error))?;
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_BYTES {
-        bail!("{}: is no model: its header would be {length} bytes long", path.display());
-    }
-    let mut header = Vec::new();
-    file.take(length).read_to_end(&mut header).map_err(|error| fault("reading", path, error))?;
-    let header: Metadata = serde_json::from_slice(&header)
-        .with_context(|| format!("reading the header of {}", path.display()))?;
-    let layer = |name: String| {
-        let about = header.info(&name)?;
-        let shape = about.shape.iter().map(|size| *size as u64).collect();
-        Some(Layer { shape, of: about.dtype.to_string().to_lowercase(), name })
-    };
-    let mut layers: Vec<Layer> = header.offset_keys().into_iter().filter_map(layer).collect();
-    layers.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
-    Ok(layers)
-}
-
-/// `layer.10` comes after `layer.9`.
-fn natural(name: &str) -> Vec<(u64, &str)> {
-    name.split('.').map(|part| (part.parse().unwrap_or(0), part)).collect()
-}
-
-/// Vectors projected onto two directions.
-#[derive(Debug, PartialEq)]
-pub struct Plane {
-    /// One for each vector.
-    pub places: Vec<(f64, f64)>,
-    /// The share of the variance along each direction.
-    pub shares: [f64; 2],
-}
-
-/// The two directions of largest variance and the position of each vector along them: principal
-/// components, by orthogonal iteration.
-pub fn principal_places(vectors: &[Vec<f32>]) -> Option<Plane> {
-    const ROUNDS: usize = 40;
-    let width = vectors.first()?.len();
-    if width < 2 || vectors.len() < 3 || vectors.iter().any(|vector| vector.len() != width) {
-        return None;
-    }
-    let count = vectors.len() as f64;
-    let mut mean = vec![0.0; width];
-    vectors.iter().for_each(|vector| {
-        mean.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value) / count)
-    });
-    let centred: Vec<f64> = vectors
-        .iter()
-        .flat_map(|vector| vector.iter().zip(&mean).map(|(value, mean)| f64::from(*value) - mean))
-        .collect();
-    let total: f64 = centred.iter().map(|value| value * value).sum();
-    if !total.is_finite() || total <= 0.0 {
-        return None;
-    }
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let normalise = |vector: &mut Vec<f64>| {
-        let length = dot(vector, vector).sqrt().max(f64::MIN_POSITIVE);
-        vector.iter_mut().for_each(|value| *value /= length);
-    };
-    // Any start works that is not orthogonal to the components; a fixed one always gives the same picture.
-    let mut axes =
-        [0, 1].map(|which| (0..width).map(|i| ((i * (which + 2) + 1) as f64).sin()).collect::<Vec<f64>>());
-    for _ in 0..ROUNDS {
-        for which in 0..2 {
-            let mut next = vec![0.0; width];
-            for row in centred.chunks_exact(width) {
-                let along = dot(row, &axes[which]);
-                next.iter_mut().zip(row).for_each(|(sum, value)| *sum += along * value);
-            }
-            if which == 1 {
-                let along = dot(&next, &axes[0]);
-                next.iter_mut().zip(&axes[0]).for_each(|(value, first)| *value -= along * first);
-            }
-            normalise(&mut next);
-            axes[which] = next;
-        }
-    }
-    let places: Vec<(f64, f64)> =
-        centred.chunks_exact(width).map(|row| (dot(row, &axes[0]), dot(row, &axes[1]))).collect();
-    let share =
-        |of: fn(&(f64, f64)) -> f64| places.iter().map(|place| of(place) * of(place)).sum::<f64>() / total;
-    let shares = [share(|place| place.0), share(|place| place.1)];
-    Some(Plane { places, shares })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{Int64Array, StringArray};
     use std::sync::Arc;
-
-    #[test]
-    fn the_widest_directions_are_found() {
-        // Standard deviation 3 along (1, 1, 0), 1 along (1, -1, 0), and 0 along the third axis.
-        let vectors: Vec<Vec<f32>> = (0..200)
-            .map(|i| {
-                let (a, b) = ((i as f32 * 0.7).sin() * 3.0, (i as f32 * 1.3).cos());
-                vec![a + b + 5.0, a - b, 7.0]
-            })
-            .collect();
-        let Plane { places, shares } = principal_places(&vectors).unwrap();
-        assert!(shares[0] > 0.85 && shares[0] + shares[1] > 0.999, "{shares:?}");
-        let spread = |of: fn(&(f64, f64)) -> f64| {
-            places.iter().map(of).fold(0.0f64, |most, value| most.max(value.abs()))
-        };
-        assert!((spread(|place| place.0) - 3.0 * 2f64.sqrt()).abs() < 0.3);
-        assert_eq!(principal_places(&vec![vec![1.0, 2.0]; 5]), None);
-    }
 
     #[test]
     fn a_confusion_matrix_has_a_row_for_each_name_and_a_network_is_none() {
@@ -510,24 +384,5 @@ mod tests {
         let Some(Exhibit::Confusion(names, counts)) = found else { panic!("no confusion matrix") };
         assert_eq!((names, counts), (vec!["T".into(), "B".into()], vec![vec![3.0, 1.0], vec![0.0, 2.0]]));
         assert!(write("b.parquet", ["tf", "target", "sign"]).is_none());
-    }
-
-    #[test]
-    fn layers_are_read_from_the_header_and_a_wrong_one_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.safetensors");
-        let header = r#"{"__metadata__": {"a": "b"}, "layer.10.w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "layer.9.w": {"dtype": "F32", "shape": [4], "data_offsets": [24, 40]}}"#;
-        std::fs::write(
-            &path,
-            [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 40]].concat(),
-        )
-        .unwrap();
-        let layers = layers(&path).unwrap();
-        assert_eq!(
-            layers.iter().map(|layer| (layer.name.as_str(), layer.size())).collect::<Vec<_>>(),
-            [("layer.9.w", 4), ("layer.10.w", 6)]
-        );
-        std::fs::write(&path, [0xff; 64]).unwrap();
-        assert!(super::layers(&path).unwrap_err().to_string().contains("is no model"));
     }
 }

@@ -4,6 +4,7 @@ mod curves;
 mod findings;
 mod histories;
 mod measures;
+mod plane;
 
 use super::Report;
 use crate::compare::{Block, Row};

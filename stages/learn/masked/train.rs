@@ -87,8 +87,8 @@ fn tell(rows: &[Row], io: &Io) {
     );
     if margin.value.is_none_or(|margin| margin <= 0.0) {
         io.warn(format!(
-            "{sentence}: the model has learned nothing about cells; train longer, or on more of them, or give it a \
-             `model.cell_width`"
+            "{sentence}: the model has learned nothing about cells; train longer, on more of them, \
+             or with a `model.cell_width`"
         ));
     } else if value("squared_error_below_ridge") < -WORSE * value("squared_error_ridge") {
         io.warn(format!(

@@ -6,7 +6,7 @@
 
 use super::NO_TARGET;
 use crate::linear::{principal_components, solve};
-use crate::model::readout::Priors;
+use crate::model::readout::{Priors, standardise};
 use data::tokens::Corpus;
 use rayon::prelude::*;
 use tensor::simd::dot;
@@ -123,7 +123,7 @@ impl Lookers {
         training.iter().step_by(every).for_each(|cell| corpus.append(*cell, &mut tokens));
         let mask = bins as u32 + 1;
         let standard: Vec<f32> =
-            tokens.chunks(positions).flat_map(|cell| standardise(cell, mask, &priors)).collect();
+            tokens.chunks(positions).flat_map(|cell| standard(cell, mask, &priors)).collect();
         let (places, components) = principal_components(&standard, positions, COMPONENTS);
         let mut loadings = vec![0.0; positions * components];
         let lengths: Vec<f64> = (0..components)
@@ -156,6 +156,10 @@ impl Lookers {
 
     fn positions(&self) -> usize {
         self.priors.means.len()
+    }
+
+    fn standard(&self, cell: &[u32]) -> Vec<f32> {
+        standard(cell, self.bins as u32 + 1, &self.priors)
     }
 
     fn loading(&self, gene: usize) -> &[f64] {
@@ -226,9 +230,8 @@ impl Lookers {
     /// Chooses the penalty with the least squared error on validation cells.
     fn choose(&mut self, (tokens, targets): (&[u32], &[u32])) {
         let positions = self.positions();
-        let mask = self.bins as u32 + 1;
         let of_cell = |(tokens, targets): (&[u32], &[u32])| {
-            let place = self.place(&standardise(tokens, mask, &self.priors));
+            let place = self.place(&self.standard(tokens));
             let mut errors = [0.0; PENALTIES.len()];
             for (gene, target) in targets.iter().enumerate().filter(|(_, target)| **target != NO_TARGET) {
                 for (penalty, error) in errors.iter_mut().enumerate() {
@@ -247,7 +250,7 @@ impl Lookers {
     /// The predictions for the targets of a cell, in the order of genes.
     pub fn guess(&self, tokens: &[u32], targets: &[u32]) -> Vec<Looked> {
         let positions = self.positions();
-        let cell = standardise(tokens, self.bins as u32 + 1, &self.priors);
+        let cell = self.standard(tokens);
         let place = self.place(&cell);
         let similarity = |other: &[f32]| {
             let (mut across, mut length) = (0.0, 1e-12);
@@ -272,13 +275,6 @@ impl Lookers {
     }
 }
 
-/// A cell's tokens less their means, by their deviations; 0 where hidden or constant.
-fn standardise(cell: &[u32], mask: u32, priors: &Priors) -> Vec<f32> {
-    let genes = priors.means.iter().zip(&priors.deviations);
-    let standard =
-        |(token, (mean, deviation)): (&u32, (&f32, &f32))| match *token == mask || *deviation == 0.0 {
-            true => 0.0,
-            false => (*token as f32 - mean) / deviation,
-        };
-    cell.iter().zip(genes).map(standard).collect()
+fn standard(cell: &[u32], mask: u32, priors: &Priors) -> Vec<f32> {
+    standardise(cell, mask, &priors.means, &priors.deviations, 0.0)
 }

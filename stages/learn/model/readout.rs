@@ -91,15 +91,17 @@ impl Readout {
     /// The vectors of cells; arguments as for `Performer::encode`.
     pub fn cells<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
         let (classes, positions) = (shape(&self.direction).0, tokens.len() / cells);
-        let (mask, scale) = ((classes - 1) as u32, 1.0 / (positions as f32).sqrt());
-        let (means, deviations) = (values(&self.means), values(&self.deviations));
-        let standard = |(token, (mean, deviation)): (&u32, (&f32, &f32))| match *token == mask {
-            true => 0.0,
-            false => scale * (*token as f32 - mean) / (deviation + LEAST_DEVIATION),
+        let scale = 1.0 / (positions as f32).sqrt();
+        let of_cell = |cell: &[u32]| {
+            standardise(
+                cell,
+                classes as u32 - 1,
+                values(&self.means),
+                values(&self.deviations),
+                LEAST_DEVIATION,
+            )
         };
-        let of_cell =
-            |cell: &[u32]| cell.iter().zip(means.iter().zip(deviations)).map(standard).collect::<Vec<_>>();
-        let visible: Vec<f32> = tokens.chunks(positions).flat_map(of_cell).collect();
+        let visible = tokens.chunks(positions).flat_map(of_cell).map(|value| scale * value).collect();
         let visible = tensor(self.means.device(), visible, cells, positions);
         self.from.apply(Input::Constant(&visible), tape)
     }
@@ -130,6 +132,17 @@ impl Readout {
         list.linear(&format!("{name}.onto"), onto);
         list.push(&format!("{name}.direction"), direction);
     }
+}
+
+/// A cell's tokens less their means, by their deviations plus `added`; 0 where hidden or constant.
+pub fn standardise(cell: &[u32], mask: u32, means: &[f32], deviations: &[f32], added: f32) -> Vec<f32> {
+    let genes = means.iter().zip(deviations);
+    let standard =
+        |(token, (mean, deviation)): (&u32, (&f32, &f32))| match *token == mask || *deviation == 0.0 {
+            true => 0.0,
+            false => (*token as f32 - mean) / (deviation + added),
+        };
+    cell.iter().zip(genes).map(standard).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What the leading row found in its first run: links, vectors, weights.
 
+use super::plane::{Plane, principal_places};
 use super::{Figure, Part, thin};
-use crate::exhibit::{Exhibit, Plane, principal_places};
+use crate::exhibit::Exhibit;
 use crate::plot::{self, COLOURS, Lines, Link, Mark, Scatter, Series, Squares};
 use crate::report::{Leading, Report, around};
 use engine::text::number;
