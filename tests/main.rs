@@ -10,3 +10,4 @@ mod diff;
 mod pipeline_file;
 mod results;
 mod running;
+mod warnings;

@@ -41,6 +41,10 @@ pub struct Console {
     why: HashMap<String, String>,
     running: HashMap<String, Running>,
     absent: Absences,
+    /// Steps that were found in the cache with warnings, and how many warnings those are.
+    warned: (usize, usize),
+    /// The command that shows the state of the pipeline.
+    status: String,
     /// Lines not yet written.
     pending: String,
 }
@@ -91,6 +95,8 @@ impl Console {
             why: HashMap::new(),
             running: HashMap::new(),
             absent: Absences::default(),
+            warned: (0, 0),
+            status: String::new(),
             pending: String::new(),
         }
     }
@@ -187,8 +193,9 @@ impl Console {
 impl Sink for Console {
     fn hear(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Begun(Begun { run, name, steps, device, .. }) => {
+            Event::Begun(Begun { run, name, steps, device, file, .. }) => {
                 self.steps = *steps;
+                self.status = format!("pipeline status {}", output::from_here(file));
                 if let Some(bars) = &self.bars {
                     bars.overall.set_length(*steps as u64);
                 }
@@ -197,7 +204,13 @@ impl Sink for Console {
                     self.normal(device);
                 }
             }
-            Event::Cached { step, .. } => self.settle(step),
+            Event::Cached { step, key: _, warnings } => {
+                if *warnings > 0 {
+                    self.warned.0 += 1;
+                    self.warned.1 += warnings;
+                }
+                self.settle(step);
+            }
             Event::Due { step, reason, .. } => {
                 self.due += 1;
                 self.why.insert(step.clone(), reason.to_string());
@@ -226,6 +239,7 @@ impl Sink for Console {
                 }
                 self.goes_on(step, &format!("{done}/{total}"));
             }
+            Event::Remark { step, text } => self.normal(&format!("note: {step}: {text}")),
             Event::Warning { step, text } => {
                 let word = self.paint("1;33", "warning");
                 let of = step.as_ref().map(|step| format!(" {step}:")).unwrap_or_default();
@@ -260,6 +274,12 @@ impl Sink for Console {
             Event::Ended(_) => {
                 for line in std::mem::take(&mut self.absent).rest() {
                     self.normal(&line);
+                }
+                if let (steps @ 1.., warnings) = self.warned {
+                    let word = self.paint("1;33", "warning");
+                    let (steps, warnings) =
+                        (text::count(steps, "cached step"), text::count(warnings, "warning"));
+                    self.line(&format!("{word}: {steps} with {warnings}; read them with: {}", self.status));
                 }
                 if let Some(bars) = self.bars.take() {
                     bars.overall.finish_and_clear();

@@ -102,7 +102,7 @@ fn describe(event: &Event) -> String {
         Event::Begun(begun) => {
             format!("began {} on {}, version {}", begun.file.display(), begun.host, begun.version)
         }
-        Event::Cached { step, key } => format!("cached {step} ({})", key.short()),
+        Event::Cached { step, key, warnings: _ } => format!("cached {step} ({})", key.short()),
         Event::Due { step, key, reason } => format!("due {step} ({}): {reason}", key.short()),
         Event::Started { step, attempt, gpus } => match gpus.is_empty() {
             true => format!("started {step}, attempt {attempt}"),
@@ -114,6 +114,7 @@ fn describe(event: &Event) -> String {
         }
         Event::Note { step, text } => format!("{step}: {text}"),
         Event::Progress { step, done, total } => format!("{step}: {done}/{total}"),
+        Event::Remark { step, text } => format!("note {step}: {text}"),
         Event::Warning { step, text } => {
             format!("warning {}: {text}", step.as_deref().unwrap_or("of the run"))
         }

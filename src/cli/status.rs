@@ -1,4 +1,4 @@
-//! `status`: counts the cached, due, waiting and absent steps of each stage.
+//! `status`: counts the cached, due, waiting and absent steps of each stage, and tells what they warned of.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -13,7 +13,9 @@ use engine::survey::Survey;
 use engine::text;
 use indexmap::IndexMap;
 use results::output::{self, table};
+use results::warned;
 use serde::Serialize;
+use serde_json::Value;
 
 /// Show the state of a pipeline, stage by stage
 #[derive(Args)]
@@ -32,6 +34,7 @@ struct Row {
     due: usize,
     waiting: usize,
     absent: usize,
+    warnings: Vec<Value>,
 }
 
 impl Status {
@@ -49,17 +52,26 @@ impl Status {
                 _ => row.cached += 1,
             }
         }
+        let warned = warned::of(&survey, survey.plan.steps())?;
+        for warned in &warned {
+            if let Some(row) = stages.get_mut(warned.stage.as_str()) {
+                row.warnings.push(warned.to_json(graph));
+            }
+        }
         if self.json {
             output::write_json(&stages)?;
             return Ok(0);
         }
         let heading = ["stage", "steps", "cached", "due", "waiting", "absent"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        for (stage, Row { steps, cached, due, waiting, absent }) in &stages {
+        for (stage, Row { steps, cached, due, waiting, absent, warnings: _ }) in &stages {
             let numbers = [steps, cached, due, waiting, absent];
             rows.push(std::iter::once((*stage).to_owned()).chain(numbers.map(ToString::to_string)).collect());
         }
         let mut report = table(&rows);
+        for warned in &warned {
+            report.push_str(&output::paragraph(&format!("warning: {}: {}", warned.who(graph), warned.text)));
+        }
         if let Some(run) = runlog::runs(&store)?.last() {
             let how = match Record::read(&store, run)?.standing(&store)? {
                 Standing::Ended(ended) => {

@@ -61,7 +61,7 @@ impl<'a> Examiner<'a> {
         for (node, result) in known.into_iter().zip(looked_up) {
             let (key, lookup, verdict) = result?;
             if let Some(Verdict::Whole { manifest, stamps }) = verdict {
-                self.memo.learn_artifact(key, manifest.output, stamps);
+                self.memo.learn_artifact(key, manifest.output, manifest.warnings.len(), stamps);
             }
             let settled = plan.advance(
                 node,

@@ -28,10 +28,12 @@ use blame::Blame;
 use contract::stage::{Kind, Prepared};
 use expand::Expansion;
 use indexmap::IndexSet;
+use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use reading::Build;
 use scope::Scope;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,6 +227,20 @@ impl Graph {
                 )))
             }
         }
+    }
+
+    /// Some steps and everything that they depend on, in the order of the graph.
+    pub fn above(&self, nodes: &[NodeIndex]) -> Vec<NodeIndex> {
+        let mut seen: HashSet<NodeIndex> = nodes.iter().copied().collect();
+        let mut found: Vec<NodeIndex> = seen.iter().copied().collect();
+        let mut next = 0;
+        while let Some(node) = found.get(next).copied() {
+            let producers = self.steps.neighbors_directed(node, Direction::Incoming);
+            found.extend(producers.filter(|node| seen.insert(*node)));
+            next += 1;
+        }
+        found.sort_unstable();
+        found
     }
 
     /// The step with this name, or all steps of the stage with this name.

@@ -274,7 +274,10 @@ impl Runner<'_> {
     fn tell_end(&mut self, node: NodeIndex) -> Result<()> {
         let step = self.name(node);
         match self.plan.state(node).clone() {
-            State::Cached(artifact) => self.tell(Event::Cached { step, key: artifact.key() }),
+            State::Cached(artifact) => {
+                let (key, warnings) = (artifact.key(), artifact.warnings());
+                self.tell(Event::Cached { step, key, warnings })
+            }
             State::Skipped(why) => self.tell(Event::Skipped { step, why }),
             State::Absent(hint) => self.tell(Event::Absent { step, hint }),
             // Reported elsewhere, together with details of the outcome.

@@ -11,3 +11,5 @@ pub mod plot; // figures as SVG
 pub mod preview; // the first rows of a file
 pub mod report; // a pipeline as people show it
 pub mod statistics; // spread, paired differences, significance
+pub mod warned; // warnings in artifacts
+pub mod yardsticks; // what curves are held against

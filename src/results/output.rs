@@ -39,6 +39,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(written?)
 }
 
+/// A path as a person would type it here: relative to the current folder if it lies there.
+pub fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
+}
+
 /// Whether a stream may be coloured: it is a terminal and `NO_COLOR` is not set.
 pub fn may_colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

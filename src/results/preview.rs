@@ -1,8 +1,10 @@
 //! Previews a file for people: its schema and first rows, and a short summary of some kinds of content.
 
 use crate::exhibit::{self, Exhibit, History, Layer};
+use crate::metrics::{self, Metric};
 use crate::output;
 use crate::plot;
+use crate::yardsticks;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use contract::disk::{self, fault};
 use engine::error::Result;
@@ -33,7 +35,7 @@ pub fn file(path: &Path, rows: usize) -> Result<String> {
     if path.extension().is_some_and(|extension| extension == "parquet") {
         // A file named `.parquet` that cannot be read as Parquet gets one line with the reason.
         let shown = match &glance {
-            Some(glance) => table(file, 0).map(|about| about + &at_a_glance(glance, rows)),
+            Some(glance) => table(file, 0).map(|about| about + &at_a_glance(glance, beside(path), rows)),
             None => table(file, rows),
         };
         return Ok(shown.unwrap_or_else(|error| format!("  not a readable table: {error}\n")));
@@ -41,9 +43,16 @@ pub fn file(path: &Path, rows: usize) -> Result<String> {
     text(file, path, rows)
 }
 
-fn at_a_glance(exhibit: &Exhibit, rows: usize) -> String {
+/// The metrics in the same folder; what cannot be read there is told where it is shown itself.
+fn beside(path: &Path) -> Vec<Metric> {
+    let folder = path.parent().unwrap_or(path);
+    let file = metrics::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    file.and_then(|file| metrics::read(&file).ok()).unwrap_or_default()
+}
+
+fn at_a_glance(exhibit: &Exhibit, metrics: Vec<Metric>, rows: usize) -> String {
     match exhibit {
-        Exhibit::History(history) => sparklines(history),
+        Exhibit::History(history) => sparklines(history, &metrics),
         Exhibit::Links(links, all) => {
             let mut table = vec![["  ", "from", "to", "weight"].map(str::to_owned).to_vec()];
             for (i, (from, to, weight)) in links.iter().take(rows).enumerate() {
@@ -55,8 +64,8 @@ fn at_a_glance(exhibit: &Exhibit, rows: usize) -> String {
     }
 }
 
-/// One line for each column: a sparkline, its ends and its minimum.
-fn sparklines(history: &History) -> String {
+/// One line for each column: a sparkline, its ends, its extremes, and what others reach.
+fn sparklines(history: &History, metrics: &[Metric]) -> String {
     let History { along, steps, columns } = history;
     let mut table = Vec::new();
     for (name, values) in columns {
@@ -73,6 +82,11 @@ fn sparklines(history: &History) -> String {
             format!("{} → {}", number(*first), number(*last)),
             told("least", extreme(1.0)),
             told("most", extreme(-1.0)),
+            yardsticks::of(name, metrics)
+                .iter()
+                .map(|(other, value)| format!("{other} {}", number(*value)))
+                .collect::<Vec<_>>()
+                .join(", "),
         ]);
     }
     output::table(&table)

@@ -20,6 +20,12 @@ const STEPS: usize = 8;
 pub struct Exhibit {
     seed: u64,
     skill: f64,
+    /// What it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+    /// The cross-entropy that a simpler model reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    yardstick: Option<f64>,
 }
 
 fn texts(values: impl IntoIterator<Item = String>) -> ArrayRef {
@@ -63,7 +69,16 @@ impl Stage for Exhibit {
         write(&io.out("attention.parquet"), shares.into())?;
         let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=STEPS as i64));
         let losses = floats((1..=STEPS).map(|step| 1.0 / step as f64));
-        let history = vec![("step", steps), ("loss", losses), ("rate", floats(vec![0.1; STEPS]))];
+        let mut history = vec![("step", steps), ("loss", losses), ("rate", floats(vec![0.1; STEPS]))];
+        if let Some(yardstick) = self.yardstick {
+            history.push(("validation_loss", floats((1..=STEPS).map(|step| 2.0 / step as f64))));
+            let metrics: [(&str, ArrayRef); 2] = [
+                ("metric", texts(["cross_entropy", "cross_entropy_mean"].map(str::to_owned))),
+                ("value", floats([2.0 / STEPS as f64, yardstick])),
+            ];
+            write(&io.out("metrics.parquet"), metrics.into())?;
+        }
+        self.warning.iter().for_each(|warning| io.warn(warning));
         write(&io.out("history.parquet"), history)?;
         let header = r#"{"layer.0.bias":{"dtype":"F32","shape":[3],"data_offsets":[48,60]},"layer.0.weight":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]}}"#;
         let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 60]].concat();

@@ -56,6 +56,9 @@ struct Grow {
     files: usize,
     #[serde(default)]
     bytes: usize,
+    /// What it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 fn one() -> usize {
@@ -64,6 +67,7 @@ fn one() -> usize {
 
 impl Stage for Grow {
     fn run(&self, io: &Io) -> anyhow::Result<()> {
+        self.warning.iter().for_each(|warning| io.warn(warning));
         let mut text = String::new();
         for path in io.inputs.values() {
             text.push_str(&read_all(path)?);
@@ -128,13 +132,13 @@ impl Stage for Train {
         let mut weights = Weights { step: 0, values: vec![0.5; 64] };
         if let Some(found) = io.checkpoints.load()? {
             for path in found.damaged {
-                io.warn(format!(
+                io.remark(format!(
                     "the checkpoint {} is damaged; going on from the one before",
                     path.display()
                 ));
             }
             weights = serde_json::from_slice(&found.state)?;
-            io.warn(format!("going on from step {}", weights.step));
+            io.remark(format!("going on from step {}", weights.step));
         }
         while weights.step < self.steps {
             if let Some(reason) = io.stop_reason() {

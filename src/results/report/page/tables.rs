@@ -97,7 +97,11 @@ fn row_heading(row: &Row) -> String {
         0 => String::new(),
         missing => format!("<span class=\"differs\">{missing} of {} missing</span>", row.steps.len()),
     };
-    format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}</th>", escape(&row.name))
+    let warned = match row.warned.is_empty() {
+        true => String::new(),
+        false => format!("<span class=\"bad\">warnings: {}</span>", escape(&row.warnings())),
+    };
+    format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}{warned}</th>", escape(&row.name))
 }
 
 /// What a row differs in; a long list is collapsed.
