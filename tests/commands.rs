@@ -214,3 +214,25 @@ fn every_reference_of_the_schema_leads_somewhere() {
         assert!(schema.pointer(reference).is_some(), "{reference} leads nowhere");
     }
 }
+
+#[test]
+fn a_run_of_another_file_is_not_the_last_one_of_this_file() {
+    let project = chain();
+    project.run_well(&[]);
+    project.write("q.yaml", "name: other\nstages: {z: {kind: grow, with: {line: z}}}\n");
+    project.cli(&["run", "q.yaml"]).exits(0);
+    let runs = |arguments: &[&str]| {
+        let runs = project.json(&[&["log"], arguments].concat());
+        let name = |run: &serde_json::Value| run["begun"]["name"].as_str().unwrap().to_owned();
+        runs.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&["p.yaml"]), ["p"]);
+    assert_eq!(runs(&["q.yaml"]), ["other"]);
+    assert_eq!(runs(&[]), ["p", "other"], "without a file, the log is that of the cache");
+    let last = project.cli(&["log", "p.yaml", "--run", "last"]).stdout;
+    assert!(last.contains("computed c") && !last.contains("computed z"), "{last}");
+    project.write("r.yaml", "stages: {z: {kind: grow, with: {line: z}}}\n");
+    assert_eq!(project.cli(&["log", "r.yaml"]).stdout, "no run of this file on this cache yet\n");
+    let none = project.cli(&["diff", "r.yaml", "last", "last"]);
+    none.exits(2).says("there is no run last of this file on this cache");
+}

@@ -133,6 +133,27 @@ fn a_report_says_what_leads_how_sure_that_is_and_where_it_came_from() {
     reads("report", &lines.collect::<Vec<_>>().join("\n"));
 }
 
+#[test]
+fn every_value_of_an_axis_is_known_though_its_file_is_not_given() {
+    let project = Project::of_toys(
+        "
+params: {data: null}
+matrix: {set: [{name: here, from: made}, {name: mDC-500, from: given}, {name: mDC-1000, from: given}]}
+stages:
+  made: {kind: exhibit, with: {seed: 1, skill: 0.7}}
+  given: {kind: grow, when: {set: [mDC-500, mDC-1000]}, in: {text: {file: '{data}/{set}', optional: give it}}, with: {line: x}}
+  judge: {kind: judge, from: '{set.from}', with: {}}
+",
+    );
+    project.run_well(&[]);
+    let none = project.cli(&["compare", "p.yaml", "--where", "set=mDC-1000"]);
+    none.exits(2).says("give it");
+    assert!(!none.stderr.contains("no value"), "{}", none.stderr);
+    let rows = &project.json(&["compare", "p.yaml"])["blocks"][0]["rows"];
+    let names: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["here", "mDC-500", "mDC-1000"]);
+}
+
 /// The text of a page, without its drawings but with their titles; cells of tables are set apart by `|`.
 fn words(page: &str) -> String {
     let mut text = String::new();

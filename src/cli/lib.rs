@@ -124,11 +124,16 @@ struct Cache {
 
 impl Cache {
     fn find(&self) -> Result<Store> {
-        let file = self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+        let file = self.file();
         if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
             return Err(Error::Usage(format!("there is no file {}", file.display())));
         }
         find_cache(self.cache.as_deref(), file.as_deref())
+    }
+
+    /// The pipeline file as the records of runs name it.
+    fn file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()))
     }
 }
 

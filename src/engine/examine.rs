@@ -199,7 +199,7 @@ fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = 
 fn absent_hint(step: &Step) -> Option<String> {
     step.inputs.iter().find_map(|input| match &input.source {
         Source::File { path, optional: Some(hint), .. } if !path.exists() => Some(hint.clone()),
-        Source::Unset { hint } => Some(hint.clone()),
+        Source::Unset { hint, .. } => Some(hint.clone()),
         _ => None,
     })
 }

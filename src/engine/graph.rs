@@ -118,6 +118,8 @@ pub enum Source {
     },
     /// An optional file whose path depends on a param that is null.
     Unset {
+        /// As written in the file, with the templates rendered that have a value.
+        shown: String,
         /// How to get it.
         hint: String,
     },
@@ -251,6 +253,9 @@ impl Graph {
         if self.stages.iter().any(|stage| stage == name) {
             return Ok(self.order.iter().copied().filter(|step| self.steps[*step].stage == name).collect());
         }
+        if let Some(step) = self.step_at(name) {
+            return Ok(vec![step]);
+        }
         let stages = self.stages.iter().map(String::as_str);
         // The user usually gets the stage's name right, so suggest steps of that stage.
         let stage = name.split('[').next().unwrap_or(name);
@@ -261,6 +266,25 @@ impl Graph {
             known(stage, "stages", stages)
         };
         Err(Error::Usage(format!("there is no step or stage {}; {hint}", word(&harmless(name)))))
+    }
+}
+
+impl Graph {
+    /// The step at this point of its axes, in whatever order they are named. With a variant, the step that the
+    /// variant uses, which is that of the plain file where the variant changes nothing about it.
+    fn step_at(&self, name: &str) -> Option<NodeIndex> {
+        let (stage, point) = name.strip_suffix(']')?.split_once('[')?;
+        let mut axes: Vec<(&str, &str)> =
+            point.split(',').map(|part| part.split_once('=')).collect::<Option<_>>()?;
+        let variant = axes.iter().position(|(axis, _)| *axis == "variant");
+        let variant = variant.filter(|_| !self.variants.is_empty()).map(|at| axes.remove(at).1);
+        let is_it = |step: &Step| {
+            let all = step.axes.len() == axes.len()
+                && step.axes.iter().all(|(axis, label)| axes.contains(&(axis.as_str(), label.as_str())));
+            let used = |variant: &str| step.variants.iter().any(|used| used == variant);
+            step.stage == stage && all && variant.map_or(!step.name.contains("variant="), used)
+        };
+        self.order.iter().copied().find(|node| is_it(&self.steps[*node]))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::pools::{Lease, Pools};
 use crate::runlog::{self, RunLog};
 use crate::state::{News, State};
 use crate::store::{Store, lock_warning};
+use crate::text;
 use crate::worker::Worker;
 use contract::stage::{Kind, StopFlag, StopReason};
 use petgraph::graph::NodeIndex;
@@ -56,7 +57,6 @@ pub fn run(
 ) -> Result<(Ended, Result<()>)> {
     let plan = Plan::new(graph, &options.selection);
     examine::check_files(&plan)?;
-    check_gpus(&plan, &options.pools)?;
     store.prepare()?;
     let log = RunLog::create(store)?;
     store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
@@ -108,15 +108,17 @@ pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> 
     }
 }
 
-fn check_gpus(plan: &Plan<'_>, pools: &Pools) -> Result<()> {
-    for node in plan.steps().filter(|node| plan.may_compute(*node)) {
+/// Whether each step that is yet to be computed gets the GPUs that it asks for. Prereq: every ready step was looked up.
+pub fn check_gpus(plan: &Plan<'_>, offered: usize) -> Result<()> {
+    let to_come = plan.steps().filter(|node| plan.may_compute(*node) && !plan.state(*node).settled());
+    for node in to_come {
         let step = &plan.graph().steps[node];
         let gpus = step.takes().gpus;
-        if gpus > pools.gpus() {
+        if gpus > offered {
             return Err(Error::Device(format!(
-                "the step {} asks for {gpus} GPU(s), and this machine offers {}; give ids with --gpus, or lower `resources.gpus`",
+                "the step {} asks for {}, and this machine offers {offered}; give ids with --gpus, or lower `resources.gpus`",
                 step.name,
-                pools.gpus()
+                text::count(gpus, "GPU"),
             )));
         }
     }
@@ -192,9 +194,13 @@ impl Runner<'_> {
     }
 
     fn finish_all(&mut self) -> Result<()> {
+        let mut first = true;
         loop {
             if self.may_start() {
                 self.examine_ready()?;
+                if std::mem::take(&mut first) {
+                    check_gpus(&self.plan, self.pools.gpus())?;
+                }
                 self.start_due()?;
             }
             self.log.flush()?;
@@ -214,7 +220,21 @@ impl Runner<'_> {
         match self.signal {
             Some((signal, _)) => Err(Error::Signal(signal)),
             None if self.plan.failed() > 0 => Err(Error::Stage { failed: self.plan.failed() }),
-            None => Ok(()),
+            None => self.check_asked_for(),
+        }
+    }
+
+    /// Whether every step that was asked for could be looked up: with `--only`, what it reads may be missing.
+    fn check_asked_for(&self) -> Result<()> {
+        let asked = || self.plan.steps().filter(|node| self.plan.may_compute(*node));
+        let skipped = |node: &NodeIndex| matches!(self.plan.state(*node), State::Skipped(_));
+        match (asked().filter(skipped).count(), asked().count()) {
+            (0, _) => Ok(()),
+            (skipped, asked) => Err(Error::Usage(format!(
+                "{skipped} of {} asked for {} skipped, because what they read has no artifact; --until instead of --only computes that too",
+                text::count(asked, "step"),
+                if skipped == 1 { "was" } else { "were" }
+            ))),
         }
     }
 

@@ -60,7 +60,7 @@ fn input(graph: &Graph, step: &str, slot: &str) -> String {
     match &step.inputs.iter().find(|input| input.slot == slot).unwrap().source {
         Source::Step(step) => graph.steps[*step].name.clone(),
         Source::File { path, .. } => path.display().to_string(),
-        Source::Unset { hint } => format!("unset: {hint}"),
+        Source::Unset { hint, .. } => format!("unset: {hint}"),
     }
 }
 

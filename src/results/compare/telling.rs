@@ -1,6 +1,7 @@
 //! What a reader must know beside the numbers: notes, and warnings about scores that do not mean what they seem to.
 
 use super::{Cell, Comparison};
+use engine::text::count;
 use indexmap::{IndexMap, IndexSet};
 
 impl Comparison {
@@ -21,7 +22,11 @@ impl Comparison {
             with_p.map(|difference| difference.pairs).max().filter(|pairs| (2..6).contains(pairs))
         {
             let least = 2.0 / f64::from(1u32 << pairs);
-            self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
+            let over = match &self.over[..] {
+                [axis] => count(pairs, axis),
+                _ => format!("{pairs} paired values"),
+            };
+            self.notes.push(format!("with {over}, no permutation test can give a p below {least:.2}"));
         }
         let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
         for row in rows() {
