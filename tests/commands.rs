@@ -234,5 +234,5 @@ fn a_run_of_another_file_is_not_the_last_one_of_this_file() {
     project.write("r.yaml", "stages: {z: {kind: grow, with: {line: z}}}\n");
     assert_eq!(project.cli(&["log", "r.yaml"]).stdout, "no run of this file on this cache yet\n");
     let none = project.cli(&["diff", "r.yaml", "last", "last"]);
-    none.exits(2).says("there is no run last of this file on this cache");
+    none.exits(2).says("there is no run of this file on this cache yet");
 }

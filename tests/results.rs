@@ -154,6 +154,27 @@ stages:
     assert_eq!(names, ["here", "mDC-500", "mDC-1000"]);
 }
 
+#[test]
+fn a_report_of_a_partial_run_counts_what_ran() {
+    let project = study();
+    project.edit("seed: [1, 2]", "seed: [1, 2, 3, 4, 5, 6]");
+    project.run_well(&["--until", "judge[seed=1]"]);
+    project.cli(&["report", "p.yaml", "-o", "report.html"]).exits(0);
+    let page = project.read("report.html");
+    assert!(page.contains("plain reaches auroc: ") && page.contains("One more has no value yet."), "{page}");
+    assert!(!page.contains("Of 2 variants"), "one has no value");
+    assert!(page.contains("<details><summary>17 steps without numbers</summary>"), "many are folded");
+    assert!(!page.contains("<section id=\"controls\""), "no control has a value");
+    project.run_well(&["--until", "judge[seed=2,variant=skilled]"]);
+    project.run_well(&["--until", "judge[seed=1,variant=skilled]"]);
+    project.run_well(&["--until", "judge[seed=2]"]);
+    project.cli(&["report", "p.yaml", "-o", "report.html"]).exits(0);
+    let page = project.read("report.html");
+    assert!(page.contains("Of 2 variants, skilled reaches the highest auroc"), "{page}");
+    let caveat = "the 95 % interval excludes 0. But with 2 seeds, an interval rests on the assumption";
+    assert!(page.contains(caveat), "{page}");
+}
+
 /// The text of a page, without its drawings but with their titles; cells of tables are set apart by `|`.
 fn words(page: &str) -> String {
     let mut text = String::new();

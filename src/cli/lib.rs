@@ -7,6 +7,7 @@ mod completions;
 mod console; // run progress on standard error
 mod diff;
 mod doctor;
+mod estimate; // how long a run will still take
 mod gc;
 mod graph;
 mod init;

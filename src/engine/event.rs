@@ -200,6 +200,10 @@ pub trait Sink {
     /// Receives one event; an error ends the run.
     fn hear(&mut self, event: &Event) -> Result<()>;
 
+    /// Receives, when the first step turns out to be due, every step that is not settled yet, with the seconds
+    /// that it took the last time.
+    fn expect(&mut self, _steps: &[(String, Option<f64>)]) {}
+
     /// Flushes what was received; called after each batch of events.
     fn flush(&mut self) -> Result<()> {
         Ok(())

@@ -190,7 +190,7 @@ impl Graph {
         if variants.is_empty() {
             build.mark(&first, 0);
         }
-        warnings.extend(build.warnings(&scope));
+        warnings.extend(build.warnings(&scope, &base, &first));
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
         if let Some(compare) = &spec.compare {

@@ -56,9 +56,13 @@ impl Record {
             Some(newest) if name == "last" => Ok(newest),
             newest => {
                 let of = if file.is_some() { "of this file " } else { "" };
-                let newest =
-                    newest.map_or_else(String::new, |newest| format!("; the newest {of}is {}", newest.run));
-                Err(Error::Usage(format!("there is no run {name} {of}on this cache{newest}")))
+                Err(Error::Usage(match newest {
+                    Some(newest) => {
+                        format!("there is no run {name} on this cache; the newest {of}is {}", newest.run)
+                    }
+                    None if name == "last" => format!("there is no run {of}on this cache yet"),
+                    None => format!("there is no run {name} on this cache"),
+                }))
             }
         }
     }

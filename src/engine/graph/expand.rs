@@ -393,6 +393,12 @@ impl<'a> Expansion<'a> {
         (about_params.all(|condition| self.holds(world, condition, |_| 0))).then_some(allowed)
     }
 
+    /// Whether a condition on a param keeps the stage from having steps.
+    pub fn switched_off(&self, world: &World, plan: &StagePlan) -> bool {
+        let about_params = plan.when.iter().filter(|condition| condition.binding.axis().is_none());
+        about_params.into_iter().any(|condition| !self.holds(world, condition, |_| 0))
+    }
+
     fn holds(&self, world: &World, condition: &super::plan::Condition, at: impl Fn(usize) -> usize) -> bool {
         if let Binding::Axis(axis) = condition.binding {
             return condition.labels.contains(&self.scope.axes[axis].values[at(axis)].label);

@@ -21,7 +21,7 @@ pub fn page(report: &Report<'_>, figures: &[Figure]) -> String {
     let mut parts: Vec<(&str, &str, String)> = vec![("summary", "Summary", summarised(report))];
     if let Ok(comparison) = &report.comparison {
         parts.push(("comparison", "Comparison", tables::compared(report, comparison)));
-        if comparison.blocks.iter().any(|block| block.rows.iter().any(|row| row.control)) {
+        if comparison.blocks.iter().any(|block| !block.controls.is_empty()) {
             parts.push(("controls", "Controls", tables::controls(report, comparison)));
         }
     }
@@ -180,7 +180,7 @@ fn shown(figure: &Figure) -> String {
                 )
             })
             .collect();
-        format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        scroll("Table", &format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
     });
     // Content that may be wider than the page must be scrollable with the keyboard too.
     let scrolled = if figure.wide { " role=\"group\" aria-label=\"Drawing\" tabindex=\"0\"" } else { "" };
