@@ -122,7 +122,7 @@ fn imports_within_the_results_go_downward() {
         &["drawing", "report"],
         &["compare", "diff", "preview"],
         &["yardsticks"],
-        &["exhibit", "metrics", "output", "warned"],
+        &["cell", "exhibit", "metrics", "output", "warned"],
         &["plot", "statistics"],
         &["markup"],
     ];

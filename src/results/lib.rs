@@ -1,5 +1,6 @@
 //! Everything that people look at: tables, comparisons, plots and reports of a cache's contents.
 
+pub mod cell; // cells of tables as text
 pub mod compare; // variants side by side
 pub mod diff; // two artifacts side by side
 pub mod drawing; // the graph as a picture

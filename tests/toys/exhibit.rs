@@ -86,6 +86,27 @@ impl Stage for Exhibit {
     }
 }
 
+/// Writes two cells of 300 genes, each 1 but for one gene of the second cell.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cells {
+    value: f32,
+}
+
+impl Stage for Cells {
+    fn run(&self, io: &Io) -> anyhow::Result<()> {
+        const GENES: u32 = 300;
+        let names: Vec<String> = (0..GENES).map(|gene| format!("n{gene}")).collect();
+        data::genes::write(&io.out(data::genes::FILE), &names)?;
+        let mut cells = data::cells::CellWriter::create(&io.out(data::cells::FILE))?;
+        let (genes, mut values): (Vec<u32>, Vec<f32>) = (0..GENES).map(|gene| (gene, 1.0)).unzip();
+        cells.push("c0", &genes, &values)?;
+        values[200] = self.value;
+        cells.push("c1", &genes, &values)?;
+        cells.finish()
+    }
+}
+
 /// Writes metrics that follow the mean of the links, curves, and measures of each name.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -21,7 +21,7 @@ fn main() -> std::process::ExitCode {
     cli::main(&kinds)
 }
 
-const TOYS: [Kind; 10] = [
+const TOYS: [Kind; 11] = [
     Kind::of::<Grow>("grow", "appends a line to what it is given", Slots::Any, &[("toys/grow.rs", "1")]),
     Kind::of::<Train>("train", "counts, slowly, and keeps checkpoints", Slots::Any, &[]),
     Kind::of::<Dice>("dice", "gives another result every time", Slots::Any, &[]),
@@ -32,6 +32,7 @@ const TOYS: [Kind; 10] = [
         .on_device(&[("toys/where.cu", "1")], no_gpus),
     Kind::of::<exhibit::Exhibit>("exhibit", "writes one of each table that can be shown", Slots::Any, &[]),
     Kind::of::<exhibit::Judge>("judge", "writes metrics and curves of an exhibit", Slots::Any, &[]),
+    Kind::of::<exhibit::Cells>("cells", "writes two cells of many genes", Slots::Any, &[]),
     Kind::of::<Typed>("typed", "has slots and typed params", Slots::Named(&TYPED_SLOTS), &[]),
 ];
 
