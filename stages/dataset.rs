@@ -143,6 +143,9 @@ impl Default for Dataset {
 impl Stage for Dataset {
     fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
         not_blank("matrix", &self.matrix)?;
+        if let Names::Column(column) = &self.names {
+            not_blank("names.column", column)?;
+        }
         within("least_matched", self.least_matched, 0.0..=1.0)?;
         match &self.types {
             Some(OfCells { column }) => not_blank("types.column", column)?,

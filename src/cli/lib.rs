@@ -9,6 +9,7 @@ mod diff;
 mod doctor;
 mod estimate; // how long a run will still take
 mod gc;
+mod get;
 mod graph;
 mod init;
 mod log;
@@ -61,6 +62,7 @@ enum Command {
     Why(why::Why),
     Status(status::Status),
     Show(show::Show),
+    Get(get::Get),
     Diff(diff::Diff),
     Compare(compare::Compare),
     Report(report::Report),
@@ -198,6 +200,7 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         Command::Why(command) => command.run(kinds),
         Command::Status(command) => command.run(kinds),
         Command::Show(command) => command.run(kinds),
+        Command::Get(command) => command.run(kinds),
         Command::Diff(command) => command.run(kinds),
         Command::Compare(command) => command.run(kinds),
         Command::Report(command) => command.run(kinds),

@@ -27,7 +27,7 @@ pub struct Columns {
     genes: Option<Vec<String>>,
 }
 
-/// The columns of a row of cells of an expression matrix: see `data::cells`.
+/// The two lists of a sparse row: see `data::cells`.
 const SPARSE: [&str; 2] = ["genes", "values"];
 
 impl Columns {

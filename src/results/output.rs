@@ -62,18 +62,32 @@ pub fn write_json(value: &impl serde::Serialize) -> Result<()> {
 
 /// Writes a file or replaces an older one atomically: a concurrent reader sees either the old or the new content.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |draft| disk::write(draft, bytes))
+}
+
+/// The same with a function that writes the file under the name of a draft.
+pub fn replace_with(path: &Path, write: impl FnOnce(&Path) -> disk::Result<()>) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         disk::create_folders(folder)?;
     }
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}", std::process::id()));
     let draft = Path::new(&draft);
-    let written = disk::write(draft, bytes).and_then(|()| disk::rename(draft, path));
+    let written = write(draft).and_then(|()| disk::rename(draft, path));
     if written.is_err() {
         // The first error is already being reported.
         let _ = disk::remove_file(draft);
     }
     Ok(written?)
+}
+
+/// A name as that of a file: what may mean something to a shell or a file system becomes a hyphen.
+pub fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | ',') { c } else { '-' })
+        .collect::<String>()
+        .trim_end_matches('-')
+        .to_owned()
 }
 
 /// A path as a person would type it here: relative to the current folder if it lies there.

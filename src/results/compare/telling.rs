@@ -32,7 +32,9 @@ impl Comparison {
             };
             self.notes.push(format!("one value each has no spread, so no row is called best{how}"));
         }
-        self.notes.extend(self.few(most).filter(|_| several));
+        let varying = rows().flat_map(|row| &row.cells).filter(|cell| !cell.is_steady());
+        let pairs = varying.map(|cell| cell.readings.len()).max().unwrap_or(0);
+        self.notes.extend(self.few(pairs).filter(|_| several));
         let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
         for row in rows() {
             if let Some(why) = &row.apart {
