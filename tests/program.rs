@@ -6,6 +6,7 @@ mod cuda;
 mod every_kind;
 mod layering;
 mod mistakes;
+mod probe;
 mod readme;
 mod report;
 mod training;
