@@ -11,7 +11,6 @@ use learn::model::saved::{self, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tensor::device::{self, Precision};
-use tensor::ops::favor::Stabiliser;
 use tensor::{Device, Untaped, values};
 
 /// The kind itself.
@@ -116,12 +115,7 @@ impl Embed {
             Pool::Genes => Sink::Cells(Writer::create(&path, own.map_or(width, |readout| readout.width()))?),
             Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
-        let batch = match saved.card.performer.stabiliser {
-            Stabiliser::Row => self.batch.unwrap_or(saved.model.cells_at_once()),
-            // With this stabiliser a cell's vectors depend on the other cells of its batch, and the batch size must not
-            // affect the result.
-            Stabiliser::Batch => 1,
-        };
+        let batch = saved.model.batch(self.batch);
         let (mut ids, mut tokens) = (Vec::new(), Vec::new());
         let (mut seen, mut done) = (0, 0);
         for cells in reader {

@@ -20,6 +20,7 @@ mod merge;
 mod mutual_information;
 mod preprocess;
 mod pretrain;
+mod probe;
 mod shuffle;
 mod similarity;
 mod simulate;
@@ -48,6 +49,7 @@ pub const KINDS: &[Kind] = &[
     mutual_information::KIND,
     preprocess::KIND,
     pretrain::KIND,
+    probe::KIND,
     shuffle::KIND,
     similarity::KIND,
     simulate::KIND,

@@ -7,6 +7,7 @@ mod every_kind;
 mod layering;
 mod mistakes;
 mod names;
+mod probe;
 mod readme;
 mod report;
 mod training;

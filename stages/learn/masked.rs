@@ -18,6 +18,18 @@ use serde::{Deserialize, Serialize};
 /// Marks a gene that is not a target; it is no valid token.
 pub const NO_TARGET: u32 = u32::MAX;
 
+/// The probabilities of a gene's tokens, times a factor, from its logits.
+pub fn weights(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().map(|logit| libm::exp(f64::from(logit - most))).collect()
+}
+
+/// The bin expected of a hidden gene, from the [`weights`] of its tokens. It is never zero and never the mask.
+pub fn expected_bin(weights: &[f64]) -> f64 {
+    let bins = &weights[1..weights.len() - 1];
+    yardsticks::expected(bins) / bins.iter().sum::<f64>()
+}
+
 /// Which genes are targets, and which of those are hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

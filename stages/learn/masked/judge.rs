@@ -3,8 +3,8 @@
 //! A model that does not beat each gene's own bins has learned nothing about cells; one that stays behind the ridge
 //! regression has learned less than a linear model.
 
-use super::NO_TARGET;
 use super::yardsticks::{Frequencies, Looked, expected};
+use super::{NO_TARGET, expected_bin, weights};
 use data::metrics::summary::{Row, limits};
 use data::random::Random;
 
@@ -35,18 +35,15 @@ impl Judged {
         let genes = targets.iter().zip(logits.chunks(classes.max(1))).enumerate();
         let guess = |(gene, (target, logits)): (usize, (&u32, &[f32]))| {
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let weights: Vec<f64> = logits.iter().map(|logit| libm::exp(f64::from(logit - most))).collect();
+            let weights = weights(logits);
             let aimed_at = logits[*target as usize];
             let first = logits.iter().position(|logit| *logit == most);
-            // A target is never zero and never the mask.
-            let bins = &weights[1..weights.len() - 1];
-            let mean = expected(bins) / bins.iter().sum::<f64>();
             Guess {
                 gene,
                 target: *target,
                 right: first == Some(*target as usize),
                 loss: f64::from(most - aimed_at) + libm::log(weights.iter().sum()),
-                squared: (mean - f64::from(*target)).powi(2),
+                squared: (expected_bin(&weights) - f64::from(*target)).powi(2),
             }
         };
         Judged(genes.filter(|(_, (target, _))| **target != NO_TARGET).map(guess).collect())

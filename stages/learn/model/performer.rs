@@ -6,6 +6,8 @@
 //! have the names and shapes of the original in PyTorch.
 
 mod orthogonal;
+mod rollout;
+mod slopes;
 
 use super::layers::{Linear, List, Norm};
 use super::parameters::{Named, Role};
@@ -256,6 +258,15 @@ impl Performer {
         let genes = if self.device().card().is_some() { GENES_AT_ONCE_ON_GPU } else { GENES_AT_ONCE };
         match self.config.stabiliser {
             Stabiliser::Row => (genes / self.tables().positions).clamp(1, 64),
+            Stabiliser::Batch => 1,
+        }
+    }
+
+    /// The number of cells per batch, if the user wants this many: by default enough work for every thread, but always a
+    /// single cell if encodings depend on the other cells of the batch, because a batch's size must not affect a result.
+    pub fn batch(&self, wanted: Option<usize>) -> usize {
+        match self.config.stabiliser {
+            Stabiliser::Row => wanted.unwrap_or(self.cells_at_once()),
             Stabiliser::Batch => 1,
         }
     }

@@ -90,6 +90,11 @@ impl Readout {
 
     /// The vectors of cells; arguments as for `Performer::encode`.
     pub fn cells<T: Tape>(&self, tokens: &[u32], cells: usize, tape: T) -> Tensor<T> {
+        self.from.apply(Input::Constant(&self.visible(tokens, cells)), tape)
+    }
+
+    /// The z_g / √genes: cells x positions. Arguments as for `Performer::encode`.
+    pub fn visible(&self, tokens: &[u32], cells: usize) -> Tensor {
         let (classes, positions) = (shape(&self.direction).0, tokens.len() / cells);
         let scale = 1.0 / (positions as f32).sqrt();
         let of_cell = |cell: &[u32]| {
@@ -102,17 +107,45 @@ impl Readout {
             )
         };
         let visible = tokens.chunks(positions).flat_map(of_cell).map(|value| scale * value).collect();
-        let visible = tensor(self.means.device(), visible, cells, positions);
-        self.from.apply(Input::Constant(&visible), tape)
+        tensor(self.means.device(), visible, cells, positions)
+    }
+
+    /// How far a visible gene's number in [`Readout::visible`] moves with its token, by position.
+    pub fn steps(&self) -> Vec<f32> {
+        let scale = 1.0 / (shape(&self.means).1 as f32).sqrt();
+        let step = |deviation: &f32| match *deviation == 0.0 {
+            true => 0.0,
+            false => scale / (deviation + LEAST_DEVIATION),
+        };
+        values(&self.deviations).iter().map(step).collect()
     }
 
     /// Adds what the cell says of its genes to their logits; arguments as for `Performer::encode`.
     pub fn add_to<T: Tape>(&self, logits: Tensor<T>, tokens: &[u32], cells: usize) -> Tensor<T> {
-        let of_genes = self.onto.forward(self.cells(tokens, cells, T::default()));
-        let along = linear(reshape(of_genes, (tokens.len(), 1)), &self.direction, None);
-        let rows: Vec<u32> = (0..cells).flat_map(|_| 0..(tokens.len() / cells) as u32).collect();
-        let priors = gather(self.priors.clone(), &rows).put_tape(T::default());
+        self.add_of(logits, self.cells(tokens, cells, T::default()))
+    }
+
+    /// The same from what [`Readout::visible`] gives, which may have a tape.
+    pub fn add_seen<T: Tape>(&self, logits: Tensor<T>, visible: Tensor<T>) -> Tensor<T> {
+        self.add_of(logits, self.from.forward(visible))
+    }
+
+    fn add_of<T: Tape>(&self, logits: Tensor<T>, of_cells: Tensor<T>) -> Tensor<T> {
+        let (cells, rows) = (shape(&of_cells).0, shape(&logits).0);
+        let of_genes = self.onto.forward(of_cells);
+        let along = linear(reshape(of_genes, (rows, 1)), &self.direction, None);
+        let places: Vec<u32> = (0..cells).flat_map(|_| 0..(rows / cells) as u32).collect();
+        let priors = gather(self.priors.clone(), &places).put_tape(T::default());
         add(add(logits, along), priors)
+    }
+
+    /// The product s_g · u_h for one visible gene g and each hidden gene h: a linear network of genes.
+    pub fn effects(&self, gene: usize) -> Vec<f64> {
+        let (width, positions) = shape(self.from.weight());
+        let from = (0..width).map(|row| values(self.from.weight())[row * positions + gene]);
+        let from: Vec<f64> = from.map(f64::from).collect();
+        let onto = values(self.onto.weight()).chunks(width);
+        onto.map(|onto| onto.iter().zip(&from).map(|(onto, from)| f64::from(*onto) * from).sum()).collect()
     }
 
     /// The width of a cell's vector.

@@ -11,6 +11,7 @@ pub mod concatenate;
 pub mod cross_entropy;
 pub mod dot;
 pub mod dropout;
+pub mod expectation;
 pub mod favor;
 pub mod gate;
 pub mod gather;

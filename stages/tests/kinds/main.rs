@@ -12,6 +12,7 @@ mod methods;
 mod metrics;
 mod mutate;
 mod preprocess;
+mod probe;
 mod readme;
 mod shuffle;
 mod simulate;

@@ -10,6 +10,7 @@ use tensor::ops::concatenate::concatenate;
 use tensor::ops::cross_entropy::cross_entropy;
 use tensor::ops::dot::dot;
 use tensor::ops::dropout::dropout;
+use tensor::ops::expectation::expectation;
 use tensor::ops::favor::{Layout, Stabiliser, favor};
 use tensor::ops::gate::gate;
 use tensor::ops::gather::gather;
@@ -73,6 +74,13 @@ pub const CASES: &[Case] = &[
         run: |device| {
             let z = tensor(device, normal(1_000 * 7, 0), 1_000, 7);
             of_scalar(cross_entropy(leaf(&z), &tokens(1_000, 9)), &[&z])
+        },
+    },
+    Case {
+        name: "expected column",
+        run: |device| {
+            let z = tensor(device, normal(1_000 * 7, 0), 1_000, 7);
+            of_scalar(expectation(leaf(&z), 1..6), &[&z])
         },
     },
     Case {
