@@ -232,7 +232,10 @@ impl Embed {
             Sink::Cells(writer) => writer.finish()?,
             Sink::Both(writer) => return writer.finish(),
         }
-        table::write(&io.out(table::FILE), &judge.rows(&vectors, &vocabulary, self.seed, io)?)
+        match judge.rows(&vectors, &vocabulary, self.seed, io)? {
+            Some(rows) => table::write(&io.out(table::FILE), &rows),
+            None => Ok(()),
+        }
     }
 
     /// Marks the cells that are used.
@@ -289,12 +292,15 @@ impl Judge {
         self.tokens.values.extend_from_slice(tokens);
     }
 
-    /// The metrics; none if there is nothing to judge by. `genes` are the vectors of genes.
-    fn rows(&self, genes: &[f32], vocabulary: &[String], seed: u64, io: &Io) -> Result<Vec<Row>> {
-        match (&self.types, &self.network) {
-            (Some(_), _) => yardsticks::of_cells(&self.vectors, &self.tokens, &self.of_cells, seed, io),
-            (None, Some(network)) => yardsticks::of_genes(genes, &self.tokens, vocabulary, network, seed, io),
-            (None, None) => Ok(Vec::new()),
+    /// The metrics, if there is something to judge by. `genes` are the vectors of genes.
+    fn rows(&self, genes: &[f32], vocabulary: &[String], seed: u64, io: &Io) -> Result<Option<Vec<Row>>> {
+        let Judge { types, network, tokens, vectors, of_cells } = self;
+        match (types, network) {
+            (Some(_), _) => yardsticks::of_cells(vectors, tokens, of_cells, seed, io).map(Some),
+            (None, Some(network)) => {
+                yardsticks::of_genes(genes, tokens, vocabulary, network, seed, io).map(Some)
+            }
+            (None, None) => Ok(None),
         }
     }
 }

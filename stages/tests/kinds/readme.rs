@@ -116,9 +116,8 @@ fn transformer(simulated: &Outcome) -> Vec<(&'static str, Outcome)> {
         ("finetune", run("finetune", json!({"task": "types", "training": training}), &inputs).done()),
         ("merge", run("merge", json!({}), &[("a", &tokens.folder())]).done()),
     ];
-    for pool in ["cells", "none"] {
-        outcomes.push(("embed", run("embed", json!({"pool": pool}), &inputs[..2]).done()));
-    }
+    outcomes.push(("embed", run("embed", json!({"of": "both"}), &inputs[..2]).done()));
+    outcomes.push(("embed", run("embed", json!({"of": "cells"}), &inputs).done()));
     let exported = run("export", json!({"format": "huggingface"}), &inputs[..1]).done();
     outcomes
         .push(("import-model", run("import-model", json!({}), &[("weights", &exported.folder())]).done()));

@@ -147,7 +147,7 @@ fn a_vector_of_the_cell_lets_a_small_model_beat_the_genes_own_bins() {
     }
     let inputs = [("model", with.folder()), ("tokens", tokens.folder())];
     let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let cells = run("embed", json!({"pool": "genes"}), &inputs).done();
+    let cells = run("embed", json!({"of": "cells"}), &inputs).done();
     let cells = Embeddings::read(&cells.file(embeddings::FILE)).unwrap();
     assert_eq!((cells.names.len(), cells.dimensions), (300, 16));
 }
@@ -158,20 +158,23 @@ fn embeddings_are_the_same_whatever_the_batch() {
     let model = run("pretrain", small(), &[("tokens", &tokens.folder())]).done();
     let inputs = [("model", model.folder()), ("tokens", tokens.folder())];
     let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let embed = |pool: &str, batch: Value| {
-        run("embed", json!({"pool": pool, "batch": batch, "cells": 20}), &inputs).done()
-    };
-    for (pool, file) in
-        [("cells", embeddings::FILE), ("genes", embeddings::FILE), ("none", embeddings::BY_CELL)]
-    {
-        let expected = bytes(&embed(pool, json!(null)), file);
+    let embed =
+        |of: &str, batch: Value| run("embed", json!({"of": of, "batch": batch, "cells": 20}), &inputs).done();
+    for (of, former, file) in [
+        ("genes", "cells", embeddings::FILE),
+        ("cells", "genes", embeddings::FILE),
+        ("both", "none", embeddings::BY_CELL),
+    ] {
+        let expected = bytes(&embed(of, json!(null)), file);
         for batch in [1, 7, 50] {
-            assert_eq!(bytes(&embed(pool, json!(batch)), file), expected, "{pool} in batches of {batch}");
+            assert_eq!(bytes(&embed(of, json!(batch)), file), expected, "{of} in batches of {batch}");
         }
+        let formerly = run("embed", json!({"pool": former, "cells": 20}), &inputs).done();
+        assert_eq!(bytes(&formerly, file), expected, "{of}");
     }
-    let by_cell = ByCell::read(&embed("none", json!(null)).file(embeddings::BY_CELL)).unwrap();
-    let genes = Embeddings::read(&embed("cells", json!(null)).file(embeddings::FILE)).unwrap();
-    let cells = Embeddings::read(&embed("genes", json!(null)).file(embeddings::FILE)).unwrap();
+    let by_cell = ByCell::read(&embed("both", json!(null)).file(embeddings::BY_CELL)).unwrap();
+    let genes = Embeddings::read(&embed("genes", json!(null)).file(embeddings::FILE)).unwrap();
+    let cells = Embeddings::read(&embed("cells", json!(null)).file(embeddings::FILE)).unwrap();
     assert_eq!((&by_cell.genes, &by_cell.cells, by_cell.dimensions), (&genes.names, &cells.names, 16));
     let count = by_cell.genes.len();
     assert_eq!((by_cell.cells.len(), by_cell.values.len()), (20, 20 * count * 16));
@@ -356,7 +359,7 @@ fn a_gpu_trains_and_embeds_as_the_processor_does() {
         let mut params = small();
         params.as_object_mut().unwrap().retain(|name, _| name == "training");
         let tuned = run_on(device, "finetune", params, &inputs).done();
-        let embedded = run_on(device, "embed", json!({"pool": "genes"}), &inputs).done();
+        let embedded = run_on(device, "embed", json!({"of": "cells"}), &inputs).done();
         let vectors = Embeddings::read(&embedded.file(embeddings::FILE)).unwrap().values;
         let losses = [&model, &tuned].map(|outcome| metric(outcome, "cross_entropy"));
         (losses, vectors)
