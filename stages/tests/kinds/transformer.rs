@@ -145,11 +145,26 @@ fn a_vector_of_the_cell_lets_a_small_model_beat_the_genes_own_bins() {
     for name in ["accuracy_nearest_cell", "squared_error_nearest_cell", "squared_error_ridge"] {
         assert_eq!(metric(&with, name), metric(&without, name), "{name}");
     }
-    let inputs = [("model", with.folder()), ("tokens", tokens.folder())];
-    let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let cells = run("embed", json!({"of": "cells"}), &inputs).done();
-    let cells = Embeddings::read(&cells.file(embeddings::FILE)).unwrap();
-    assert_eq!((cells.names.len(), cells.dimensions), (300, 16));
+    // And its vectors hold what the cells are, which the averages of the other model do not.
+    let judged = |model: &Outcome, of: &str, by: &str| {
+        let inputs = [("model", model.folder()), ("tokens", tokens.folder()), (by, data.folder())];
+        let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+        run("embed", json!({"of": of}), &inputs).done()
+    };
+    let (of_cells, of_mean) = (judged(&with, "cells", "types"), judged(&without, "cells", "types"));
+    let vectors = Embeddings::read(&of_cells.file(embeddings::FILE)).unwrap();
+    assert_eq!((vectors.names.len(), vectors.dimensions), (300, 16));
+    for by in ["types_by_neighbours", "types_by_regression"] {
+        let above = metric(&of_cells, &format!("{by}_above_pca"));
+        assert!((above - metric(&of_cells, by) + metric(&of_cells, &format!("{by}_pca"))).abs() < 1e-12);
+        assert!(above > -0.1, "{by}: {above}");
+        assert!(metric(&of_mean, by) < metric(&of_cells, by) - 0.1, "{by}");
+        assert_eq!(metric(&of_mean, &format!("{by}_pca")), metric(&of_cells, &format!("{by}_pca")));
+    }
+    assert!(of_mean.warnings.iter().any(|warning| warning.contains("the model's vectors hold less")));
+    let of_genes = judged(&with, "genes", "network");
+    let (own, pca) = (metric(&of_genes, "partners_auroc"), metric(&of_genes, "partners_auroc_pca"));
+    assert!(pca > 0.6 && (0.3..0.9).contains(&own), "{own} {pca}");
 }
 
 #[test]
