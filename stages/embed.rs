@@ -1,17 +1,25 @@
 //! `embed`: a model's vectors of genes and cells.
 
+mod yardsticks;
+
 use anyhow::{Result, bail};
 use contract::bounds::{MOST, WIDEST, within};
 use contract::code;
-use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires, sometimes};
+use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Takes, Wires, sometimes};
 use data::embeddings::{self, ByCellWriter, Embeddings, Writer};
+use data::metrics::summary::Row;
+use data::metrics::table;
+use data::network::{self, Network};
 use data::random::Random;
 use data::tokens::{self, About, TokenReader};
+use data::types;
 use learn::model::saved::{self, Saved};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use tensor::device::{self, Precision};
-use tensor::{Device, Untaped, values};
+use tensor::{Device, Untaped, shape, values};
+use yardsticks::Tokens;
 
 /// The kind itself.
 pub const KIND: Kind = Kind::of::<Embed>(
@@ -25,20 +33,37 @@ pub const KIND: Kind = Kind::of::<Embed>(
             required: true,
             takes: tokens::ARTIFACT,
         },
+        Slot {
+            name: "types",
+            about: "cells with their types (an artifact, or a csv, tsv or Parquet), to judge vectors of cells by",
+            required: false,
+            takes: Takes::OneOf(&[&[types::FILE]]),
+        },
+        Slot {
+            name: "network",
+            about: "known partners, to judge vectors of genes by",
+            required: false,
+            takes: Takes::OneOf(&[&[network::FILE]]),
+        },
     ]),
     code!(),
 )
-.makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL)])
+.makes(&[sometimes(embeddings::FILE), sometimes(embeddings::BY_CELL), sometimes(table::FILE)])
+.judges(&yardsticks::METRICS)
 .on_device(code!(gpu), tensor::card::gpus);
 
 /// The random stream that draws the cells.
 const CELLS_STREAM: u64 = 1 << 53;
 /// Encodes cells. Memory does not grow with the number of cells.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Embed {
-    /// What the vectors are averaged over.
-    pool: Pool,
+    /// What each vector is of. The default is `genes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<Of>,
+    /// The former word for `of`: what the vectors are averaged over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pool: Option<Pool>,
     /// Uses at most this many cells, drawn at random.
     cells: Option<usize>,
     /// The random seed that draws the cells.
@@ -50,23 +75,28 @@ struct Embed {
     batch: Option<usize>,
 }
 
-/// What the vectors are averaged over.
+/// What a vector is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Of {
+    /// Of each gene: the average over cells.
+    Genes,
+    /// Of each cell. A model with a `cell_width` gives its own vector of the cell, others the average over genes.
+    Cells,
+    /// Of each gene in each cell.
+    Both,
+}
+
+/// What vectors are averaged over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Pool {
-    /// Over the cells: a vector for each gene.
+    /// `of: genes`.
     Cells,
-    /// Over the genes: a vector for each cell. A model with a `cell_width` gives its own vector of the cell instead of an
-    /// average.
+    /// `of: cells`.
     Genes,
-    /// No averaging: a vector for each gene in each cell.
+    /// `of: both`.
     None,
-}
-
-impl Default for Embed {
-    fn default() -> Embed {
-        Embed { pool: Pool::Cells, cells: None, seed: 0, precision: Precision::default(), batch: None }
-    }
 }
 
 /// Where the encodings go.
@@ -78,15 +108,25 @@ enum Sink {
 }
 
 impl Stage for Embed {
-    fn check(&self, _wires: Wires<'_>) -> Result<(), Mistake> {
+    fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
         within("batch", self.batch.unwrap_or(1), 1..=WIDEST)?;
-        within("cells", self.cells.unwrap_or(1), 1..=MOST)
+        within("cells", self.cells.unwrap_or(1), 1..=MOST)?;
+        if self.of.is_some() && self.pool.is_some() {
+            return Err(Mistake::param("pool", "`pool` is the former word for `of`: leave one of them out"));
+        }
+        for (slot, judged, of) in [("types", Of::Cells, "cells"), ("network", Of::Genes, "genes")] {
+            if wires.has(slot) && self.of() != judged {
+                let message = format!("the input `{slot}` judges vectors of {of}: it goes with `of: {of}`");
+                return Err(Mistake::slot(slot, message));
+            }
+        }
+        types::check("types", wires)
     }
 
     fn leaves_out(&self) -> &'static [&'static str] {
-        match self.pool {
-            Pool::Cells | Pool::Genes => &[embeddings::BY_CELL],
-            Pool::None => &[embeddings::FILE],
+        match self.of() {
+            Of::Genes | Of::Cells => &[embeddings::BY_CELL],
+            Of::Both => &[embeddings::FILE, table::FILE],
         }
     }
 
@@ -95,12 +135,34 @@ impl Stage for Embed {
     }
 }
 
+/// What vectors are held against, and the cells that this is done with.
+struct Judge {
+    /// Types by cell, to judge vectors of cells by.
+    types: Option<HashMap<String, String>>,
+    /// Known partners, to judge vectors of genes by.
+    network: Option<Network>,
+    tokens: Tokens,
+    /// The vectors of these cells and their types, if types are judged by.
+    vectors: Vec<f32>,
+    of_cells: Vec<String>,
+}
+
 impl Embed {
+    fn of(&self) -> Of {
+        match (self.of, self.pool) {
+            (Some(of), _) => of,
+            (None, Some(Pool::Genes)) => Of::Cells,
+            (None, Some(Pool::None)) => Of::Both,
+            (None, Some(Pool::Cells) | None) => Of::Genes,
+        }
+    }
+
     fn embed(&self, device: &Device, io: &Io) -> Result<()> {
         let saved = Saved::read(device, io.input("model")?)?;
         let folder = io.input("tokens")?;
         let (about, vocabulary) = About::read(folder)?;
         saved.check(about, &vocabulary)?;
+        let mut judge = Judge::read(about, io)?;
         let reader = TokenReader::open(folder, about)?;
         let wanted = self.choose(reader.cells());
         let count = wanted.iter().filter(|wanted| **wanted).count();
@@ -109,13 +171,14 @@ impl Embed {
         }
         let width = saved.card.performer.width;
         let path = io.out(embeddings::FILE);
-        let own = saved.model.readout().filter(|_| self.pool == Pool::Genes);
-        let mut sink = match self.pool {
-            Pool::Cells => Sink::Genes(vec![0.0; about.genes * width]),
-            Pool::Genes => Sink::Cells(Writer::create(&path, own.map_or(width, |readout| readout.width()))?),
-            Pool::None => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
+        let own = saved.model.readout().filter(|_| self.of() == Of::Cells);
+        let mut sink = match self.of() {
+            Of::Genes => Sink::Genes(vec![0.0; about.genes * width]),
+            Of::Cells => Sink::Cells(Writer::create(&path, own.map_or(width, |readout| readout.width()))?),
+            Of::Both => Sink::Both(ByCellWriter::create(&io.out(embeddings::BY_CELL), &vocabulary, width)?),
         };
         let batch = saved.model.batch(self.batch);
+        let every = count.div_ceil(yardsticks::MOST_CELLS);
         let (mut ids, mut tokens) = (Vec::new(), Vec::new());
         let (mut seen, mut done) = (0, 0);
         for cells in reader {
@@ -137,7 +200,16 @@ impl Embed {
                         Some(readout) => (readout.cells(&tokens, ids.len(), Untaped), readout.width()),
                         None => (saved.model.encode(&tokens, ids.len(), Untaped), about.genes * width),
                     };
-                    sink.take(&ids, values(&vectors), used)?;
+                    let of_cells = ids.iter().zip(tokens.chunks(about.genes + 1));
+                    let encodings =
+                        values(&vectors).chunks(shape(&vectors).0 * shape(&vectors).1 / ids.len());
+                    for ((number, (id, tokens)), encodings) in (done..).zip(of_cells).zip(encodings) {
+                        // The last row belongs to the trailing token and is no gene.
+                        let vector = sink.take(id, &encodings[..used])?;
+                        if number % every == 0 {
+                            judge.take(id, tokens, &vector);
+                        }
+                    }
                     done += ids.len();
                     ids.clear();
                     tokens.clear();
@@ -145,13 +217,19 @@ impl Embed {
                 }
             }
         }
+        let mut vectors = Vec::new();
         match sink {
             Sink::Genes(sums) => {
-                let values = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
-                Embeddings { names: vocabulary, dimensions: width, values }.write(&path)
+                vectors = sums.iter().map(|sum| (sum / count as f64) as f32).collect();
+                let (names, values) = (vocabulary.clone(), vectors.clone());
+                Embeddings { names, dimensions: width, values }.write(&path)?;
             }
-            Sink::Cells(writer) => writer.finish(),
-            Sink::Both(writer) => writer.finish(),
+            Sink::Cells(writer) => writer.finish()?,
+            Sink::Both(writer) => return writer.finish(),
+        }
+        match judge.rows(&vectors, &vocabulary, self.seed, io)? {
+            Some(rows) => table::write(&io.out(table::FILE), &rows),
+            None => Ok(()),
         }
     }
 
@@ -166,19 +244,59 @@ impl Embed {
 }
 
 impl Sink {
-    /// Consumes some cells' encodings. The last row of each cell belongs to the trailing token and is no gene.
-    fn take(&mut self, ids: &[String], encodings: &[f32], of_genes: usize) -> Result<()> {
-        for (id, encodings) in ids.iter().zip(encodings.chunks(encodings.len() / ids.len())) {
-            let encodings = &encodings[..of_genes];
-            match self {
-                Sink::Genes(sums) => {
-                    sums.iter_mut().zip(encodings).for_each(|(sum, value)| *sum += f64::from(*value));
-                }
-                Sink::Cells(writer) => writer.push(id, &mean_of_rows(encodings, writer.dimensions()))?,
-                Sink::Both(writer) => writer.push(id, encodings)?,
+    /// Consumes a cell's encodings; returns its vector if vectors are of cells.
+    fn take(&mut self, id: &str, encodings: &[f32]) -> Result<Vec<f32>> {
+        match self {
+            Sink::Genes(sums) => {
+                sums.iter_mut().zip(encodings).for_each(|(sum, value)| *sum += f64::from(*value));
+                Ok(Vec::new())
             }
+            Sink::Cells(writer) => {
+                let vector = mean_of_rows(encodings, writer.dimensions());
+                writer.push(id, &vector)?;
+                Ok(vector)
+            }
+            Sink::Both(writer) => writer.push(id, encodings).map(|()| Vec::new()),
         }
-        Ok(())
+    }
+}
+
+impl Judge {
+    fn read(about: About, io: &Io) -> Result<Judge> {
+        let types = match io.optional_input("types") {
+            Some(path) => Some(types::read_any(path, None)?.into_iter().collect()),
+            None => None,
+        };
+        let network = match io.optional_input("network") {
+            Some(folder) => Some(Network::read(&folder.join(network::FILE))?),
+            None => None,
+        };
+        let tokens = Tokens { values: Vec::new(), positions: about.genes + 1, mask: u32::from(about.mask) };
+        Ok(Judge { types, network, tokens, vectors: Vec::new(), of_cells: Vec::new() })
+    }
+
+    /// Keeps a cell if vectors are judged by it.
+    fn take(&mut self, id: &str, tokens: &[u32], vector: &[f32]) {
+        if let Some(types) = &self.types {
+            let Some(of) = types.get(id) else { return };
+            self.of_cells.push(of.clone());
+            self.vectors.extend_from_slice(vector);
+        } else if self.network.is_none() {
+            return;
+        }
+        self.tokens.values.extend_from_slice(tokens);
+    }
+
+    /// The metrics, if there is something to judge by. `genes` are the vectors of genes.
+    fn rows(&self, genes: &[f32], vocabulary: &[String], seed: u64, io: &Io) -> Result<Option<Vec<Row>>> {
+        let Judge { types, network, tokens, vectors, of_cells } = self;
+        match (types, network) {
+            (Some(_), _) => yardsticks::of_cells(vectors, tokens, of_cells, seed, io).map(Some),
+            (None, Some(network)) => {
+                yardsticks::of_genes(genes, tokens, vocabulary, network, seed, io).map(Some)
+            }
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::kit::candidates::{self, Candidates, SLOTS};
 use anyhow::{Result, bail};
 use contract::code;
 use contract::stage::{Io, Kind, Slot, Slots, Stage};
-use data::embeddings::{self, Embeddings};
+use data::embeddings::{self, Embeddings, centre, cosine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -69,22 +69,4 @@ impl Stage for Similarity {
         }
         candidates.write(scores, io)
     }
-}
-
-fn centre(values: &mut [f32], width: usize) {
-    let count = (values.len() / width).max(1) as f64;
-    let mut means = vec![0.0; width];
-    for vector in values.chunks_exact(width) {
-        means.iter_mut().zip(vector).for_each(|(mean, value)| *mean += f64::from(*value) / count);
-    }
-    for vector in values.chunks_exact_mut(width) {
-        vector.iter_mut().zip(&means).for_each(|(value, mean)| *value = (f64::from(*value) - mean) as f32);
-    }
-}
-
-/// 0 if one of them has no length.
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let lengths = libm::sqrt(dot(a, a) * dot(b, b));
-    if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
 }

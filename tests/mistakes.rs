@@ -45,6 +45,11 @@ fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
              in: {data: {file: a.h5ad}}",
         ),
         ("table_of_types_without_its_column", "dataset, in: {data: {file: a.h5}, types: {file: t.csv}}"),
+        ("two_words_for_one_param", "embed, in: {model: any, tokens: any}, with: {of: cells, pool: genes}"),
+        (
+            "yardstick_of_other_vectors",
+            "embed, in: {model: any, tokens: any, network: cells}, with: {of: cells}",
+        ),
         ("nothing_to_export", "export, with: {format: npy}"),
         ("word_that_is_no_choice", "preprocess, in: {data: cells}, with: {target_sum: lots}"),
         ("nothing_to_merge", "merge, with: {}"),

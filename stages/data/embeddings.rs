@@ -252,6 +252,25 @@ impl ByCell {
     }
 }
 
+/// Subtracts the mean of all vectors.
+pub fn centre(values: &mut [f32], width: usize) {
+    let count = (values.len() / width).max(1) as f64;
+    let mut means = vec![0.0; width];
+    for vector in values.chunks_exact(width) {
+        means.iter_mut().zip(vector).for_each(|(mean, value)| *mean += f64::from(*value) / count);
+    }
+    for vector in values.chunks_exact_mut(width) {
+        vector.iter_mut().zip(&means).for_each(|(value, mean)| *value = (f64::from(*value) - mean) as f32);
+    }
+}
+
+/// The cosine of the angle between two vectors; 0 if one of them has no length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let lengths = libm::sqrt(dot(a, a) * dot(b, b));
+    if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -146,6 +146,21 @@ pub fn principal_components(matrix: &[f32], columns: usize, count: usize) -> (Ve
     (places.chunks_exact(width).flat_map(along).collect(), count)
 }
 
+/// The directions that principal components lie along, each of length 1: columns × `count`. `places` are the rows'
+/// coordinates along them.
+pub fn directions(matrix: &[f32], columns: usize, places: &[f64], count: usize) -> Vec<f64> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let length = |at: usize| places.chunks_exact(count).map(|row| row[at] * row[at]).sum::<f64>().max(1e-12);
+    let lengths: Vec<f64> = (0..count).map(length).collect();
+    let mut directions = transposed_times(matrix, columns, places, count);
+    for row in directions.chunks_exact_mut(count) {
+        row.iter_mut().zip(&lengths).for_each(|(value, length)| *value /= length);
+    }
+    directions
+}
+
 /// A rows × columns matrix times a columns × width one.
 fn times(matrix: &[f32], columns: usize, right: &[f64], width: usize) -> Vec<f64> {
     let rows = matrix.len() / columns;

@@ -3,7 +3,7 @@
 use super::Masking;
 use super::judge;
 use super::learner::{MaskedLearner, Parts};
-use super::yardsticks::{Frequencies, Lookers};
+use super::yardsticks::{Frequencies, Lookers, sample};
 use crate::model::performer::Performer;
 use crate::training::{Training, history};
 use anyhow::Result;
@@ -39,7 +39,7 @@ pub fn train(task: Task, model: &mut Performer, corpus: &Corpus, about: About, i
     let frequencies = Frequencies::new(corpus, &parts.training, about.bins, about.genes + 1);
     let priors = frequencies.priors(corpus, &parts.training);
     if new {
-        model.know(&priors);
+        model.know(&priors, &sample(corpus, &parts.training));
     }
     let mut learner = MaskedLearner {
         model,

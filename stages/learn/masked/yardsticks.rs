@@ -5,7 +5,7 @@
 //! components. Hidden genes count as average in both, as they do in a model's own vector of the cell.
 
 use super::NO_TARGET;
-use crate::linear::{principal_components, solve};
+use crate::linear::{directions, principal_components, solve};
 use crate::model::readout::{Priors, standardise};
 use data::tokens::Corpus;
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ use tensor::simd::dot;
 
 /// The weight of the overall shares in a gene's own shares, as a number of pseudo-observations.
 const PRIOR: f64 = 1.0;
-/// The most training cells that are compared with and regressed on.
+/// The most training cells that are compared with, regressed on, or reduced to principal components.
 const MOST_CELLS: usize = 2000;
 /// Principal components per cell. More of them made no prediction better on simulated and real cells (docs/transformer.md).
 const COMPONENTS: usize = 50;
@@ -70,6 +70,14 @@ impl Frequencies {
     }
 }
 
+/// The tokens of training cells, or of every so many if there are many.
+pub fn sample(corpus: &Corpus, training: &[usize]) -> Vec<u32> {
+    let every = training.len().div_ceil(MOST_CELLS).max(1);
+    let mut tokens = Vec::new();
+    training.iter().step_by(every).for_each(|cell| corpus.append(*cell, &mut tokens));
+    tokens
+}
+
 /// The mean bin of these shares.
 pub fn expected(shares: &[f64]) -> f64 {
     shares.iter().zip(1..).map(|(share, bin)| share * f64::from(bin)).sum()
@@ -118,26 +126,12 @@ impl Lookers {
     /// Learns from training cells. `validation` holds cells with hidden genes and their targets, one after the other.
     pub fn new(corpus: &Corpus, training: &[usize], priors: Priors, validation: (&[u32], &[u32])) -> Lookers {
         let (positions, bins) = (priors.means.len(), priors.shares.first().map_or(0, Vec::len) as f64);
-        let every = training.len().div_ceil(MOST_CELLS).max(1);
-        let mut tokens = Vec::new();
-        training.iter().step_by(every).for_each(|cell| corpus.append(*cell, &mut tokens));
+        let tokens = sample(corpus, training);
         let mask = bins as u32 + 1;
         let standard: Vec<f32> =
             tokens.chunks(positions).flat_map(|cell| standard(cell, mask, &priors)).collect();
         let (places, components) = principal_components(&standard, positions, COMPONENTS);
-        let mut loadings = vec![0.0; positions * components];
-        let lengths: Vec<f64> = (0..components)
-            .map(|at| places.chunks(components).map(|row| row[at] * row[at]).sum::<f64>().max(1e-12))
-            .collect();
-        for (cell, place) in standard.chunks(positions).zip(places.chunks(components.max(1))) {
-            for (loading, value) in loadings.chunks_mut(components).zip(cell) {
-                let parts = place.iter().zip(&lengths);
-                loading
-                    .iter_mut()
-                    .zip(parts)
-                    .for_each(|(l, (p, length))| *l += f64::from(*value) * p / length);
-            }
-        }
+        let loadings = directions(&standard, positions, &places, components);
         let mut lookers = Lookers {
             bins,
             priors,

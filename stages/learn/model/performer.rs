@@ -282,9 +282,9 @@ impl Performer {
     }
 
     /// Tells an untrained model what the training cells say of each gene; only a model with a readout makes use of it.
-    pub fn know(&mut self, priors: &Priors) {
+    pub fn know(&mut self, priors: &Priors, cells: &[u32]) {
         if let Some(readout) = &mut self.readout {
-            readout.know(priors);
+            readout.know(priors, cells);
         }
     }
 

@@ -1,13 +1,14 @@
 //! A vector of a whole cell, from which its hidden genes are predicted beside their own encodings.
 //!
 //! c = Σ z_g s_g / √genes over the visible genes of a cell, with z_g = (token_g − mean_g) / (deviation_g + 0.1): a
-//! projection of the cell, as in principal components, but trained to predict what is hidden. Gene g's logits gain
+//! projection of the cell that begins as its principal components and is trained to predict what is hidden. Gene g's logits gain
 //! b_g + (c · u_g) d, where b_g are the log shares of its bins in the training cells and d is a direction over the
 //! bins, at first their numbers. The encoder then has to explain only what the gene's own bins and c leave open.
 
 use super::layers::{Input, Linear, List};
 use super::parameters::Role;
 use super::performer::Tables;
+use crate::linear::{directions, principal_components};
 use data::random::Random;
 use tensor::ops::add::add;
 use tensor::ops::gather::gather;
@@ -75,8 +76,9 @@ impl Readout {
         }
     }
 
-    /// Takes over what the training cells say. Prereq: one entry for each position.
-    pub fn know(&mut self, priors: &Priors) {
+    /// Takes over what training cells say, of which `cells` are tokens: the vector of a cell begins as its first principal
+    /// components. Prereq: one entry for each position.
+    pub fn know(&mut self, priors: &Priors, cells: &[u32]) {
         let (positions, tokens) = shape(&self.priors);
         let row = |values: &[f32], like: &Tensor| tensor(like.device(), values.to_vec(), 1, positions);
         self.means = row(&priors.means, &self.means);
@@ -86,6 +88,24 @@ impl Readout {
             row[1..].iter_mut().zip(shares).for_each(|(logit, share)| *logit = libm::log(*share) as f32);
         }
         self.priors = tensor(&self.priors.device().clone(), logits, positions, tokens);
+        let standard: Vec<f32> = cells.chunks(positions).flat_map(|cell| self.standard(cell)).collect();
+        let (places, count) = principal_components(&standard, positions, self.width());
+        if count == 0 {
+            return;
+        }
+        let axes = directions(&standard, positions, &places, count);
+        let mut weights = values(self.from.weight()).to_vec();
+        for (axis, weights) in weights.chunks_mut(positions).take(count).enumerate() {
+            let along = axes.chunks(count).map(|gene| gene[axis] as f32);
+            weights.iter_mut().zip(along).for_each(|(weight, along)| *weight = along);
+        }
+        self.from = Linear::of(tensor(self.from.weight().device(), weights, self.width(), positions));
+    }
+
+    /// A cell's tokens, standardised.
+    fn standard(&self, cell: &[u32]) -> Vec<f32> {
+        let mask = shape(&self.direction).0 as u32 - 1;
+        standardise(cell, mask, values(&self.means), values(&self.deviations), LEAST_DEVIATION)
     }
 
     /// The vectors of cells; arguments as for `Performer::encode`.
@@ -95,18 +115,10 @@ impl Readout {
 
     /// The z_g / √genes: cells x positions. Arguments as for `Performer::encode`.
     pub fn visible(&self, tokens: &[u32], cells: usize) -> Tensor {
-        let (classes, positions) = (shape(&self.direction).0, tokens.len() / cells);
+        let positions = tokens.len() / cells;
         let scale = 1.0 / (positions as f32).sqrt();
-        let of_cell = |cell: &[u32]| {
-            standardise(
-                cell,
-                classes as u32 - 1,
-                values(&self.means),
-                values(&self.deviations),
-                LEAST_DEVIATION,
-            )
-        };
-        let visible = tokens.chunks(positions).flat_map(of_cell).map(|value| scale * value).collect();
+        let standard = tokens.chunks(positions).flat_map(|cell| self.standard(cell));
+        let visible = standard.map(|value| scale * value).collect();
         tensor(self.means.device(), visible, cells, positions)
     }
 
@@ -188,11 +200,12 @@ mod tests {
     /// Three genes and the trailing position; bins 1 and 2, so the mask is 3.
     fn known() -> Readout {
         let mut readout = Readout::new(&device(), 2, Tables { tokens: 4, positions: 4 }, 1);
-        readout.know(&Priors {
+        let priors = Priors {
             means: vec![1.0, 0.5, 2.0, 0.0],
             deviations: vec![0.4, 0.9, 0.0, 0.0],
             shares: vec![vec![0.25, 0.75], vec![0.5, 0.5], vec![0.9, 0.1], vec![0.5, 0.5]],
-        });
+        };
+        readout.know(&priors, &[1, 0, 2, 0, 1, 2, 2, 0, 2, 1, 2, 0]);
         readout
     }
 

@@ -251,7 +251,7 @@ fn a_transformer_that_is_not_trained_is_its_embeddings() {
     let pair = transformer(&set);
     let folders = [("model", pair.0.folder()), ("tokens", pair.1.folder())];
     let inputs = folders.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let vectors = run("embed", json!({"pool": "none"}), &inputs).done();
+    let vectors = run("embed", json!({"of": "both"}), &inputs).done();
     for by in ["attention", "mean"] {
         let pooling = json!({"pooling": {"by": by}});
         let wired = together(&set, &pair, 0, pooling.clone()).done();

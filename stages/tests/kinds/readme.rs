@@ -64,7 +64,7 @@ fn outputs(kind: &str) -> &'static [Output] {
     }
 }
 
-/// A kind names the metrics that it writes, and no others; those of `finetune` depend on its task.
+/// A kind names the metrics that it writes, and no others; those of `embed` and `finetune` depend on what they are asked for.
 fn assert_metrics(kind: &str, path: &Path) {
     let of_kind = stages::KINDS.iter().find(|known| known.name == kind).unwrap();
     let MetricNames::These(groups) = of_kind.metrics else { panic!("{kind} names no metrics") };
@@ -72,7 +72,7 @@ fn assert_metrics(kind: &str, path: &Path) {
     let written = Table::open(path).unwrap().strings("metric").unwrap();
     let written: BTreeSet<&str> = (0..written.len()).map(|row| written.value(row)).collect();
     assert!(written.is_subset(&named), "{kind} writes {written:?}");
-    assert!(kind == "finetune" || written == named, "{kind} names {named:?}");
+    assert!(["embed", "finetune"].contains(&kind) || written == named, "{kind} names {named:?}");
 }
 
 fn in_words(column: &DataType) -> String {
@@ -116,9 +116,8 @@ fn transformer(simulated: &Outcome) -> Vec<(&'static str, Outcome)> {
         ("finetune", run("finetune", json!({"task": "types", "training": training}), &inputs).done()),
         ("merge", run("merge", json!({}), &[("a", &tokens.folder())]).done()),
     ];
-    for pool in ["cells", "none"] {
-        outcomes.push(("embed", run("embed", json!({"pool": pool}), &inputs[..2]).done()));
-    }
+    outcomes.push(("embed", run("embed", json!({"of": "both"}), &inputs[..2]).done()));
+    outcomes.push(("embed", run("embed", json!({"of": "cells"}), &inputs).done()));
     let exported = run("export", json!({"format": "huggingface"}), &inputs[..1]).done();
     outcomes
         .push(("import-model", run("import-model", json!({}), &[("weights", &exported.folder())]).done()));

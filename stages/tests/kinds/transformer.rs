@@ -145,11 +145,26 @@ fn a_vector_of_the_cell_lets_a_small_model_beat_the_genes_own_bins() {
     for name in ["accuracy_nearest_cell", "squared_error_nearest_cell", "squared_error_ridge"] {
         assert_eq!(metric(&with, name), metric(&without, name), "{name}");
     }
-    let inputs = [("model", with.folder()), ("tokens", tokens.folder())];
-    let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let cells = run("embed", json!({"pool": "genes"}), &inputs).done();
-    let cells = Embeddings::read(&cells.file(embeddings::FILE)).unwrap();
-    assert_eq!((cells.names.len(), cells.dimensions), (300, 16));
+    // And its vectors hold what the cells are, which the averages of the other model do not.
+    let judged = |model: &Outcome, of: &str, by: &str| {
+        let inputs = [("model", model.folder()), ("tokens", tokens.folder()), (by, data.folder())];
+        let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
+        run("embed", json!({"of": of}), &inputs).done()
+    };
+    let (of_cells, of_mean) = (judged(&with, "cells", "types"), judged(&without, "cells", "types"));
+    let vectors = Embeddings::read(&of_cells.file(embeddings::FILE)).unwrap();
+    assert_eq!((vectors.names.len(), vectors.dimensions), (300, 16));
+    for by in ["types_by_neighbours", "types_by_regression"] {
+        let above = metric(&of_cells, &format!("{by}_above_pca"));
+        assert!((above - metric(&of_cells, by) + metric(&of_cells, &format!("{by}_pca"))).abs() < 1e-12);
+        assert!(above > -0.1, "{by}: {above}");
+        assert!(metric(&of_mean, by) < metric(&of_cells, by) - 0.1, "{by}");
+        assert_eq!(metric(&of_mean, &format!("{by}_pca")), metric(&of_cells, &format!("{by}_pca")));
+    }
+    assert!(of_mean.warnings.iter().any(|warning| warning.contains("the model's vectors hold less")));
+    let of_genes = judged(&with, "genes", "network");
+    let (own, pca) = (metric(&of_genes, "partners_auroc"), metric(&of_genes, "partners_auroc_pca"));
+    assert!(pca > 0.6 && (0.3..0.9).contains(&own), "{own} {pca}");
 }
 
 #[test]
@@ -158,20 +173,23 @@ fn embeddings_are_the_same_whatever_the_batch() {
     let model = run("pretrain", small(), &[("tokens", &tokens.folder())]).done();
     let inputs = [("model", model.folder()), ("tokens", tokens.folder())];
     let inputs = inputs.each_ref().map(|(slot, path)| (*slot, path.as_path()));
-    let embed = |pool: &str, batch: Value| {
-        run("embed", json!({"pool": pool, "batch": batch, "cells": 20}), &inputs).done()
-    };
-    for (pool, file) in
-        [("cells", embeddings::FILE), ("genes", embeddings::FILE), ("none", embeddings::BY_CELL)]
-    {
-        let expected = bytes(&embed(pool, json!(null)), file);
+    let embed =
+        |of: &str, batch: Value| run("embed", json!({"of": of, "batch": batch, "cells": 20}), &inputs).done();
+    for (of, former, file) in [
+        ("genes", "cells", embeddings::FILE),
+        ("cells", "genes", embeddings::FILE),
+        ("both", "none", embeddings::BY_CELL),
+    ] {
+        let expected = bytes(&embed(of, json!(null)), file);
         for batch in [1, 7, 50] {
-            assert_eq!(bytes(&embed(pool, json!(batch)), file), expected, "{pool} in batches of {batch}");
+            assert_eq!(bytes(&embed(of, json!(batch)), file), expected, "{of} in batches of {batch}");
         }
+        let formerly = run("embed", json!({"pool": former, "cells": 20}), &inputs).done();
+        assert_eq!(bytes(&formerly, file), expected, "{of}");
     }
-    let by_cell = ByCell::read(&embed("none", json!(null)).file(embeddings::BY_CELL)).unwrap();
-    let genes = Embeddings::read(&embed("cells", json!(null)).file(embeddings::FILE)).unwrap();
-    let cells = Embeddings::read(&embed("genes", json!(null)).file(embeddings::FILE)).unwrap();
+    let by_cell = ByCell::read(&embed("both", json!(null)).file(embeddings::BY_CELL)).unwrap();
+    let genes = Embeddings::read(&embed("genes", json!(null)).file(embeddings::FILE)).unwrap();
+    let cells = Embeddings::read(&embed("cells", json!(null)).file(embeddings::FILE)).unwrap();
     assert_eq!((&by_cell.genes, &by_cell.cells, by_cell.dimensions), (&genes.names, &cells.names, 16));
     let count = by_cell.genes.len();
     assert_eq!((by_cell.cells.len(), by_cell.values.len()), (20, 20 * count * 16));
@@ -356,7 +374,7 @@ fn a_gpu_trains_and_embeds_as_the_processor_does() {
         let mut params = small();
         params.as_object_mut().unwrap().retain(|name, _| name == "training");
         let tuned = run_on(device, "finetune", params, &inputs).done();
-        let embedded = run_on(device, "embed", json!({"pool": "genes"}), &inputs).done();
+        let embedded = run_on(device, "embed", json!({"of": "cells"}), &inputs).done();
         let vectors = Embeddings::read(&embedded.file(embeddings::FILE)).unwrap().values;
         let losses = [&model, &tuned].map(|outcome| metric(outcome, "cross_entropy"));
         (losses, vectors)

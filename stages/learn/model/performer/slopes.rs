@@ -84,11 +84,12 @@ mod tests {
                 *named.tensor = tensor(&device(), normal(rows * columns, 5), rows, columns);
             }
         }
-        model.know(&Priors {
+        let priors = Priors {
             means: means.to_vec(),
             deviations: (0..POSITIONS).map(|gene| 0.5 + 0.1 * gene as f32).collect(),
             shares: vec![vec![0.2; CLASSES - 2]; POSITIONS],
-        });
+        };
+        model.know(&priors, &[]);
         model
     }
 
