@@ -194,11 +194,13 @@ fn with_or_without_value<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// For fields with a unit.
+pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     optional_text(deserializer, "a time such as `90s`, `10m` or `1h30m`", quantity::duration)
 }
 
-fn optional_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+/// For fields with a unit.
+pub fn optional_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     optional_text(deserializer, "a size such as `1GiB` or `500MB`", quantity::bytes)
 }
 

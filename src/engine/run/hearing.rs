@@ -31,14 +31,23 @@ impl Runner<'_> {
                 self.release(node);
                 Ok(())
             }
+            Message::Told(node, Told::Queued { job, adopted }) => {
+                self.tell(Event::Queued { step: self.name(node), job, adopted })
+            }
+            Message::Warned(text) => self.tell(Event::Warning { step: None, text }),
             Message::Finished(node, outcome) => {
                 self.release(node);
+                self.remote.remove(&node);
                 self.finish(node, outcome)
             }
             Message::Signal(signal) => {
                 if self.signal.is_none() {
-                    self.signal = Some((signal, Instant::now()));
                     self.tell(Event::Stopping { signal })?;
+                    self.sink.flush()?;
+                    if let Some(cluster) = self.cluster.as_ref().filter(|_| !self.remote.is_empty()) {
+                        cluster.stop((self.on_interrupt)(self.remote.len()));
+                    }
+                    self.signal = Some((signal, Instant::now()));
                 }
                 Ok(())
             }
@@ -86,6 +95,10 @@ impl Runner<'_> {
             Outcome::Busy(process) => self.wait_for_other(node, process),
             Outcome::Stopped(StopReason::Asked | StopReason::Now) => {
                 self.advance(node, News::GivenUp("stopped by a signal".to_owned()))
+            }
+            Outcome::Left => {
+                let why = "its job stays with the scheduler; the next run takes it up";
+                self.advance(node, News::GivenUp(why.to_owned()))
             }
             Outcome::Stopped(StopReason::Timeout(limit)) => {
                 self.fail(node, format!("stopped after its time limit of {limit:?}"), Vec::new(), None)
