@@ -74,7 +74,8 @@ impl Run {
         }
         let (graph, store, new) = self.source.load_new(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        let profile = self.profile.as_deref().map(|name| Profile::find(name, &graph.file, kinds)).transpose()?;
+        let profile =
+            self.profile.as_deref().map(|name| Profile::find(name, &graph.file, kinds)).transpose()?;
         // The nodes of a cluster may have GPUs where this machine has none.
         if let (None, Some(refusal)) = (&profile, device::refusal(graph, self.source.device)) {
             return Err(Error::Device(refusal));
@@ -123,7 +124,8 @@ fn on_interrupt(given: Option<Interrupted>, jobs: usize) -> OnInterrupt {
             return None;
         }
         let jobs = text::count(jobs, "job");
-        write!(stderr, "{jobs} with the scheduler: [l]eave them for the next run, or [c]ancel them? [l] ").ok()?;
+        write!(stderr, "{jobs} with the scheduler: [l]eave them for the next run, or [c]ancel them? [l] ")
+            .ok()?;
         stderr.flush().ok()?;
         let mut answer = String::new();
         stdin.lock().read_line(&mut answer).ok()?;

@@ -17,7 +17,7 @@
 
 use crate::assignment::Assignment;
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::{Digest, Key};
 use crate::spec::Resources;
 use crate::store::{Attempt, Lock, Store};
@@ -115,9 +115,21 @@ impl Batch {
             return Ok(None);
         }
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        let bytes = disk::read_if_there(&folder.join("batch.json"))?;
-        let record = bytes.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
-        Ok(record.filter(|record| record.format == FORMAT).map(|record| Batch { name, folder, record }))
+        let path = folder.join("batch.json");
+        let Some(bytes) = disk::read_if_there(&path)? else { return Ok(None) };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let found =
+            value["format"].as_u64().and_then(|format| u32::try_from(format).ok()).unwrap_or_default();
+        if found > FORMAT {
+            return Err(Error::Newer { path, found, expected: FORMAT });
+        }
+        let record = serde_json::from_value(value).map_err(|error| {
+            Error::Device(format!(
+                "{} is damaged ({error}); remove its folder if no job of it runs",
+                path.display()
+            ))
+        })?;
+        Ok(Some(Batch { name, folder, record }))
     }
 
     /// The record of a new batch.
@@ -128,7 +140,16 @@ impl Batch {
         resources: Resources,
         tries: Tries,
     ) -> Record {
-        Record { format: FORMAT, keys, steps, options, resources, tries, host: host(), at: clock::unix_seconds() }
+        Record {
+            format: FORMAT,
+            keys,
+            steps,
+            options,
+            resources,
+            tries,
+            host: host(),
+            at: clock::unix_seconds(),
+        }
     }
 
     /// Where the worker of a place writes its journal.
@@ -296,4 +317,61 @@ pub fn forget_closed(store: &Store) -> Result<()> {
 /// This machine's name.
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let key = Key::parse(&Digest::of(b"recipe").to_string()).unwrap();
+        let time = Some(Duration::from_millis(90_500));
+        let resources = Resources { cpus: 2, memory: Some(5_000_000_001), gpus: 1, time };
+        let tries = Tries { memory: 1, ..Tries::default() };
+        let record = Batch::record(vec![key], vec!["a".into()], vec!["--mem=1M".into()], resources, tries);
+        let bytes = serde_json::to_vec(&record).unwrap();
+        assert_eq!(serde_json::from_slice::<Record>(&bytes).unwrap(), record);
+    }
+
+    #[test]
+    fn a_name_is_made_of_the_keys_and_never_used_again_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        store.prepare().unwrap();
+        let key = |text: &[u8]| Key::parse(&Digest::of(text).to_string()).unwrap();
+        let make = |keys: Vec<Key>| {
+            let record =
+                Batch::record(keys, vec!["a".into()], Vec::new(), Resources::default(), Tries::default());
+            Batch::create(&store, "run", record, &[], |_| String::new()).unwrap().unwrap()
+        };
+        let first = make(vec![key(b"a")]);
+        let other = make(vec![key(b"b")]);
+        assert_ne!(first.name[..25], other.name[..25]);
+        assert_eq!(open(&store, |_| false).unwrap().len(), 2);
+        first.settle(0).unwrap();
+        assert!(first.closed() && first.settled(0));
+        let open: Vec<String> =
+            open(&store, |_| false).unwrap().into_iter().map(|batch| batch.name).collect();
+        assert_eq!(open, [other.name]);
+        let again = make(vec![key(b"a")]);
+        assert_eq!(again.name, first.name.replace("-1", "-2"));
+    }
+
+    #[test]
+    fn drafts_of_a_worker_are_spared_until_its_step_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        store.prepare().unwrap();
+        let key = Key::parse(&Digest::of(b"a").to_string()).unwrap();
+        let record =
+            Batch::record(vec![key], vec!["a".into()], Vec::new(), Resources::default(), Tries::default());
+        let batch = Batch::create(&store, "run", record, &[], |_| String::new()).unwrap().unwrap();
+        let name = worker_name(&batch, 0);
+        assert!(!name.contains('.'), "the owner of a draft is its name up to the first dot");
+        assert!(awaits(&store, &name));
+        assert!(!awaits(&store, "20260101-000000-1"), "a run is none");
+        batch.settle(0).unwrap();
+        assert!(!awaits(&store, &name));
+    }
 }

@@ -140,7 +140,9 @@ fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Opt
     let text = String::deserialize(deserializer)?;
     let number = text.strip_prefix('x').and_then(|number| number.parse().ok());
     let number = number.filter(|number: &f64| *number > 1.0 && *number <= 100.0);
-    number.map(Some).ok_or_else(|| D::Error::custom(format!("expected a factor above 1 such as `x2`, found `{text}`")))
+    number
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("expected a factor above 1 such as `x2`, found `{text}`")))
 }
 
 impl Profile {
@@ -174,7 +176,11 @@ impl Profile {
             }
         }
         if profile.jobs == 0 {
-            return Err(source.complain(&Place::of(&["jobs"]), "`jobs` must be 1 or more", "no job could run"));
+            return Err(source.complain(
+                &Place::of(&["jobs"]),
+                "`jobs` must be 1 or more",
+                "no job could run",
+            ));
         }
         Ok(profile)
     }

@@ -72,9 +72,9 @@ pub fn run(
     let memo = Memo::open(&store.memos(), &graph.file)?;
     let examiner = Examiner::new(graph, store, memo, stop.clone());
     let (messages, inbox) = channel;
-    let cluster = options.profile.map(|profile| {
-        Cluster::start(profile, store.clone(), log.run().to_owned(), messages.clone())
-    });
+    let cluster = options
+        .profile
+        .map(|profile| Cluster::start(profile, store.clone(), log.run().to_owned(), messages.clone()));
     let mut runner = Runner {
         graph,
         store,
@@ -265,8 +265,7 @@ impl Runner<'_> {
         let saving = self.plan.running().iter().any(saves);
         let patience = if saving { PATIENCE_FOR_CHECKPOINTS } else { PATIENCE };
         let patience = if self.remote.is_empty() { patience } else { patience.max(PATIENCE_FOR_CANCELLING) };
-        since.elapsed() > patience
-            || self.stop.reason() == Some(StopReason::Now)
+        since.elapsed() > patience || self.stop.reason() == Some(StopReason::Now)
     }
 
     /// Waits for the next message, or until a waiting step may be looked at again.

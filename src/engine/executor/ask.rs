@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a program may take. Those of SLURM give up by themselves after about ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The interval at which a program is looked at.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long the end of its output is waited for after it has ended.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
 
 /// What a program answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,16 +45,16 @@ pub fn ask(mut command: Command, held: Option<File>) -> Result<Answer, String> {
         ErrorKind::NotFound => format!("there is no program `{name}` on this machine"),
         _ => format!("`{name}` cannot be started: {error}"),
     })?;
-    let output = child.stdout.take().map(collect);
-    let complaint = child.stderr.take().map(collect);
+    let output = child.stdout.take().map(Stream::of);
+    let complaint = child.stderr.take().map(Stream::of);
     let Some(code) = wait(&mut child) else {
         // Nothing can be done about an error here.
         let _ = child.kill();
         let _ = child.wait();
         return Err(format!("`{name}` gave no answer in {} seconds", PATIENCE.as_secs()));
     };
-    let read = |text: Option<Receiver<String>>| text.and_then(|text| text.recv().ok()).unwrap_or_default();
-    Ok(Answer { code: code.code(), output: read(output), complaint: read(complaint) })
+    let text = |stream: Option<Stream>| stream.map(Stream::text).unwrap_or_default();
+    Ok(Answer { code: code.code(), output: text(output), complaint: text(complaint) })
 }
 
 fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
@@ -65,14 +68,53 @@ fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
     None
 }
 
-/// Reads a stream on a thread of its own, because a program that fills two pipes waits for both to be read.
-fn collect(mut from: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What was read before an error is still worth something.
-        let _ = from.read_to_end(&mut bytes);
-        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
-    });
-    receiver
+/// A stream that is read on a thread of its own, because a program that fills two pipes waits for both to be read.
+struct Stream {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Stream {
+    fn of(mut from: impl Read + Send + 'static) -> Stream {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (sender, ended) = channel();
+        let kept = Arc::clone(&bytes);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
+            }
+            let _ = sender.send(());
+        });
+        Stream { bytes, ended }
+    }
+
+    /// What has come, once the program has ended. A program that it left behind may hold the stream open.
+    fn text(self) -> String {
+        let _ = self.ended.recv_timeout(LEFT_OPEN);
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_leaves_another_behind_is_not_waited_for() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 30 & echo 12; echo no >&2; exit 3"]);
+        let began = Instant::now();
+        let answer = ask(command, None).unwrap();
+        assert_eq!((answer.code, &*answer.output, &*answer.why()), (Some(3), "12\n", "no"));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn long_answers_are_read_whole() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "seq 100000; seq 100000 >&2"]);
+        let answer = ask(command, None).unwrap();
+        assert_eq!((answer.output.lines().count(), answer.complaint.lines().count()), (100_000, 100_000));
+    }
 }

@@ -48,7 +48,8 @@ impl Cluster {
         let (orders, inbox) = channel();
         let jobs = Jobs::new(store, run, profile.clone(), scheduler);
         let serve = move || serve(jobs, &inbox, &messages);
-        contract::threads::spawn(serve).map_err(|error| Error::Device(format!("starting a thread: {error}")))?;
+        contract::threads::spawn(serve)
+            .map_err(|error| Error::Device(format!("starting a thread: {error}")))?;
         Ok(Cluster { profile, orders })
     }
 

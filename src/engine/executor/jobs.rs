@@ -30,8 +30,7 @@ const MOST_PLACES: usize = 1_000;
 /// How long a batch that another machine wrote may be unsubmitted before this one submits it: longer than a program
 /// of the scheduler is given to answer. On one machine, a lock tells whether such a program lives.
 const FOREIGN: Duration = Duration::from_secs(120);
-/// The delay before the scheduler is asked again about a submission; it grows to `LAST_TRY`.
-const FIRST_TRY: Duration = Duration::from_secs(2);
+/// The longest delay before the scheduler is asked again about a submission; the first is that between two polls.
 const LAST_TRY: Duration = Duration::from_secs(60);
 /// How often in a row the scheduler may put off a batch while no other job of this run makes room.
 const PUT_OFF: u32 = 5;
@@ -149,13 +148,16 @@ impl Jobs {
             self.place(now)?;
         }
         self.submit(now)?;
-        if now >= self.next_read {
+        let polled =
+            now >= self.next_poll && self.watched.values().any(|watch| self.id_of(&watch.batch).is_some());
+        if polled {
+            self.poll(now)?;
+        }
+        // What the scheduler says is newer than what was read before.
+        if polled || now >= self.next_read {
             self.read_journals(now)?;
             let each = READ_EACH * u32::try_from(self.watched.len()).unwrap_or(u32::MAX);
             self.next_read = now + each.max(READ_ALL);
-        }
-        if now >= self.next_poll && self.watched.values().any(|watch| self.id_of(&watch.batch).is_some()) {
-            self.poll(now)?;
         }
         self.decide(now)?;
         Ok(std::mem::take(&mut self.messages))
@@ -270,7 +272,8 @@ impl Jobs {
         let batch = &self.batches[name].batch;
         let journal = Reader::new(batch.journal(place));
         // What was tried before may have been tried by an earlier run.
-        let wanted = Wanted { tries: batch.record.tries, resources: batch.record.resources.clone(), ..wanted };
+        let wanted =
+            Wanted { tries: batch.record.tries, resources: batch.record.resources.clone(), ..wanted };
         self.next_read = now;
         self.next_poll = self.next_poll.min(now);
         self.interval = self.profile.poll;
@@ -279,7 +282,8 @@ impl Jobs {
         let (began, end, word, absences) = (false, None, None, 0);
         let watch = Watch { wanted, batch, place, journal, began, end, word, absences, changed: now };
         if let Some(id) = self.id_of(name) {
-            self.messages.push(Message::Told(node, Told::Queued { job: format!("{id}_{place}"), adopted: true }));
+            self.messages
+                .push(Message::Told(node, Told::Queued { job: format!("{id}_{place}"), adopted: true }));
         }
         self.watched.insert(node, watch);
     }
@@ -292,7 +296,8 @@ impl Jobs {
             Submitted::Yes(_) => false,
             Submitted::Unknown { next, .. } => next <= now && awaited.contains(&held.batch.name),
         };
-        let names: Vec<String> = self.batches.values().filter(due).map(|held| held.batch.name.clone()).collect();
+        let names: Vec<String> =
+            self.batches.values().filter(due).map(|held| held.batch.name.clone()).collect();
         let mut listing = None;
         for name in names {
             self.submit_one(&name, &mut listing, now)?;
@@ -355,12 +360,14 @@ impl Jobs {
             }
             Submission::Refused(why) => self.refuse(&batch, &why)?,
             Submission::Later(why) => {
-                let alone = self.batches.values().all(|held| matches!(held.submission, Submitted::Unknown { .. }));
+                let alone =
+                    self.batches.values().all(|held| matches!(held.submission, Submitted::Unknown { .. }));
                 if alone && tries >= PUT_OFF {
                     return self.refuse(&batch, &why);
                 }
                 if self.told.insert(why.clone()) {
-                    let text = format!("the scheduler takes no more jobs now ({why}); they are offered again later");
+                    let text =
+                        format!("the scheduler takes no more jobs now ({why}); they are offered again later");
                     self.messages.push(Message::Warned(text));
                 }
                 self.try_later(name, now);
@@ -375,7 +382,8 @@ impl Jobs {
 
     /// Another run has closed the batch: its tasks are in none.
     fn place_again(&mut self, name: &str) {
-        let (there, others) = std::mem::take(&mut self.watched).into_iter().partition(|(_, it)| it.batch == name);
+        let (there, others) =
+            std::mem::take(&mut self.watched).into_iter().partition(|(_, it)| it.batch == name);
         self.watched = others;
         let there: BTreeMap<NodeIndex, Watch> = there;
         self.wanted.extend(there.into_values().map(|watch| watch.wanted));
@@ -386,7 +394,7 @@ impl Jobs {
     fn try_later(&mut self, name: &str, now: Duration) {
         let held = self.batches.get_mut(name).expect("a batch that is submitted is held");
         if let Submitted::Unknown { next, tries, fresh, .. } = &mut held.submission {
-            *next = now + FIRST_TRY.saturating_mul(1 << (*tries).min(8)).min(LAST_TRY);
+            *next = now + self.profile.poll.saturating_mul(1 << (*tries).min(8)).min(LAST_TRY);
             (*tries, *fresh) = (*tries + 1, false);
         }
     }
@@ -467,7 +475,9 @@ impl Jobs {
         self.silent = 0;
         let mut changed = false;
         for watch in self.watched.values_mut() {
-            let Some(Held { submission: Submitted::Yes(_), .. }) = self.batches.get(&watch.batch) else { continue };
+            let Some(Held { submission: Submitted::Yes(_), .. }) = self.batches.get(&watch.batch) else {
+                continue;
+            };
             match listing.get(&watch.batch).and_then(|jobs| jobs.get(&watch.place)) {
                 Some(said) => {
                     watch.absences = 0;
@@ -539,16 +549,20 @@ impl Jobs {
         let watch = &self.watched[&node];
         let key = watch.wanted.task.key;
         let artifact = self.store.arrived(key)?;
-        let artifact = artifact.ok_or_else(|| Error::Device(format!("the artifact {} was removed", key.short())))?;
+        let artifact =
+            artifact.ok_or_else(|| Error::Device(format!("the artifact {} was removed", key.short())))?;
         let manifest = self.store.manifest(key)?;
         let outcome = match (&watch.end, manifest) {
             (Some(End::Computed { seconds, bytes, other }), _) => {
                 Outcome::Computed { artifact, seconds: *seconds, bytes: *bytes, other: *other }
             }
-            // Its worker was killed right after the commit.
-            (None, Some(manifest)) if watch.began => {
-                Outcome::Computed { artifact, seconds: manifest.seconds, bytes: manifest.bytes(), other: None }
-            }
+            // Its worker was killed right after the commit, or its record is late.
+            (None, Some(manifest)) if watch.began || manifest.run == self.run => Outcome::Computed {
+                artifact,
+                seconds: manifest.seconds,
+                bytes: manifest.bytes(),
+                other: None,
+            },
             _ => Outcome::Hit(artifact),
         };
         self.batches[&watch.batch].batch.settle(watch.place)?;

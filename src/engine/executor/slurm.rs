@@ -211,7 +211,8 @@ mod tests {
         assert_eq!(why, "Batch job submission failed: Unable to contact slurm controller (connect failure)");
         let limit = "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)";
         assert!(matches!(sbatch(1, "", limit), Submission::Later(_)));
-        let never = "sbatch: error: Batch job submission failed: Requested node configuration is not available";
+        let never =
+            "sbatch: error: Batch job submission failed: Requested node configuration is not available";
         let why = "Batch job submission failed: Requested node configuration is not available";
         assert_eq!(sbatch(1, "", never), Submission::Refused(why.into()));
     }

@@ -122,7 +122,8 @@ impl Runner<'_> {
     }
 
     fn fail(&mut self, node: NodeIndex, why: String, tail: Vec<String>, log: Option<PathBuf>) -> Result<()> {
-        let attempt = self.work(node).attempts;
+        // A job may fail before its worker begins.
+        let attempt = self.work(node).attempts.max(1);
         let again = attempt <= self.graph.steps[node].retries && self.signal.is_none();
         let wait = FIRST_RETRY.saturating_mul(1 << (attempt - 1).min(16)).min(LAST_RETRY);
         let retry_in = again.then_some(wait.as_secs_f64());

@@ -89,7 +89,7 @@ pub fn decide(evidence: &Evidence<'_>, arrived: impl FnOnce() -> Result<bool>) -
     let by_word = || match ended {
         None if absent => Fate::Again(Cause::Unknown),
         None => Fate::Live,
-        Some(_) if *quiet < LATE => Fate::Live,
+        Some(_) if end.is_none() && *quiet < LATE => Fate::Live,
         Some(Ending::Well) => lost("its job ended without a result or a record"),
         Some(Ending::Badly(how) | Ending::Lost(how)) => lost(how),
         Some(Ending::Cancelled) => failed("its job was cancelled"),
@@ -151,7 +151,8 @@ mod tests {
     fn a_record_outweighs_the_scheduler() {
         let end = End::Failed { why: "no cells".into(), tail: Vec::new(), log: None };
         let word = ended(Ending::Well);
-        let Fate::Failed { why, .. } = fate(Evidence { word: Some(&word), end: Some(&end), ..NOTHING }, false)
+        let Fate::Failed { why, .. } =
+            fate(Evidence { word: Some(&word), end: Some(&end), ..NOTHING }, false)
         else {
             panic!("it failed by its own record");
         };
@@ -177,7 +178,10 @@ mod tests {
         let word = ended(Ending::Cancelled);
         let end = End::Stopped;
         for end in [None, Some(&end)] {
-            assert!(matches!(fate(Evidence { word: Some(&word), end, ..NOTHING }, false), Fate::Failed { .. }));
+            assert!(matches!(
+                fate(Evidence { word: Some(&word), end, ..NOTHING }, false),
+                Fate::Failed { .. }
+            ));
         }
     }
 
@@ -188,9 +192,13 @@ mod tests {
         let word = ended(Ending::Badly("exit code 75".into()));
         let of = |word| fate(Evidence { word: Some(word), end: Some(&saved), ..NOTHING }, false);
         assert_eq!(of(&running), Fate::Live);
-        assert_eq!(of(&Word::Queued("BeginTime".into())), Fate::Live, "it was put back into the queue");
+        let back = Word::Queued("BeginTime".into());
+        assert_eq!(of(&back), Fate::Live, "it was put back into the queue");
         assert_eq!(of(&word), Fate::Again(Cause::Checkpoint));
-        assert_eq!(fate(Evidence { word: Some(&word), ..NOTHING }, false), Fate::Again(Cause::Lost("exit code 75".into())));
+        assert_eq!(
+            fate(Evidence { word: Some(&word), ..NOTHING }, false),
+            Fate::Again(Cause::Lost("exit code 75".into()))
+        );
     }
 
     #[test]
@@ -200,6 +208,9 @@ mod tests {
         assert_eq!(fate(Evidence { absences: 2, began: false, ..NOTHING }, false), Fate::Live);
         let alive = Evidence { absences: 9, quiet: GONE, ..NOTHING };
         assert_eq!(fate(alive, false), Fate::Live, "its journal moved not long ago");
-        assert_eq!(fate(Evidence { absences: 3, began: false, quiet: GONE, ..NOTHING }, false), Fate::Again(Cause::Unknown));
+        assert_eq!(
+            fate(Evidence { absences: 3, began: false, quiet: GONE, ..NOTHING }, false),
+            Fate::Again(Cause::Unknown)
+        );
     }
 }
