@@ -108,8 +108,11 @@ enum Submitted {
         next: Duration,
         /// How often this run tried.
         tries: u32,
-        /// Whether this run has just made the batch, so that nobody else can have submitted it.
-        fresh: bool,
+        /// How many answers of the scheduler in a row did not list it. A batch that this run has just made counts as
+        /// absent: nobody else can have submitted it.
+        absences: u32,
+        /// How often the scheduler put it off because of a limit.
+        put_off: u32,
     },
 }
 
@@ -261,7 +264,10 @@ impl Jobs {
         }
         let submission = match batch.id()? {
             Some(id) => Submitted::Yes(id),
-            None => Submitted::Unknown { since: now, next: now, tries: 0, fresh },
+            None => {
+                let absences = if fresh { fate::ABSENCES } else { 0 };
+                Submitted::Unknown { since: now, next: now, tries: 0, absences, put_off: 0 }
+            }
         };
         self.seen.insert(batch.name.clone());
         self.batches.insert(batch.name.clone(), Held { batch, submission });
@@ -308,7 +314,7 @@ impl Jobs {
     fn submit_one(&mut self, name: &str, listing: &mut Option<Listing>, now: Duration) -> Result<()> {
         let Held { batch, submission } = &self.batches[name];
         let batch = batch.clone();
-        let Submitted::Unknown { since, tries, fresh, .. } = *submission else { return Ok(()) };
+        let Submitted::Unknown { since, tries, absences, put_off, .. } = *submission else { return Ok(()) };
         let foreign = batch.record.host != batch::host() && now.saturating_sub(since) < FOREIGN;
         let lock = match batch.try_lock() {
             Ok(Attempt::Taken(lock)) => lock,
@@ -330,7 +336,7 @@ impl Jobs {
             self.accept(name, id);
             return Ok(());
         }
-        if !fresh {
+        if tries > 0 || absences == 0 {
             if listing.is_none() {
                 match self.scheduler.poll() {
                     Ok(found) => *listing = Some(found),
@@ -348,7 +354,8 @@ impl Jobs {
                 self.accept(name, id);
                 return Ok(());
             }
-            if foreign {
+            if foreign || absences < fate::ABSENCES {
+                self.set_absences(name, absences + 1);
                 self.try_later(name, now);
                 return Ok(());
             }
@@ -362,7 +369,7 @@ impl Jobs {
             Submission::Later(why) => {
                 let alone =
                     self.batches.values().all(|held| matches!(held.submission, Submitted::Unknown { .. }));
-                if alone && tries >= PUT_OFF {
+                if alone && put_off >= PUT_OFF {
                     return self.refuse(&batch, &why);
                 }
                 if self.told.insert(why.clone()) {
@@ -373,6 +380,7 @@ impl Jobs {
                 self.try_later(name, now);
             }
             Submission::Unknown(why) => {
+                self.set_absences(name, 0);
                 self.unanswered(&why);
                 self.try_later(name, now);
             }
@@ -391,11 +399,21 @@ impl Jobs {
         self.places.retain(|_, (batch, _)| batch != name);
     }
 
+    fn set_absences(&mut self, name: &str, count: u32) {
+        if let Submitted::Unknown { absences, .. } = &mut self.held(name).submission {
+            *absences = count;
+        }
+    }
+
+    fn held(&mut self, name: &str) -> &mut Held {
+        self.batches.get_mut(name).expect("a batch that is submitted is held")
+    }
+
     fn try_later(&mut self, name: &str, now: Duration) {
-        let held = self.batches.get_mut(name).expect("a batch that is submitted is held");
-        if let Submitted::Unknown { next, tries, fresh, .. } = &mut held.submission {
-            *next = now + self.profile.poll.saturating_mul(1 << (*tries).min(8)).min(LAST_TRY);
-            (*tries, *fresh) = (*tries + 1, false);
+        let first = self.profile.poll;
+        if let Submitted::Unknown { next, tries, .. } = &mut self.held(name).submission {
+            *next = now + first.saturating_mul(1 << (*tries).min(8)).min(LAST_TRY);
+            *tries += 1;
         }
     }
 
@@ -404,8 +422,7 @@ impl Jobs {
             let job = format!("{id}_{}", watch.place);
             self.messages.push(Message::Told(*node, Told::Queued { job, adopted: false }));
         }
-        let held = self.batches.get_mut(name).expect("a batch that is submitted is held");
-        held.submission = Submitted::Yes(id);
+        self.held(name).submission = Submitted::Yes(id);
     }
 
     fn refuse(&mut self, batch: &Batch, why: &str) -> Result<()> {

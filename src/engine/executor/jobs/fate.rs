@@ -17,7 +17,7 @@ const GONE: Duration = Duration::from_secs(30);
 /// The same for one that began: several of the intervals at which a live worker writes to its journal.
 const GONE_SILENT: Duration = Duration::from_secs(150);
 /// How many answers in a row must lack the job.
-const ABSENCES: u32 = 3;
+pub const ABSENCES: u32 = 3;
 
 /// What is known about a job.
 #[derive(Debug)]
