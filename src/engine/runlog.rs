@@ -42,8 +42,8 @@ impl RunLog {
     pub fn create(store: &Store) -> Result<RunLog> {
         let stamp = clock::compact(clock::unix_seconds());
         for attempt in 0.. {
-            let nonce = (u64::from(std::process::id()) << 16) ^ attempt;
-            let run = format!("{stamp}-{nonce:x}");
+            let nonce = (u64::from(std::process::id()) << 8) ^ attempt;
+            let run = format!("{stamp}-{nonce:08x}");
             let path = path_of(store, &run);
             let opened = File::options().append(true).create_new(true).open(&path);
             match opened {
