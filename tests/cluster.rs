@@ -262,6 +262,8 @@ fn a_run_that_is_interrupted_leaves_its_jobs_to_the_next_or_cancels_them() {
     let said = interrupted(&[], "started a: new");
     assert!(said.contains("skipped a: its job stays with the scheduler; the next run takes it up"), "{said}");
     assert_eq!(cluster.calls("scancel"), Vec::<String>::new());
+    let status = cluster.project.cli(&["status", "p.yaml"]).exits(0).stdout.clone();
+    assert!(status.contains("\na (job 1_0) running on "), "{status}");
     interrupted(&["--on-interrupt", "cancel"], "taken up a: job 1_0");
     assert_eq!(cluster.calls("scancel"), ["scancel 1_0"]);
     std::fs::remove_file(cluster.project.path("wait")).unwrap();

@@ -26,10 +26,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The first line of what it complained of, without its own name.
+    /// The last line of what it complained of, without its own name.
     pub fn why(&self) -> String {
-        let lines = self.complaint.lines().map(str::trim).filter(|line| !line.is_empty());
-        match lines.last() {
+        let mut lines = self.complaint.lines().map(str::trim).filter(|line| !line.is_empty());
+        match lines.next_back() {
             Some(line) => line.split_once("error: ").map_or(line, |(_, rest)| rest).to_owned(),
             None => format!("it ended with exit code {}", self.code.unwrap_or(-1)),
         }
