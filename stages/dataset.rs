@@ -24,7 +24,7 @@ pub const KIND: Kind = Kind::of::<Dataset>(
         Slot { name: "data", about: "the file or folder", required: true, takes: FOLDERS },
         Slot {
             name: "network",
-            about: "a known network: `Gene1,Gene2[,Type]`",
+            about: "a known network: `Gene1,Gene2[,Type]` or `TF,target`, with that header or without",
             required: false,
             takes: Takes::File,
         },
@@ -73,7 +73,7 @@ struct Dataset {
     orient: Option<Orient>,
     /// For h5ad and loom: `X`, `raw`, or the name of a layer.
     matrix: String,
-    /// For 10x: whether genes are named by symbol or by id.
+    /// What genes are named by: in 10x by `symbol` or `id`, in h5ad and loom by a column of theirs, `{column: …}`.
     names: Names,
     /// Whether the values must be counts.
     values: Values,
@@ -143,6 +143,9 @@ impl Default for Dataset {
 impl Stage for Dataset {
     fn check(&self, wires: Wires<'_>) -> Result<(), Mistake> {
         not_blank("matrix", &self.matrix)?;
+        if let Names::Column(column) = &self.names {
+            not_blank("names.column", column)?;
+        }
         within("least_matched", self.least_matched, 0.0..=1.0)?;
         match &self.types {
             Some(OfCells { column }) => not_blank("types.column", column)?,
@@ -162,7 +165,7 @@ impl Stage for Dataset {
     fn run(&self, io: &Io) -> Result<()> {
         let path = io.input("data")?;
         let format = self.format.map_or_else(|| formats::detect(path), Ok)?;
-        let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names };
+        let choices = Choices { orient: self.orient, matrix: self.matrix.clone(), names: self.names.clone() };
         // Before the matrix, so that a wrong column is reported at once.
         let types = self.types(io, path, format)?;
         let mut checked = Checked::new(io, path, self)?;
@@ -172,7 +175,7 @@ impl Stage for Dataset {
             beside = Beside { network, left_out, ..beside };
         }
         let (mut names, ids) = checked.finish(beside.labels_only)?;
-        self.bring_to_lists(io, &beside, &mut names, &ids)?;
+        self.bring_to_lists(io, &beside, &mut names, &ids, (path, format))?;
         genes::write(&io.out(genes::FILE), &names)?;
         write_network(io, beside.network, beside.left_out, &names)?;
         write_pseudotime(io, beside.pseudotime, &ids)?;
@@ -197,17 +200,22 @@ impl Dataset {
         beside: &Beside,
         names: &mut [String],
         ids: &HashSet<String>,
+        source: (&Path, Format),
     ) -> Result<()> {
+        let mut known = HashSet::new();
         if let Some(path) = io.optional_input("genes") {
             let list = formats::read_list(path)?;
-            self.bring_to(io, "the list", list.iter().map(String::as_str).collect(), names, ids)?;
+            let list: BTreeSet<&str> = list.iter().map(String::as_str).collect();
+            self.bring_to(io, ("the list", &list), names, ids, source)?;
+            known.extend(list.into_iter().map(str::to_owned));
         }
         if let Some(network) = &beside.network {
-            let list = network.edges().flat_map(|(tf, target, _)| [tf, target]).collect();
-            self.bring_to(io, "the network", list, names, ids)?;
+            let list: BTreeSet<&str> = network.edges().flat_map(|(tf, target, _)| [tf, target]).collect();
+            self.bring_to(io, ("the network", &list), names, ids, source)?;
+            known.extend(list.into_iter().map(str::to_owned));
         }
-        let dates: Vec<&String> =
-            names.iter().filter(|name| !before_the_spreadsheet(name).is_empty()).collect();
+        let unexplained = |name: &&String| !before_the_spreadsheet(name).is_empty() && !known.contains(*name);
+        let dates: Vec<&String> = names.iter().filter(unexplained).collect();
         if let Some(first) = dates.first() {
             io.warn(format!(
                 "{} names of genes look like dates that a spreadsheet made of them, such as `{first}`",
@@ -220,10 +228,10 @@ impl Dataset {
     fn bring_to(
         &self,
         io: &Io,
-        what: &str,
-        list: BTreeSet<&str>,
+        (what, list): (&str, &BTreeSet<&str>),
         names: &mut [String],
         ids: &HashSet<String>,
+        source: (&Path, Format),
     ) -> Result<()> {
         let matching = Matching::new(names, list.iter().copied());
         let share = matching.matched() as f64 / list.len().max(1) as f64;
@@ -238,8 +246,9 @@ impl Dataset {
         if let Some(sentence) = matching.sentence(what) {
             if share < self.least_matched {
                 bail!(
-                    "{sentence}; at least {:.0} % must be there (`least_matched`)",
-                    self.least_matched * 100.0
+                    "{sentence}; at least {:.0} % must be there (`least_matched`){}",
+                    self.least_matched * 100.0,
+                    self.better_column(source, list, matching.matched())
                 );
             }
             io.warn(sentence);
@@ -248,6 +257,27 @@ impl Dataset {
             names[index] = name;
         }
         Ok(())
+    }
+}
+
+impl Dataset {
+    /// Names the column of genes that matches a list best, if one does better than the names in use.
+    fn better_column(
+        &self,
+        (path, format): (&Path, Format),
+        list: &BTreeSet<&str>,
+        matched: usize,
+    ) -> String {
+        let columns = formats::gene_columns(path, format, &self.matrix).unwrap_or_default();
+        let matched_by = |(name, values): (String, Vec<String>)| {
+            (Matching::new(&values, list.iter().copied()).matched(), name)
+        };
+        let best = columns.into_iter().map(matched_by).max_by_key(|(matched, _)| *matched);
+        best.filter(|(found, _)| *found > matched).map_or_else(String::new, |(found, name)| {
+            format!(
+                "; of the column `{name}` of genes {found} are: `names: {{column: {name}}}` takes those names"
+            )
+        })
     }
 }
 

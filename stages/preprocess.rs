@@ -74,7 +74,7 @@ struct Preprocess {
 
 /// The total that the values of a cell are scaled to.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number or `median`")]
 enum TargetSum {
     /// A fixed total.
     Number(f64),

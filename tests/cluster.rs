@@ -284,7 +284,7 @@ fn a_job_warned_of_its_limit_goes_on_from_its_checkpoint_in_a_new_job() {
     signal(worker, "USR1");
     let ran = Ran::from(child.wait_with_output().unwrap());
     ran.exits(0)
-        .says("warning: t: out of time; submitted again to go on from its checkpoint")
+        .says("t: out of time; submitted again to go on from its checkpoint")
         .says("going on from step ");
     let local = Project::of_toys(yaml);
     local.run_well(&[]);
@@ -296,7 +296,7 @@ fn a_step_out_of_memory_is_given_more() {
     let yaml = r#"stages: {a: {kind: command, with: {run: 'mkdir "$PIPELINE_ROOT/second" && kill -9 $$; echo x > "$PIPELINE_OUT/x"'}, resources: {memory: 1GiB}}}"#;
     let cluster = Cluster::new(yaml);
     cluster.project.write("fake/word", "OUT_OF_MEMORY");
-    cluster.run(&[]).exits(0).says("warning: a: out of memory of 1.0 GiB; submitted again with 2.0 GiB");
+    cluster.run(&[]).exits(0).says("a: out of memory of 1.0 GiB; submitted again with 2.0 GiB");
     assert!(cluster.calls("sbatch")[1].contains("--mem=2048M"));
 }
 

@@ -51,6 +51,17 @@ fn outputs_are_checked() {
 }
 
 #[test]
+fn an_empty_result_is_a_failure_that_says_where_to_write() {
+    let project = one("echo hi > x.txt");
+    let ran = project.run(&[]);
+    ran.exits(1).says("but `x.txt` into its working folder").says("write to \"$PIPELINE_OUT/x.txt\"");
+    assert!(project.files("cache/v1/entries").is_empty(), "nothing is cached");
+    one("true").run(&[]).exits(1).says("write its results there").says("`allow_empty: true`");
+    let project = Project::of_toys("stages: {a: {kind: command, with: {run: 'true', allow_empty: true}}}");
+    assert!(!project.run_well(&[]).stderr.contains("warning"));
+}
+
+#[test]
 fn a_link_is_no_output() {
     let project = one("ln -s /etc/passwd \"$PIPELINE_OUT/x\"");
     project.run(&[]).exits(1).says("the output `x` is a link or a device");

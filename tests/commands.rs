@@ -214,3 +214,49 @@ fn every_reference_of_the_schema_leads_somewhere() {
         assert!(schema.pointer(reference).is_some(), "{reference} leads nowhere");
     }
 }
+
+#[test]
+fn a_run_of_another_file_is_not_the_last_one_of_this_file() {
+    let project = chain();
+    project.run_well(&[]);
+    project.write("q.yaml", "name: other\nstages: {z: {kind: grow, with: {line: z}}}\n");
+    project.cli(&["run", "q.yaml"]).exits(0);
+    let runs = |arguments: &[&str]| {
+        let runs = project.json(&[&["log"], arguments].concat());
+        let name = |run: &serde_json::Value| run["begun"]["name"].as_str().unwrap().to_owned();
+        runs.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&["p.yaml"]), ["p"]);
+    assert_eq!(runs(&["q.yaml"]), ["other"]);
+    assert_eq!(runs(&[]), ["p", "other"], "without a file, the log is that of the cache");
+    let last = project.cli(&["log", "p.yaml", "--run", "last"]).stdout;
+    assert!(last.contains("computed c") && !last.contains("computed z"), "{last}");
+    project.write("r.yaml", "stages: {z: {kind: grow, with: {line: z}}}\n");
+    assert_eq!(project.cli(&["log", "r.yaml"]).stdout, "no run of this file on this cache yet\n");
+    let none = project.cli(&["diff", "r.yaml", "last", "last"]);
+    none.exits(2).says("there is no run of this file on this cache yet");
+}
+
+#[test]
+fn results_are_copied_into_files_that_may_be_changed_and_copied_again() {
+    let project = Project::of_toys(
+        "matrix: {n: [1]}\nstages: {a: {kind: grow, with: {line: 'line {n}', files: 2}}, b: {kind: exhibit, with: {seed: 1, skill: 0.7}}}",
+    );
+    let before = project.cli(&["get", "p.yaml", "a"]);
+    before
+        .exits(2)
+        .says("a[n=1] has no artifact (it is due); compute it with: pipeline run p.yaml --until 'a[n=1]'");
+    project.run_well(&[]);
+    for _ in 0..2 {
+        let got = project.cli(&["get", "p.yaml", "a"]);
+        let written = "wrote results/a-n=1/more/text1\nwrote results/a-n=1/text\n";
+        assert_eq!(got.exits(0).stdout, written);
+        project.write("results/a-n=1/text", "changed\n");
+    }
+    project.cli(&["get", "p.yaml", "b", "-o", "out/model.safetensors"]).exits(0);
+    assert!(project.path("out/model.safetensors").is_file());
+    let several = project.cli(&["get", "p.yaml", "b", "-o", "b.parquet"]);
+    several.exits(2).says("b holds several files of this extension").says("give a folder to get all of them");
+    project.cli(&["get", "p.yaml", "b", "-o", "b.csv"]).exits(2).says("holds no file of this extension");
+    project.cli(&["verify", "p.yaml"]).exits(0);
+}

@@ -120,10 +120,11 @@ fn imports_within_the_engine_go_downward() {
 
 #[test]
 fn imports_within_the_results_go_downward() {
-    let layers: [&[&str]; 5] = [
+    let layers: [&[&str]; 6] = [
         &["drawing", "report"],
         &["compare", "diff", "preview"],
-        &["exhibit", "metrics", "output"],
+        &["yardsticks"],
+        &["cell", "exhibit", "metrics", "output", "warned"],
         &["plot", "statistics"],
         &["markup"],
     ];

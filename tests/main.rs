@@ -11,3 +11,4 @@ mod diff;
 mod pipeline_file;
 mod results;
 mod running;
+mod warnings;

@@ -46,6 +46,7 @@ fn what_a_stage_cannot_mean_is_refused_before_anything_runs() {
         ),
         ("table_of_types_without_its_column", "dataset, in: {data: {file: a.h5}, types: {file: t.csv}}"),
         ("nothing_to_export", "export, with: {format: npy}"),
+        ("word_that_is_no_choice", "preprocess, in: {data: cells}, with: {target_sum: lots}"),
         ("nothing_to_merge", "merge, with: {}"),
     ] {
         refused(rule, &format!("{STAGES}  x: {{kind: {stage}}}\n"), "run p.yaml");

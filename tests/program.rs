@@ -6,6 +6,7 @@ mod cuda;
 mod every_kind;
 mod layering;
 mod mistakes;
+mod names;
 mod readme;
 mod report;
 mod training;

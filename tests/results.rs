@@ -133,6 +133,48 @@ fn a_report_says_what_leads_how_sure_that_is_and_where_it_came_from() {
     reads("report", &lines.collect::<Vec<_>>().join("\n"));
 }
 
+#[test]
+fn every_value_of_an_axis_is_known_though_its_file_is_not_given() {
+    let project = Project::of_toys(
+        "
+params: {data: null}
+matrix: {set: [{name: here, from: made}, {name: mDC-500, from: given}, {name: mDC-1000, from: given}]}
+stages:
+  made: {kind: exhibit, with: {seed: 1, skill: 0.7}}
+  given: {kind: grow, when: {set: [mDC-500, mDC-1000]}, in: {text: {file: '{data}/{set}', optional: give it}}, with: {line: x}}
+  judge: {kind: judge, from: '{set.from}', with: {}}
+",
+    );
+    project.run_well(&[]);
+    let none = project.cli(&["compare", "p.yaml", "--where", "set=mDC-1000"]);
+    none.exits(2).says("give it");
+    assert!(!none.stderr.contains("no value"), "{}", none.stderr);
+    let rows = &project.json(&["compare", "p.yaml"])["blocks"][0]["rows"];
+    let names: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["here", "mDC-500", "mDC-1000"]);
+}
+
+#[test]
+fn a_report_of_a_partial_run_counts_what_ran() {
+    let project = study();
+    project.edit("seed: [1, 2]", "seed: [1, 2, 3, 4, 5, 6]");
+    project.run_well(&["--until", "judge[seed=1]"]);
+    project.cli(&["report", "p.yaml", "-o", "report.html"]).exits(0);
+    let page = project.read("report.html");
+    assert!(page.contains("plain reaches auroc: ") && page.contains("One more has no value yet."), "{page}");
+    assert!(!page.contains("Of 2 variants"), "one has no value");
+    assert!(page.contains("<details><summary>17 steps without numbers</summary>"), "many are folded");
+    assert!(!page.contains("<section id=\"controls\""), "no control has a value");
+    project.run_well(&["--until", "judge[seed=2,variant=skilled]"]);
+    project.run_well(&["--until", "judge[seed=1,variant=skilled]"]);
+    project.run_well(&["--until", "judge[seed=2]"]);
+    project.cli(&["report", "p.yaml", "-o", "report.html"]).exits(0);
+    let page = project.read("report.html");
+    assert!(page.contains("Of 2 variants, skilled reaches the highest auroc"), "{page}");
+    let caveat = "the 95 % interval excludes 0. But with 2 seeds, an interval rests on the assumption";
+    assert!(page.contains(caveat), "{page}");
+}
+
 /// The text of a page, without its drawings but with their titles; cells of tables are set apart by `|`.
 fn words(page: &str) -> String {
     let mut text = String::new();

@@ -81,7 +81,8 @@ fn only_until_and_force_choose_steps() {
     };
     let project = Project::of_toys(&chain("c"));
     let only = project.run(&["--only", "b"]);
-    only.exits(0).says("a is not asked for and has no artifact");
+    only.exits(2).says("a is not asked for and has no artifact");
+    only.says("error: 1 of 1 step asked for was skipped").says("--until instead of --only");
     assert_eq!(project.run_well(&["--until", "b"]).computed(), ["a", "b"]);
     assert_eq!(project.run_well(&["--only", "c"]).computed(), ["c"]);
     assert_eq!(project.run_well(&["--force", "b"]).computed(), ["b"]);
@@ -188,7 +189,7 @@ fn gpus_are_leased_by_id_and_never_twice() {
     project
         .run(&["--gpus", "4,7", "--force", "s0"])
         .exits(3)
-        .says("asks for 3 GPU(s), and this machine offers 2");
+        .says("asks for 3 GPUs, and this machine offers 2");
 }
 
 #[test]
@@ -220,4 +221,45 @@ fn events_come_as_json_lines() {
     let names: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!(names, ["begun", "due", "started", "computed", "ended"]);
     assert_eq!(events[4]["computed"], 1);
+}
+
+#[test]
+fn a_gpu_that_is_lacking_is_told_by_plan_as_by_run() {
+    let project = Project::of_toys(
+        "stages: {a: {kind: command, resources: {gpus: 1}, with: {run: 'echo x > $PIPELINE_OUT/x'}}}",
+    );
+    let lacking = |arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        support::Ran::from(command.env("CUDA_VISIBLE_DEVICES", "").output().unwrap())
+    };
+    for command in ["plan", "run"] {
+        let ran = lacking(&[command, "p.yaml"]);
+        ran.exits(3).says("the step a asks for 1 GPU, and this machine offers 0");
+    }
+    project.run_well(&["--gpus", "5"]);
+    // What is in the cache needs no GPU.
+    for command in ["plan", "run"] {
+        lacking(&[command, "p.yaml"]).exits(0);
+    }
+}
+
+#[test]
+fn a_step_is_found_by_its_point_whatever_the_order_of_its_axes_and_the_variant_that_uses_it() {
+    let project = Project::of_toys(
+        "matrix: {data: [x, y], seed: [1, 2]}
+params: {word: w}
+stages:
+  fit: {kind: grow, with: {line: '{word} {data} {seed}'}}
+  read: {kind: grow, with: {line: '{data}'}}
+variants: {plain: {}, other: {params: {word: v}}}
+",
+    );
+    let step = |name: &str| project.json(&["why", "p.yaml", name])["step"].as_str().map(str::to_owned);
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(step("fit[seed=2,data=x]"), named("fit[data=x,seed=2]"));
+    assert_eq!(step("fit[seed=2,data=x,variant=plain]"), named("fit[data=x,seed=2]"));
+    assert_eq!(step("fit[variant=other,seed=2,data=x]"), named("fit[data=x,seed=2,variant=other]"));
+    assert_eq!(step("read[data=y,variant=other]"), named("read[data=y]"));
+    project.cli(&["why", "p.yaml", "fit[data=x,seed=3]"]).exits(2).says("did you mean");
+    project.cli(&["why", "p.yaml", "fit[data=x,seed=1,variant=never]"]).exits(2);
 }

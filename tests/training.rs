@@ -71,7 +71,7 @@ fn goes_on_bit_for_bit(whole: &Project, yaml: &str, step: &str, kills: [(&str, u
         project.edit("cpus: 1", "cpus: 2");
         project
             .run_well(&["--jobs", "2", "--until", step])
-            .says(&format!("warning: {step}: going on from the checkpoint of step "));
+            .says(&format!("note: {step}: going on from the checkpoint of step "));
         assert!(expected == files_of(&project, step), "{step} after SIG{name} differs");
         assert!(project.files("cache/v1/checkpoints").is_empty(), "they go with the commit");
     }

@@ -3,9 +3,10 @@
 use crate::{Project, Ran};
 
 /// What differs between runs, machines or versions, and what a snapshot shows in its place: as wide, so that tables stay aligned.
-const VARIES: [(&str, &str); 8] = [
+const VARIES: [(&str, &str); 9] = [
     (r"\d{8}-\d{6}-[0-9a-f]{8}", "YYYYMMDD-HHMMSS-xxxxxxxx"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "YYYY-MM-DD HH:MM:SS UTC"),
+    (r"\(\d\d:\d\d:\d\d UTC\)", "(HH:MM:SS UTC)"),
     (r"\b\d\.\d\d s\b", "0.00 s"),
     (r"\b[0-9a-f]{64}\b", "<64 hex digits>"),
     (r"\b[0-9a-f]{10}\b", "xxxxxxxxxx"),

@@ -123,7 +123,8 @@ impl Adopt {
             Claim::Busy(_) => return refuse("a run is computing it right now".to_owned()),
             Claim::Draft(draft) => draft.adopt(old, &canonical, changes.clone())?,
         }
-        log.hear(&Event::Cached { step: step.clone(), key })?;
+        let warnings = survey.store.manifest(key)?.map_or(0, |manifest| manifest.warnings.len());
+        log.hear(&Event::Cached { step: step.clone(), key, warnings })?;
         if !self.json {
             output::write(&format!("adopted {step}: {} now stands for {}\n", old.short(), key.short()))?;
         }

@@ -66,7 +66,8 @@ pub struct Compare {
 impl Compare {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         let (graph, store) = self.source.load(kinds)?;
-        let run = self.against.as_ref().map(|run| Record::find(&store, run)).transpose()?;
+        let run =
+            self.against.as_ref().map(|run| Record::find(&store, run, Some(&graph.file))).transpose()?;
         let request = self.choice.request()?;
         let survey = Survey::new(graph, &store, &Selection::default())?;
         let comparison = compare::compare(&survey, &request)?;

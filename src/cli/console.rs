@@ -4,7 +4,9 @@
 //! and `stage STEP done` once its artifact is durable.
 
 use crate::absence::Absences;
+use crate::estimate::Estimate;
 use contract::disk::fault;
+use engine::clock;
 use engine::error::{Error, Result};
 use engine::event::{Begun, Event, Failed, Sink};
 use engine::text;
@@ -17,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// The least time between two plain progress lines about the same step.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Neither a run nor a rest that is shorter than this needs an estimate.
+const LEAST_WORTH: Duration = Duration::from_secs(5);
+/// The time of a step that took less is not worth a line.
+const LEAST_SECONDS: f64 = 1.0;
 
 /// How much the console shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,37 +41,17 @@ pub struct Console {
     began: Instant,
     steps: usize,
     settled: usize,
-    /// Steps that were computed or have failed: the ones that take time.
-    worked: usize,
-    due: usize,
+    estimate: Estimate,
     why: HashMap<String, String>,
-    running: HashMap<String, Running>,
+    /// When the last plain line about each running step was printed.
+    told: HashMap<String, Instant>,
     absent: Absences,
+    /// Steps that were found in the cache with warnings, and how many warnings those are.
+    warned: (usize, usize),
+    /// The command that shows the state of the pipeline.
+    status: String,
     /// Lines not yet written.
     pending: String,
-}
-
-/// A step that is running.
-struct Running {
-    /// When its last plain progress line was printed.
-    told: Instant,
-    /// The time and the count of the first progress report; then the count and the total of the latest one.
-    first: Option<(Instant, u64)>,
-    last: (u64, u64),
-}
-
-impl Running {
-    fn heard(&mut self, done: u64, total: u64) {
-        self.first.get_or_insert((Instant::now(), done));
-        self.last = (done, total);
-    }
-
-    /// Estimates from its pace how many seconds it still needs. `None` until the count has moved.
-    fn remaining(&self) -> Option<f64> {
-        let ((since, first), (done, total)) = (self.first?, self.last);
-        let moved = done.checked_sub(first).filter(|moved| *moved > 0)?;
-        Some(since.elapsed().as_secs_f64() / moved as f64 * total.saturating_sub(done) as f64)
-    }
 }
 
 struct Bars {
@@ -86,11 +72,12 @@ impl Console {
             began: Instant::now(),
             steps: 0,
             settled: 0,
-            worked: 0,
-            due: 0,
+            estimate: Estimate::default(),
             why: HashMap::new(),
-            running: HashMap::new(),
+            told: HashMap::new(),
             absent: Absences::default(),
+            warned: (0, 0),
+            status: String::new(),
             pending: String::new(),
         }
     }
@@ -110,11 +97,27 @@ impl Console {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn settle(&mut self, step: &str) {
+    /// A step is at its end. If it was computed, that took so many seconds.
+    fn settle(&mut self, step: &str, took: Option<f64>) {
         self.settled += 1;
-        self.running.remove(step);
+        self.told.remove(step);
+        self.estimate.settled(step, took);
         self.remove_bar(step);
         self.draw_overall();
+    }
+
+    /// A step was computed. On a terminal that is one line; elsewhere it is the two that programs rely on, and
+    /// before them the time that it took.
+    fn computed(&mut self, step: &str, seconds: f64) {
+        self.settle(step, Some(seconds));
+        let (word, took) = (self.paint("32", "computed"), text::seconds(seconds));
+        if self.bars.is_some() {
+            return self.normal(&format!("{word} {step} in {took}"));
+        }
+        if seconds >= LEAST_SECONDS {
+            self.normal(&format!("{step} took {took}, until {}", now()));
+        }
+        self.normal(&format!("{word} {step}\nstage {step} done"));
     }
 
     fn remove_bar(&mut self, step: &str) {
@@ -129,42 +132,46 @@ impl Console {
     fn draw_overall(&self) {
         let Some(bars) = &self.bars else { return };
         bars.overall.set_position(self.settled as u64);
-        bars.overall
-            .set_message(self.remaining().map(|left| format!(", about {left} left")).unwrap_or_default());
+        bars.overall.set_message(self.remaining());
         bars.overall.tick();
     }
 
     fn started(&mut self, step: String, attempt: u32) {
         let why = self.why.get(&step).cloned().unwrap_or_default();
         let again = if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
-        self.normal(&format!("started {step}{again}: {why}"));
+        let at = if self.bars.is_some() { String::new() } else { format!(" ({})", now()) };
+        self.normal(&format!("started {step}{again}: {why}{at}"));
         if let Some(bars) = &mut self.bars {
             bars.start(&step);
         }
-        self.running.insert(step, Running { told: Instant::now(), first: None, last: (0, 0) });
+        self.estimate.started(&step, Instant::now());
+        self.told.insert(step, Instant::now());
     }
 
     /// Shows a step's progress. Without bars, prints at most one line per `HEARTBEAT`.
     fn goes_on(&mut self, step: &str, said: &str) {
-        let Some(running) = self.running.get_mut(step) else { return };
-        if self.bars.is_some() || running.told.elapsed() < HEARTBEAT || self.detail < Detail::Normal {
+        let Some(told) = self.told.get_mut(step) else { return };
+        if self.bars.is_some() || told.elapsed() < HEARTBEAT || self.detail < Detail::Normal {
             return;
         }
-        running.told = Instant::now();
-        let elapsed = text::duration(self.began.elapsed());
-        let left = self.remaining().map(|left| format!(", about {left} left")).unwrap_or_default();
+        *told = Instant::now();
+        let (elapsed, left) = (text::duration(self.began.elapsed()), self.remaining());
         self.line(&format!(
-            "running {step}: {said} ({}/{} steps, {elapsed}{left})",
-            self.settled, self.steps
+            "running {step}: {said} ({}/{} steps, {elapsed}{left}; {})",
+            self.settled,
+            self.steps,
+            now()
         ));
     }
 
-    /// Estimates the time left from the pace of the steps computed so far, but no less than a running step needs.
-    fn remaining(&self) -> Option<String> {
-        let left = self.due.checked_sub(self.worked).filter(|_| self.worked > 0);
-        let by_steps = left.map(|left| self.began.elapsed().as_secs_f64() / self.worked as f64 * left as f64);
-        let by_running = self.running.values().filter_map(Running::remaining);
-        by_steps.into_iter().chain(by_running).max_by(f64::total_cmp).map(text::seconds)
+    /// How long the run will still take, once that can be said and is worth saying.
+    fn remaining(&self) -> String {
+        let worth = self.began.elapsed() >= LEAST_WORTH;
+        let left = self
+            .estimate
+            .remaining(Instant::now())
+            .filter(|left| worth && *left >= LEAST_WORTH.as_secs_f64());
+        left.map_or_else(String::new, |left| format!(", about {} left", text::roughly(left)))
     }
 
     fn failed(&mut self, failed: &Failed) {
@@ -187,8 +194,9 @@ impl Console {
 impl Sink for Console {
     fn hear(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Begun(Begun { run, name, steps, device, .. }) => {
+            Event::Begun(Begun { run, name, steps, device, file, .. }) => {
                 self.steps = *steps;
+                self.status = format!("pipeline status {}", output::from_here(file));
                 if let Some(bars) = &self.bars {
                     bars.overall.set_length(*steps as u64);
                 }
@@ -197,9 +205,14 @@ impl Sink for Console {
                     self.normal(device);
                 }
             }
-            Event::Cached { step, .. } => self.settle(step),
+            Event::Cached { step, key: _, warnings } => {
+                if *warnings > 0 {
+                    self.warned.0 += 1;
+                    self.warned.1 += warnings;
+                }
+                self.settle(step, None);
+            }
             Event::Due { step, reason, .. } => {
-                self.due += 1;
                 self.why.insert(step.clone(), reason.to_string());
             }
             Event::Queued { step, job, adopted } => {
@@ -225,35 +238,28 @@ impl Sink for Console {
                     bar.set_length(*total);
                     bar.set_position(*done);
                 }
-                if let Some(running) = self.running.get_mut(step) {
-                    running.heard(*done, *total);
-                }
+                self.estimate.progressed(step, *done, *total, Instant::now());
                 self.goes_on(step, &format!("{done}/{total}"));
             }
+            Event::Remark { step, text } => self.normal(&format!("note: {step}: {text}")),
             Event::Warning { step, text } => {
                 let word = self.paint("1;33", "warning");
                 let of = step.as_ref().map(|step| format!(" {step}:")).unwrap_or_default();
                 self.line(&format!("{word}:{of} {text}"));
             }
-            Event::Computed { step, .. } => {
-                self.worked += 1;
-                self.settle(step);
-                let word = self.paint("32", "computed");
-                self.normal(&format!("{word} {step}\nstage {step} done"));
-            }
+            Event::Computed { step, seconds, .. } => self.computed(step, *seconds),
             Event::Failed(failed) => {
                 self.failed(failed);
                 if failed.retry_in.is_none() {
-                    self.worked += 1;
-                    self.settle(&failed.step);
+                    self.settle(&failed.step, None);
                 }
             }
             Event::Skipped { step, why } => {
-                self.settle(step);
+                self.settle(step, None);
                 self.normal(&format!("skipped {step}: {why}"));
             }
             Event::Absent { step, hint } => {
-                self.settle(step);
+                self.settle(step, None);
                 if self.absent.count(hint) {
                     self.normal(&format!("absent {step}: {hint}"));
                 }
@@ -265,6 +271,12 @@ impl Sink for Console {
                 for line in std::mem::take(&mut self.absent).rest() {
                     self.normal(&line);
                 }
+                if let (steps @ 1.., warnings) = self.warned {
+                    let word = self.paint("1;33", "warning");
+                    let (steps, warnings) =
+                        (text::count(steps, "cached step"), text::count(warnings, "warning"));
+                    self.line(&format!("{word}: {steps} with {warnings}; read them with: {}", self.status));
+                }
                 if let Some(bars) = self.bars.take() {
                     bars.overall.finish_and_clear();
                     let _ = bars.all.clear();
@@ -272,6 +284,10 @@ impl Sink for Console {
             }
         }
         Ok(())
+    }
+
+    fn expect(&mut self, steps: &[(String, Option<f64>)]) {
+        self.estimate.expect(steps);
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -291,6 +307,11 @@ impl Sink for Console {
             other => Ok(other.map_err(|error| fault("writing", Path::new("standard error"), error))?),
         }
     }
+}
+
+/// The time of day.
+fn now() -> String {
+    clock::time(clock::unix_seconds())
 }
 
 /// Names the process of another run in messages.
@@ -319,7 +340,7 @@ impl Bars {
 }
 
 fn counting_style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix} {bar:20} {pos}/{len} {eta} left {wide_msg}")
+    ProgressStyle::with_template("{spinner} {prefix} {bar:20} {pos}/{len} {elapsed} {wide_msg}")
         .expect("the template is fixed")
 }
 
@@ -335,25 +356,5 @@ impl Sink for JsonLines {
             Err(Error::NobodyReads) => Ok(()),
             other => other,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Running;
-    use std::time::{Duration, Instant};
-
-    #[test]
-    fn a_running_step_remains_at_its_own_pace() {
-        let began = Instant::now() - Duration::from_secs(100);
-        let mut running = Running { told: began, first: None, last: (0, 0) };
-        assert!(running.remaining().is_none());
-        // Resumed from a checkpoint: half of the work was done when it started.
-        running.first = Some((began, 50));
-        running.heard(50, 100);
-        assert!(running.remaining().is_none());
-        running.heard(75, 100);
-        let remaining = running.remaining().unwrap();
-        assert!((100.0..101.0).contains(&remaining), "{remaining}");
     }
 }

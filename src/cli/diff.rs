@@ -57,7 +57,7 @@ impl Diff {
     }
 
     fn runs(&self, graph: &Graph, store: &Store) -> Result<u8> {
-        let [one, other] = [&self.first, &self.second].map(|run| keys(store, run));
+        let [one, other] = [&self.first, &self.second].map(|run| keys(graph, store, run));
         let (one, other) = (one?, other?);
         if let Some(step) = &self.step {
             let name = &graph.steps[graph.find(step)?].name;
@@ -181,7 +181,7 @@ fn gone(step: &str) -> Error {
 }
 
 /// The key of every step that a run computed or found in the cache.
-fn keys(store: &Store, run: &str) -> Result<IndexMap<String, Key>> {
-    let record = Record::find(store, run)?;
+fn keys(graph: &Graph, store: &Store, run: &str) -> Result<IndexMap<String, Key>> {
+    let record = Record::find(store, run, Some(&graph.file))?;
     Ok(record.artifacts().map(|(step, key)| (step.to_owned(), key)).collect())
 }

@@ -7,7 +7,9 @@ mod completions;
 mod console; // run progress on standard error
 mod diff;
 mod doctor;
+mod estimate; // how long a run will still take
 mod gc;
+mod get;
 mod graph;
 mod init;
 mod log;
@@ -61,6 +63,7 @@ enum Command {
     Why(why::Why),
     Status(status::Status),
     Show(show::Show),
+    Get(get::Get),
     Diff(diff::Diff),
     Compare(compare::Compare),
     Report(report::Report),
@@ -126,11 +129,16 @@ struct Cache {
 
 impl Cache {
     fn find(&self) -> Result<Store> {
-        let file = self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+        let file = self.file();
         if let Some(file) = file.as_ref().filter(|file| !file.exists()) {
             return Err(Error::Usage(format!("there is no file {}", file.display())));
         }
         find_cache(self.cache.as_deref(), file.as_deref())
+    }
+
+    /// The pipeline file as the records of runs name it.
+    fn file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()))
     }
 }
 
@@ -194,6 +202,7 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         Command::Why(command) => command.run(kinds),
         Command::Status(command) => command.run(kinds),
         Command::Show(command) => command.run(kinds),
+        Command::Get(command) => command.run(kinds),
         Command::Diff(command) => command.run(kinds),
         Command::Compare(command) => command.run(kinds),
         Command::Report(command) => command.run(kinds),

@@ -11,8 +11,9 @@ use engine::store::Store;
 use engine::text;
 use results::output::{self, table};
 use serde_json::json;
+use std::path::Path;
 
-/// Show the history of runs, or the events of one run
+/// Show the history of runs, all or those of one pipeline file, or the events of one run
 #[derive(Args)]
 pub struct Log {
     #[command(flatten)]
@@ -34,27 +35,31 @@ pub struct Log {
 impl Log {
     pub fn run(self) -> Result<u8> {
         let store = self.cache.find()?;
+        let file = self.cache.file();
+        let file = file.as_deref();
         for (run, pinned) in
             self.pin.iter().map(|run| (run, true)).chain(self.unpin.iter().map(|run| (run, false)))
         {
             store.prepare()?;
-            runlog::pin(&store, &Record::find(&store, run)?.run, pinned)?;
+            runlog::pin(&store, &Record::find(&store, run, file)?.run, pinned)?;
         }
         match &self.run {
-            Some(run) => events(&Record::find(&store, run)?, self.json)?,
-            None => history(&store, self.json)?,
+            Some(run) => events(&Record::find(&store, run, file)?, self.json)?,
+            None => history(&store, file, self.json)?,
         }
         Ok(0)
     }
 }
 
-fn history(store: &Store, as_json: bool) -> Result<()> {
+fn history(store: &Store, file: Option<&Path>, as_json: bool) -> Result<()> {
     let heading = ["run", "began", "pipeline", "computed", "cached", "skipped", "failed", "time", ""];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     let mut values = Vec::new();
     for run in runlog::runs(store)? {
         let record = Record::read(store, &run)?;
-        let Some(begun) = record.begun() else { continue };
+        let Some(begun) = record.begun().filter(|begun| file.is_none_or(|file| begun.file == file)) else {
+            continue;
+        };
         let (state, ended) = match record.standing(store)? {
             Standing::Ended(ended) => ("", Some(ended)),
             Standing::InProgress => ("in progress", None),
@@ -75,6 +80,9 @@ fn history(store: &Store, as_json: bool) -> Result<()> {
     }
     match as_json {
         true => output::write_json(&values),
+        false if values.is_empty() && file.is_some() => {
+            output::write("no run of this file on this cache yet\n")
+        }
         false if values.is_empty() => output::write("no run on this cache yet\n"),
         false => output::write(&table(&rows)),
     }
@@ -102,7 +110,7 @@ fn describe(event: &Event) -> String {
         Event::Begun(begun) => {
             format!("began {} on {}, version {}", begun.file.display(), begun.host, begun.version)
         }
-        Event::Cached { step, key } => format!("cached {step} ({})", key.short()),
+        Event::Cached { step, key, warnings: _ } => format!("cached {step} ({})", key.short()),
         Event::Due { step, key, reason } => format!("due {step} ({}): {reason}", key.short()),
         Event::Queued { step, job, adopted } => {
             format!("{} {step}: job {job}", if *adopted { "taken up" } else { "queued" })
@@ -117,6 +125,7 @@ fn describe(event: &Event) -> String {
         }
         Event::Note { step, text } => format!("{step}: {text}"),
         Event::Progress { step, done, total } => format!("{step}: {done}/{total}"),
+        Event::Remark { step, text } => format!("note {step}: {text}"),
         Event::Warning { step, text } => {
             format!("warning {}: {text}", step.as_deref().unwrap_or("of the run"))
         }

@@ -3,8 +3,11 @@
 use super::{PipelineArgs, Steps};
 use crate::absence::Absences;
 use clap::Args;
+use contract::gpu;
 use contract::stage::Kind;
-use engine::error::Result;
+use engine::device::{self, Wanted};
+use engine::error::{Error, Result};
+use engine::run;
 use engine::state::State;
 use engine::survey::Survey;
 use results::output;
@@ -102,6 +105,17 @@ impl Plan {
                 }
                 output::write(&text)?;
             }
+        }
+        if due > 0 {
+            // As `run` would.
+            if let Some(refusal) = device::refusal(graph, self.source.device) {
+                return Err(Error::Device(refusal));
+            }
+            let offered = match self.source.device {
+                Wanted::Cuda(Some(_)) => 1,
+                _ => gpu::ids().len(),
+            };
+            run::check_gpus(&survey.plan, offered, |_| false)?;
         }
         Ok(if self.exit_code && due > 0 { WORK_IS_DUE } else { 0 })
     }

@@ -96,11 +96,7 @@ impl Report {
 }
 
 fn default_name(name: &str) -> PathBuf {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
-        .collect();
-    PathBuf::from(format!("{plain}.html"))
+    PathBuf::from(format!("{}.html", output::file_name(name)))
 }
 
 /// The command line that computes the artifacts again.

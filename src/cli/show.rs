@@ -67,8 +67,19 @@ fn gone(step: &str) -> Error {
 }
 
 fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
-    let Manifest { format: _, key, output, files, step: made_for, run, at, seconds, version, adopted } =
-        manifest;
+    let Manifest {
+        format: _,
+        key,
+        output,
+        files,
+        step: made_for,
+        run,
+        at,
+        seconds,
+        version,
+        warnings,
+        adopted,
+    } = manifest;
     let mut rows = vec![
         vec!["step".to_owned(), step.to_owned()],
         vec!["key".to_owned(), key.to_string()],
@@ -86,6 +97,7 @@ fn origin(step: &str, manifest: &Manifest, folder: &str) -> String {
     if made_for != step {
         rows.push(vec!["made for".to_owned(), made_for.clone()]);
     }
+    rows.extend(warnings.iter().map(|warning| vec!["warning".to_owned(), warning.clone()]));
     if let Some(adopted) = adopted {
         let changes: Vec<String> = adopted.changes.iter().map(ToString::to_string).collect();
         rows.push(vec![

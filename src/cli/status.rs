@@ -1,4 +1,4 @@
-//! `status`: counts the cached, due, waiting and absent steps of each stage.
+//! `status`: counts the cached, due, waiting and absent steps of each stage, and tells what they warned of.
 
 use super::PipelineArgs;
 use clap::Args;
@@ -19,7 +19,9 @@ use engine::text;
 use indexmap::IndexMap;
 use petgraph::graph::NodeIndex;
 use results::output::{self, table};
+use results::warned;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// Show the state of a pipeline, stage by stage
@@ -39,6 +41,7 @@ struct Row {
     due: usize,
     waiting: usize,
     absent: usize,
+    warnings: Vec<Value>,
 }
 
 impl Status {
@@ -56,17 +59,26 @@ impl Status {
                 _ => row.cached += 1,
             }
         }
+        let warned = warned::of(&survey, survey.plan.steps())?;
+        for warned in &warned {
+            if let Some(row) = stages.get_mut(warned.stage.as_str()) {
+                row.warnings.push(warned.to_json(graph));
+            }
+        }
         if self.json {
             output::write_json(&stages)?;
             return Ok(0);
         }
         let heading = ["stage", "steps", "cached", "due", "waiting", "absent"];
         let mut rows = vec![heading.map(str::to_owned).to_vec()];
-        for (stage, Row { steps, cached, due, waiting, absent }) in &stages {
+        for (stage, Row { steps, cached, due, waiting, absent, warnings: _ }) in &stages {
             let numbers = [steps, cached, due, waiting, absent];
             rows.push(std::iter::once((*stage).to_owned()).chain(numbers.map(ToString::to_string)).collect());
         }
         let mut report = table(&rows);
+        for warned in &warned {
+            report.push_str(&output::paragraph(&format!("warning: {}: {}", warned.who(graph), warned.text)));
+        }
         if let Some(run) = runlog::runs(&store)?.last() {
             let how = match Record::read(&store, run)?.standing(&store)? {
                 Standing::Ended(ended) => {
@@ -104,7 +116,7 @@ fn jobs(store: &Store, survey: &Survey<'_>) -> Result<String> {
                     Remark::Progress { done, total } => said = format!(": {done}/{total}"),
                     Remark::Note { text } => said = format!(": {text}"),
                     Remark::Ended { .. } => state = "ended; the next run takes its result".to_owned(),
-                    Remark::Alive | Remark::Warning { .. } => {}
+                    Remark::Alive | Remark::Remark { .. } | Remark::Warning { .. } => {}
                 }
             }
             let job = id.as_ref().map(|id| format!(" (job {id}_{place})")).unwrap_or_default();

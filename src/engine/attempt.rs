@@ -133,6 +133,7 @@ fn compute(
             }
             Told::Report(Report::Note(text)) => Remark::Note { text },
             Told::Report(Report::Progress { done, total }) => Remark::Progress { done, total },
+            Told::Report(Report::Remark(text)) => Remark::Remark { text },
             Told::Report(Report::Warning(text)) => Remark::Warning { text },
             Told::Report(Report::Log(_)) | Told::Sealed | Told::Queued { .. } => return,
         };

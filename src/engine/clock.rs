@@ -24,6 +24,11 @@ pub fn compact(seconds: u64) -> String {
     format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// `15:45:02 UTC`.
+pub fn time(unix_seconds: u64) -> String {
+    date(unix_seconds).split_off(11)
+}
+
 /// `2026-11-21 15:45:02 UTC`.
 pub fn date(unix_seconds: u64) -> String {
     let compact = compact(unix_seconds);

@@ -18,6 +18,9 @@ pub enum Event {
         step: String,
         /// Its key.
         key: Key,
+        /// How many warnings the artifact carries.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        warnings: usize,
     },
     /// Cache miss: the step is due to be computed.
     Due {
@@ -76,6 +79,13 @@ pub enum Event {
         /// Units in all.
         total: u64,
     },
+    /// Something about this run that does not concern the result of the step.
+    Remark {
+        /// The step's name.
+        step: String,
+        /// The remark.
+        text: String,
+    },
     /// A warning; nothing is stopped.
     Warning {
         /// The step concerned; `None` if the warning is about the whole run.
@@ -117,6 +127,10 @@ pub enum Event {
     },
     /// The run ended.
     Ended(Ended),
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The first event of a run.
@@ -182,7 +196,7 @@ impl Event {
     /// lookup until the key is on record, so that a collection spares the artifact.
     pub fn key(&self) -> Option<(&str, Key)> {
         match self {
-            Event::Cached { step, key }
+            Event::Cached { step, key, .. }
             | Event::Due { step, key, .. }
             | Event::Computed { step, key, .. } => Some((step, *key)),
             _ => None,
@@ -194,6 +208,10 @@ impl Event {
 pub trait Sink {
     /// Receives one event; an error ends the run.
     fn hear(&mut self, event: &Event) -> Result<()>;
+
+    /// Receives, when the first step turns out to be due, every step that is not settled yet, with the seconds
+    /// that it took the last time.
+    fn expect(&mut self, _steps: &[(String, Option<f64>)]) {}
 
     /// Flushes what was received; called after each batch of events.
     fn flush(&mut self) -> Result<()> {

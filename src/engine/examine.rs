@@ -61,7 +61,7 @@ impl<'a> Examiner<'a> {
         for (node, result) in known.into_iter().zip(looked_up) {
             let (key, lookup, verdict) = result?;
             if let Some(Verdict::Whole { manifest, stamps }) = verdict {
-                self.memo.learn_artifact(key, manifest.output, stamps);
+                self.memo.learn_artifact(key, manifest.output, manifest.warnings.len(), stamps);
             }
             let settled = plan.advance(
                 node,
@@ -199,7 +199,7 @@ fn external_paths<'s>(graph: &'s Graph, step: &'s Step) -> impl Iterator<Item = 
 fn absent_hint(step: &Step) -> Option<String> {
     step.inputs.iter().find_map(|input| match &input.source {
         Source::File { path, optional: Some(hint), .. } if !path.exists() => Some(hint.clone()),
-        Source::Unset { hint } => Some(hint.clone()),
+        Source::Unset { hint, .. } => Some(hint.clone()),
         _ => None,
     })
 }

@@ -28,10 +28,12 @@ use blame::Blame;
 use contract::stage::{Kind, Prepared};
 use expand::Expansion;
 use indexmap::IndexSet;
+use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use reading::Build;
 use scope::Scope;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +118,8 @@ pub enum Source {
     },
     /// An optional file whose path depends on a param that is null.
     Unset {
+        /// As written in the file, with the templates rendered that have a value.
+        shown: String,
         /// How to get it.
         hint: String,
     },
@@ -186,7 +190,7 @@ impl Graph {
         if variants.is_empty() {
             build.mark(&first, 0);
         }
-        warnings.extend(build.warnings(&scope));
+        warnings.extend(build.warnings(&scope, &base, &first));
         let Build { expansion, tables, .. } = build;
         let (steps, order) = assemble::assemble(expansion.drafts, &tables, &variants);
         if let Some(compare) = &spec.compare {
@@ -227,6 +231,20 @@ impl Graph {
         }
     }
 
+    /// Some steps and everything that they depend on, in the order of the graph.
+    pub fn above(&self, nodes: &[NodeIndex]) -> Vec<NodeIndex> {
+        let mut seen: HashSet<NodeIndex> = nodes.iter().copied().collect();
+        let mut found: Vec<NodeIndex> = seen.iter().copied().collect();
+        let mut next = 0;
+        while let Some(node) = found.get(next).copied() {
+            let producers = self.steps.neighbors_directed(node, Direction::Incoming);
+            found.extend(producers.filter(|node| seen.insert(*node)));
+            next += 1;
+        }
+        found.sort_unstable();
+        found
+    }
+
     /// The step with this name, or all steps of the stage with this name.
     pub fn steps_of(&self, name: &str) -> Result<Vec<NodeIndex>> {
         if let Some(step) = self.order.iter().find(|step| self.steps[**step].name == name) {
@@ -234,6 +252,9 @@ impl Graph {
         }
         if self.stages.iter().any(|stage| stage == name) {
             return Ok(self.order.iter().copied().filter(|step| self.steps[*step].stage == name).collect());
+        }
+        if let Some(step) = self.step_at(name) {
+            return Ok(vec![step]);
         }
         let stages = self.stages.iter().map(String::as_str);
         // The user usually gets the stage's name right, so suggest steps of that stage.
@@ -245,6 +266,25 @@ impl Graph {
             known(stage, "stages", stages)
         };
         Err(Error::Usage(format!("there is no step or stage {}; {hint}", word(&harmless(name)))))
+    }
+}
+
+impl Graph {
+    /// The step at this point of its axes, in whatever order they are named. With a variant, the step that the
+    /// variant uses, which is that of the plain file where the variant changes nothing about it.
+    fn step_at(&self, name: &str) -> Option<NodeIndex> {
+        let (stage, point) = name.strip_suffix(']')?.split_once('[')?;
+        let mut axes: Vec<(&str, &str)> =
+            point.split(',').map(|part| part.split_once('=')).collect::<Option<_>>()?;
+        let variant = axes.iter().position(|(axis, _)| *axis == "variant");
+        let variant = variant.filter(|_| !self.variants.is_empty()).map(|at| axes.remove(at).1);
+        let is_it = |step: &Step| {
+            let all = step.axes.len() == axes.len()
+                && step.axes.iter().all(|(axis, label)| axes.contains(&(axis.as_str(), label.as_str())));
+            let used = |variant: &str| step.variants.iter().any(|used| used == variant);
+            step.stage == stage && all && variant.map_or(!step.name.contains("variant="), used)
+        };
+        self.order.iter().copied().find(|node| is_it(&self.steps[*node]))
     }
 }
 

@@ -43,7 +43,12 @@ pub enum Remark {
         /// Units in all.
         total: u64,
     },
-    /// A warning.
+    /// Something about this attempt that does not concern the result.
+    Remark {
+        /// The remark.
+        text: String,
+    },
+    /// A warning about the result.
     Warning {
         /// The warning.
         text: String,

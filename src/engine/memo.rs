@@ -37,7 +37,15 @@ pub struct Memo {
 #[derive(Debug, Default, PartialEq)]
 struct Facts {
     inputs: HashMap<PathBuf, Remembered>,
-    artifacts: HashMap<Key, Remembered>,
+    artifacts: HashMap<Key, Artifact>,
+}
+
+/// An artifact that was verified.
+#[derive(Debug, Clone, PartialEq)]
+struct Artifact {
+    files: Remembered,
+    /// How many warnings its manifest holds.
+    warnings: usize,
 }
 
 /// A digest, and the stamps under which it holds.
@@ -70,10 +78,10 @@ impl Memo {
         seen.unchanged().then_some(seen)
     }
 
-    /// The digest of an artifact that was verified before, if no file of it has changed since. `entry` is its
-    /// folder below that of all artifacts.
-    pub fn artifact(&self, key: Key, entry: &str) -> Option<Digest> {
-        let Remembered { digest, stamps } = self.facts.artifacts.get(&key)?;
+    /// The digest of an artifact that was verified before, and how many warnings it has, if no file of it has
+    /// changed since. `entry` is its folder below that of all artifacts.
+    pub fn artifact(&self, key: Key, entry: &str) -> Option<(Digest, usize)> {
+        let Artifact { files: Remembered { digest, stamps }, warnings } = self.facts.artifacts.get(&key)?;
         let entries = self.entries.as_ref()?;
         let mut path = entry.as_bytes().to_vec();
         let holds = |(name, stamp): &(PathBuf, Stamp)| {
@@ -82,7 +90,7 @@ impl Memo {
             path.extend_from_slice(name.as_os_str().as_bytes());
             Stamp::read_below(entries, &path) == Some(*stamp)
         };
-        stamps.iter().all(holds).then_some(*digest)
+        stamps.iter().all(holds).then_some((*digest, *warnings))
     }
 
     /// Remembers an input.
@@ -95,9 +103,16 @@ impl Memo {
     }
 
     /// Remembers a verified artifact; the paths are relative to its folder.
-    pub fn learn_artifact(&mut self, key: Key, digest: Digest, stamps: Vec<(PathBuf, Stamp)>) {
+    pub fn learn_artifact(
+        &mut self,
+        key: Key,
+        digest: Digest,
+        warnings: usize,
+        stamps: Vec<(PathBuf, Stamp)>,
+    ) {
         if self.settled(&stamps) {
-            self.facts.artifacts.insert(key, Remembered { digest, stamps });
+            let files = Remembered { digest, stamps };
+            self.facts.artifacts.insert(key, Artifact { files, warnings });
             self.fresh = true;
         }
     }

@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn artifact() -> Artifact {
-        Store::at(Path::new("cache")).verified(key(), Digest::of(b"files"))
+        Store::at(Path::new("cache")).verified(key(), Digest::of(b"files"), 0)
     }
 
     fn checkpoints() -> Checkpoints {

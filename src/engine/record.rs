@@ -42,19 +42,28 @@ impl Record {
         Ok(Record { run: run.to_owned(), events: parse(&bytes) })
     }
 
-    /// The record of the run with this name; `last` means the newest.
-    pub fn find(store: &Store, name: &str) -> Result<Record> {
+    /// The record of the run with this name; `last` means the newest run, of this pipeline file if one is
+    /// given.
+    pub fn find(store: &Store, name: &str, file: Option<&Path>) -> Result<Record> {
         let runs = runlog::runs(store)?;
-        let found = match name {
-            "last" => runs.last(),
-            _ => runs.iter().find(|run| *run == name),
+        if let Some(run) = runs.iter().find(|run| *run == name) {
+            return Record::read(store, run);
+        }
+        let newest = match file {
+            Some(file) => Record::of_file(store, file, None)?.next().transpose()?,
+            None => runs.last().map(|run| Record::read(store, run)).transpose()?,
         };
-        match found {
-            Some(run) => Record::read(store, run),
-            None => {
-                let newest =
-                    runs.last().map_or_else(String::new, |newest| format!("; the newest is {newest}"));
-                Err(Error::Usage(format!("there is no run {name} on this cache{newest}")))
+        match newest {
+            Some(newest) if name == "last" => Ok(newest),
+            newest => {
+                let of = if file.is_some() { "of this file " } else { "" };
+                Err(Error::Usage(match newest {
+                    Some(newest) => {
+                        format!("there is no run {name} on this cache; the newest {of}is {}", newest.run)
+                    }
+                    None if name == "last" => format!("there is no run {of}on this cache yet"),
+                    None => format!("there is no run {name} on this cache"),
+                }))
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::record;
 use crate::runlog::RunLog;
 use crate::state::{News, State};
 use crate::store::{Store, lock_warning};
+use crate::text;
 use crate::worker::Worker;
 use contract::stage::{Kind, StopFlag, StopReason};
 use petgraph::graph::NodeIndex;
@@ -65,7 +66,6 @@ pub fn run(
 ) -> Result<(Ended, Result<()>)> {
     let plan = Plan::new(graph, &options.selection);
     examine::check_files(&plan)?;
-    check_gpus(&plan, &options.pools, options.profile.as_ref())?;
     store.prepare()?;
     let log = RunLog::create(store)?;
     record::sweep(store)?;
@@ -123,16 +123,18 @@ pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> 
     }
 }
 
-fn check_gpus(plan: &Plan<'_>, pools: &Pools, profile: Option<&Profile>) -> Result<()> {
-    let here = |node: &NodeIndex| profile.is_none_or(|it| it.keeps(plan.graph().steps[*node].kind.name));
-    for node in plan.steps().filter(|node| plan.may_compute(*node)).filter(here) {
+/// Whether each step that is yet to be computed here gets the GPUs that it asks for; a profile's jobs ask elsewhere.
+/// Prereq: every ready step was looked up.
+pub fn check_gpus(plan: &Plan<'_>, offered: usize, jobs_take: impl Fn(&str) -> bool) -> Result<()> {
+    let to_come = plan.steps().filter(|node| plan.may_compute(*node) && !plan.state(*node).settled());
+    for node in to_come.filter(|node| !jobs_take(plan.graph().steps[*node].kind.name)) {
         let step = &plan.graph().steps[node];
         let gpus = step.takes().gpus;
-        if gpus > pools.gpus() {
+        if gpus > offered {
             return Err(Error::Device(format!(
-                "the step {} asks for {gpus} GPU(s), and this machine offers {}; give ids with --gpus, or lower `resources.gpus`",
+                "the step {} asks for {}, and this machine offers {offered}; give ids with --gpus, or lower `resources.gpus`",
                 step.name,
-                pools.gpus()
+                text::count(gpus, "GPU"),
             )));
         }
     }
@@ -212,9 +214,14 @@ impl Runner<'_> {
     }
 
     fn finish_all(&mut self) -> Result<()> {
+        let mut first = true;
         loop {
             if self.may_start() {
                 self.examine_ready()?;
+                if std::mem::take(&mut first) {
+                    let takes = |kind: &str| self.cluster.as_ref().is_some_and(|cluster| cluster.takes(kind));
+                    check_gpus(&self.plan, self.pools.gpus(), takes)?;
+                }
                 self.start_due()?;
             }
             self.log.flush()?;
@@ -234,7 +241,21 @@ impl Runner<'_> {
         match self.signal {
             Some((signal, _)) => Err(Error::Signal(signal)),
             None if self.plan.failed() > 0 => Err(Error::Stage { failed: self.plan.failed() }),
-            None => Ok(()),
+            None => self.check_asked_for(),
+        }
+    }
+
+    /// Whether every step that was asked for could be looked up: with `--only`, what it reads may be missing.
+    fn check_asked_for(&self) -> Result<()> {
+        let asked = || self.plan.steps().filter(|node| self.plan.may_compute(*node));
+        let skipped = |node: &NodeIndex| matches!(self.plan.state(*node), State::Skipped(_));
+        match (asked().filter(skipped).count(), asked().count()) {
+            (0, _) => Ok(()),
+            (skipped, asked) => Err(Error::Usage(format!(
+                "{skipped} of {} asked for {} skipped, because what they read has no artifact; --until instead of --only computes that too",
+                text::count(asked, "step"),
+                if skipped == 1 { "was" } else { "were" }
+            ))),
         }
     }
 
@@ -295,7 +316,10 @@ impl Runner<'_> {
     fn tell_end(&mut self, node: NodeIndex) -> Result<()> {
         let step = self.name(node);
         match self.plan.state(node).clone() {
-            State::Cached(artifact) => self.tell(Event::Cached { step, key: artifact.key() }),
+            State::Cached(artifact) => {
+                let (key, warnings) = (artifact.key(), artifact.warnings());
+                self.tell(Event::Cached { step, key, warnings })
+            }
             State::Skipped(why) => self.tell(Event::Skipped { step, why }),
             State::Absent(hint) => self.tell(Event::Absent { step, hint }),
             // Reported elsewhere, together with details of the outcome.

@@ -143,13 +143,13 @@ impl Store {
     /// The artifact of a key. If the memo has it as verified and unchanged, its files are not read again;
     /// otherwise they are verified and the verdict is returned, for the memo to learn.
     pub fn look_up(&self, key: Key, memo: &Memo) -> Result<(Lookup, Option<Verdict>)> {
-        if let Some(digest) = memo.artifact(key, &entry_name(key)) {
+        if let Some((digest, warnings)) = memo.artifact(key, &entry_name(key)) {
             tracing::trace!(%key, "unchanged since it was verified");
-            return Ok((Lookup::Hit(self.verified(key, digest)), None));
+            return Ok((Lookup::Hit(self.verified(key, digest, warnings)), None));
         }
         let verdict = verify::entry(&self.entry(key), key)?;
         let lookup = match &verdict {
-            Verdict::Whole { manifest, .. } => Lookup::Hit(self.verified(key, manifest.output)),
+            Verdict::Whole { manifest, .. } => Lookup::Hit(self.whole(key, manifest)),
             Verdict::Absent => Lookup::Miss,
             Verdict::Damaged(found) => Lookup::Damaged(found.clone()),
         };
@@ -175,12 +175,21 @@ impl Store {
             let path = entry.join("out").join(&file.path);
             std::fs::metadata(path).is_ok_and(|found| found.len() == file.size)
         };
-        Ok(manifest.files.iter().all(is_whole).then(|| self.verified(key, manifest.output)))
+        Ok(manifest.files.iter().all(is_whole).then(|| self.whole(key, &manifest)))
     }
 
     /// A handle on an artifact that the caller knows to be verified.
-    pub fn verified(&self, key: Key, digest: Digest) -> Artifact {
-        Artifact::new(self.clone(), key, digest)
+    pub fn verified(&self, key: Key, digest: Digest, warnings: usize) -> Artifact {
+        Artifact::new(self.clone(), key, digest, warnings)
+    }
+
+    fn whole(&self, key: Key, manifest: &Manifest) -> Artifact {
+        self.verified(key, manifest.output, manifest.warnings.len())
+    }
+
+    /// The folder with all files of an artifact.
+    pub fn output_folder(&self, key: Key) -> PathBuf {
+        self.entry(key).join("out")
     }
 
     /// Claims the key in order to make its artifact. A damaged artifact is moved to quarantine. With `anew`,
@@ -195,7 +204,7 @@ impl Store {
         match verify::entry(&entry, key)? {
             Verdict::Whole { manifest, .. } if !anew => {
                 lock.release()?;
-                return Ok(Claim::Hit(self.verified(key, manifest.output)));
+                return Ok(Claim::Hit(self.whole(key, &manifest)));
             }
             Verdict::Whole { .. } | Verdict::Absent => {}
             Verdict::Damaged(_) => self.quarantine(key)?,

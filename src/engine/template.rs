@@ -136,13 +136,26 @@ impl Template {
 
     /// Its text.
     pub fn text<'v>(&self, lookup: &impl Fn(&str) -> Result<&'v Value, String>) -> Result<String, Unfit> {
+        self.render(lookup, |name| Err(Unfit::Null(name.to_owned())))
+    }
+
+    /// Its text, in which the names of values that are null stay as they are written.
+    pub fn outline<'v>(&self, lookup: &impl Fn(&str) -> Result<&'v Value, String>) -> Result<String, Unfit> {
+        self.render(lookup, |name| Ok(format!("{{{name}}}")))
+    }
+
+    fn render<'v>(
+        &self,
+        lookup: &impl Fn(&str) -> Result<&'v Value, String>,
+        null: impl Fn(&str) -> Result<String, Unfit>,
+    ) -> Result<String, Unfit> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
                 Part::Name(name) => {
                     match lookup(name).map_err(|missing| Unfit::Missing(name.clone(), missing))? {
-                        Value::Null => return Err(Unfit::Null(name.clone())),
+                        Value::Null => text.push_str(&null(name)?),
                         Value::Array(_) | Value::Object(_) => return Err(Unfit::Compound(name.clone())),
                         Value::String(value) => text.push_str(value),
                         Value::Bool(value) => text.push_str(if *value { "true" } else { "false" }),

@@ -13,7 +13,17 @@ pub fn seconds(seconds: f64) -> String {
     }
 }
 
-/// The same for a duration.
+/// An estimate: `40 s`, `3 min`, `2 h 10 min`, rounded up to what an estimate can be trusted to.
+pub fn roughly(seconds: f64) -> String {
+    let up = |to: f64| (seconds / to).ceil() as u64 * to as u64;
+    match seconds {
+        s if s <= 55.0 => format!("{} s", up(5.0)),
+        s if s <= 3540.0 => format!("{} min", up(60.0) / 60),
+        _ => format!("{} h {:02} min", up(600.0) / 3600, up(600.0) / 60 % 60),
+    }
+}
+
+/// A time that was measured, as [`seconds`] shows it.
 pub fn duration(duration: Duration) -> String {
     seconds(duration.as_secs_f64())
 }
@@ -105,6 +115,10 @@ mod tests {
         assert_eq!(
             [seconds(0.314), seconds(12.44), seconds(185.9), seconds(7620.0)],
             ["0.31 s", "12.4 s", "3 min 05 s", "2 h 07 min"]
+        );
+        assert_eq!(
+            [roughly(3.0), roughly(41.0), roughly(58.0), roughly(185.0), roughly(7620.0)],
+            ["5 s", "45 s", "1 min", "4 min", "2 h 10 min"]
         );
         assert_eq!([bytes(812), bytes(1_468_006)], ["812 B", "1.4 MiB"]);
         assert_eq!([count(1, "step"), count(0, "step")], ["1 step", "0 steps"]);

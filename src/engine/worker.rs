@@ -12,12 +12,12 @@ use crate::key::Hardware;
 use crate::store::{Claim, Committed, Origin, Scratches, SealError, Store};
 use crate::task::{Filling, Outcome, Task, Told, Watched};
 use contract::checkpoint::Checkpoints;
-use contract::stage::{Device, Io, Kind, StopFlag};
+use contract::stage::{Device, Io, Kind, Report, StopFlag};
 use contract::warden::Wardens;
 use stage::{Crews, Failure};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// What a process needs to run tasks. Clones share it.
@@ -92,7 +92,14 @@ impl Worker {
         };
         let tell = Arc::new(tell);
         let teller = Arc::clone(&tell);
-        let report = move |report| teller(Told::Report(report));
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&warnings);
+        let report = move |report| {
+            if let Report::Warning(text) = &report {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
+            }
+            teller(Told::Report(report));
+        };
         match stage::run(&*prepared.stage, io, &self.crews, task.log, report) {
             Ok(()) => {}
             Err(Failure::Stopped(stopped)) => return Ok(Outcome::Stopped(stopped.0)),
@@ -115,18 +122,20 @@ impl Worker {
             Err(SealError::Machine(error)) => return Err(error),
         };
         tell(Told::Sealed);
+        let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
         let origin = Origin { step: task.step, run: task.run, at: clock::unix_seconds(), seconds };
-        let Committed { artifact, bytes, other } = sealed.commit(&task.recipe.canonical(), origin)?;
+        let Committed { artifact, bytes, other } =
+            sealed.commit(&task.recipe.canonical(), origin, warnings)?;
         Ok(Outcome::Computed { artifact, seconds, bytes, other })
     }
 
     /// The path of each input of a task.
     fn paths(&self, task: &Task) -> BTreeMap<String, PathBuf> {
-        let path = |slot: &str, filling: &Filling| match filling {
-            Filling::Artifact(key) => self.store.verified(*key, task.recipe.inputs[slot]).folder(),
+        let path = |filling: &Filling| match filling {
+            Filling::Artifact(key) => self.store.output_folder(*key),
             Filling::File(path) => path.clone(),
         };
-        task.inputs.iter().map(|(slot, filling)| (slot.clone(), path(slot, filling))).collect()
+        task.inputs.iter().map(|(slot, filling)| (slot.clone(), path(filling))).collect()
     }
 
     /// Whether the external input is still what the key was computed from. A file that was written to counts

@@ -13,6 +13,7 @@ mod json;
 mod judging;
 mod table;
 mod telling;
+mod upstream;
 mod weighing;
 
 pub use against::against;
@@ -21,6 +22,7 @@ pub use table::Layout;
 pub use weighing::advantage;
 
 use crate::statistics::{self, Difference};
+use crate::warned::Warned;
 use axes::{Axes, Use};
 use engine::complaint::{known, word};
 use engine::error::{Error, Result};
@@ -68,6 +70,18 @@ pub struct Comparison {
     pub notes: Vec<String>,
     /// Why some score does not mean what it seems to.
     pub warnings: Vec<String>,
+    /// What the steps behind the rows warned of.
+    pub upstream: Vec<Upstream>,
+}
+
+/// A warning of steps that rows depend on.
+pub struct Upstream {
+    /// The warning.
+    pub warned: Warned,
+    /// The rows whose steps carry it or descend from steps that do, each named once.
+    pub rows: Vec<String>,
+    /// Whether those are all rows there are.
+    pub of_all: bool,
 }
 
 /// One metric.
@@ -107,6 +121,8 @@ pub struct Row {
     pub missing: usize,
     /// Why it cannot be compared with the block's first row.
     pub apart: Option<String>,
+    /// How many steps of each stage behind it warned of something that not every row has behind it.
+    pub warned: IndexMap<String, usize>,
 }
 
 /// The result of a row in one metric.
@@ -190,7 +206,9 @@ impl Cell {
 pub fn compare(survey: &Survey<'_>, request: &Request) -> Result<Comparison> {
     let graph = survey.plan.graph();
     let judging = Judging::read(survey)?;
-    Comparison::of(graph, judging, request)
+    let mut comparison = Comparison::of(graph, judging, request)?;
+    comparison.look_upstream(survey)?;
+    Ok(comparison)
 }
 
 impl Comparison {
@@ -232,6 +250,7 @@ impl Comparison {
             missing: Vec::new(),
             notes: Vec::new(),
             warnings: Vec::new(),
+            upstream: Vec::new(),
         };
         let mut shown = IndexSet::new();
         let mut empty: IndexMap<String, Vec<String>> = IndexMap::new();
@@ -315,6 +334,7 @@ impl Comparison {
                 cells,
                 missing: uses.iter().filter(|used| used.judged.is_none()).count(),
                 apart: ground::apart(graph, &reference_uses, &uses, settings)?,
+                warned: IndexMap::new(),
                 steps,
                 name,
             });

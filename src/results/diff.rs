@@ -1,10 +1,10 @@
 //! Compares two artifacts: which files differ, and for tables which columns and rows.
 
+use crate::cell::Columns;
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use arrow::util::display::array_value_to_string;
 use contract::disk;
 use data::table::Batches;
 use engine::store::{Artifact, Manifest};
@@ -69,6 +69,8 @@ pub struct TableDifference {
     pub first: Vec<(usize, Vec<String>, Vec<String>)>,
     /// The columns that both have.
     pub names: Vec<String>,
+    /// Those that the cells of `first` belong to; the values of genes are shown with the genes.
+    pub shown: Vec<String>,
 }
 
 /// One column that differs.
@@ -152,6 +154,10 @@ pub fn tables(one: &Path, other: &Path, rows: usize) -> Result<TableDifference> 
         .iter()
         .map(|name| ColumnDifference { name: name.clone(), rows: 0, largest: None })
         .collect();
+    let columns_of = Columns::of(one);
+    let names = found.names.clone();
+    let shown = columns_of.shown(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    found.shown = shown.iter().map(|name| (*name).to_owned()).collect();
     let mut row = 0;
     loop {
         let (Some(left), Some(right)) = (ours.left()?, theirs.left()?) else { break };
@@ -166,14 +172,12 @@ pub fn tables(one: &Path, other: &Path, rows: usize) -> Result<TableDifference> 
         for (place, _) in differs.iter().enumerate().filter(|(_, differs)| **differs) {
             found.differing += 1;
             if found.first.len() < rows {
-                let shown = |batch: &RecordBatch| -> Result<Vec<String>> {
-                    let cell = |name: &String| match batch.column_by_name(name) {
-                        Some(column) => Ok(array_value_to_string(column, place)?),
-                        None => Ok(String::new()),
-                    };
-                    found.names.iter().map(cell).collect()
-                };
-                found.first.push((row + place, shown(&first)?, shown(&second)?));
+                let texts = shown.iter().map(|name| {
+                    let [ours, theirs] = [&first, &second].map(|batch| columns_of.cell(batch, name, place));
+                    ours.texts(&theirs)
+                });
+                let (ours, theirs) = texts.unzip();
+                found.first.push((row + place, ours, theirs));
             }
         }
         row += length;
@@ -305,7 +309,7 @@ impl TableDifference {
         }
         if !self.first.is_empty() {
             let mut table =
-                vec![["    row".to_owned()].into_iter().chain(self.names.clone()).collect::<Vec<_>>()];
+                vec![["    row".to_owned()].into_iter().chain(self.shown.clone()).collect::<Vec<_>>()];
             for (row, one, other) in &self.first {
                 table.push([format!("  - {row}")].into_iter().chain(one.clone()).collect());
                 table.push(["  +".to_owned()].into_iter().chain(other.clone()).collect());

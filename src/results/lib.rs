@@ -1,5 +1,6 @@
 //! Everything that people look at: tables, comparisons, plots and reports of a cache's contents.
 
+pub mod cell; // cells of tables as text
 pub mod compare; // variants side by side
 pub mod diff; // two artifacts side by side
 pub mod drawing; // the graph as a picture
@@ -11,3 +12,5 @@ pub mod plot; // figures as SVG
 pub mod preview; // the first rows of a file
 pub mod report; // a pipeline as people show it
 pub mod statistics; // spread, paired differences, significance
+pub mod warned; // warnings in artifacts
+pub mod yardsticks; // what curves are held against

@@ -4,11 +4,48 @@ use contract::disk::{self, fault};
 use engine::error::{Error, Result};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use unicode_width::UnicodeWidthStr;
 
 /// Writes a result. If the reader has closed the pipe (`| head`), the program ends quietly; any other error
 /// is reported, because a full disk must not look like success.
 pub fn write(text: &str) -> Result<()> {
+    match pager(text) {
+        Some(pager) => paged(pager, text),
+        None => write_out(text),
+    }
+}
+
+/// The command of the pager if the text is longer than the terminal that standard output is connected to: `$PAGER`,
+/// else `less`; none if that is empty or `cat`.
+fn pager(text: &str) -> Option<String> {
+    let (_, terminal_size::Height(rows)) = terminal_size::terminal_size_of(std::io::stdout())?;
+    let long = std::io::stdout().is_terminal() && text.lines().count() > usize::from(rows);
+    let pager = std::env::var("PAGER").unwrap_or_else(|_| "less".to_owned());
+    (long && !pager.trim().is_empty() && pager.trim() != "cat").then_some(pager)
+}
+
+/// Gives a text to the pager, and writes it as it is if there is no such program.
+fn paged(pager: String, text: &str) -> Result<()> {
+    let mut command = Command::new("sh");
+    command.args(["-c", &pager]).stdin(Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // Colours as colours, and the screen as it was if it turns out to suffice.
+        command.env("LESS", "FRX");
+    }
+    let Ok(mut child) = command.spawn() else { return write_out(text) };
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whoever leaves the pager has read enough.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    match child.wait() {
+        // What a shell answers if it finds no such program.
+        Ok(status) if status.code() == Some(127) => write_out(text),
+        _ => Ok(()),
+    }
+}
+
+fn write_out(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
@@ -25,18 +62,38 @@ pub fn write_json(value: &impl serde::Serialize) -> Result<()> {
 
 /// Writes a file or replaces an older one atomically: a concurrent reader sees either the old or the new content.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |draft| disk::write(draft, bytes))
+}
+
+/// The same with a function that writes the file under the name of a draft.
+pub fn replace_with(path: &Path, write: impl FnOnce(&Path) -> disk::Result<()>) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         disk::create_folders(folder)?;
     }
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}", std::process::id()));
     let draft = Path::new(&draft);
-    let written = disk::write(draft, bytes).and_then(|()| disk::rename(draft, path));
+    let written = write(draft).and_then(|()| disk::rename(draft, path));
     if written.is_err() {
         // The first error is already being reported.
         let _ = disk::remove_file(draft);
     }
     Ok(written?)
+}
+
+/// A name as that of a file: what may mean something to a shell or a file system becomes a hyphen.
+pub fn file_name(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | ',') { c } else { '-' })
+        .collect::<String>()
+        .trim_end_matches('-')
+        .to_owned()
+}
+
+/// A path as a person would type it here: relative to the current folder if it lies there.
+pub fn from_here(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
 }
 
 /// Whether a stream may be coloured: it is a terminal and `NO_COLOR` is not set.

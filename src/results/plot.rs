@@ -12,7 +12,7 @@ mod squares;
 mod strips;
 
 pub use layers::{Look, Node, layers};
-pub use lines::{Lines, Series, lines};
+pub use lines::{Lines, Reference, Series, lines};
 pub use network::{Link, network};
 pub use scatter::{Scatter, scatter};
 pub use small::{Mark, dots, interval, sparkline, swatch};
@@ -183,6 +183,11 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
 /// The dashes for a colour, so that colour is not the only difference; repeated colours get other dashes.
 fn dashes(colour: usize) -> &'static str {
     DASHES[(colour % COLOURS + colour / COLOURS) % DASHES.len()]
+}
+
+/// The dashes of a reference line, which all have the same colour.
+fn reference_dashes(number: usize) -> &'static str {
+    ["2 4", "7 4", "1 2", "9 3 2 3"][number % 4]
 }
 
 /// A quantile of sorted values, interpolated linearly.

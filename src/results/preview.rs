@@ -1,9 +1,11 @@
 //! Previews a file for people: its schema and first rows, and a short summary of some kinds of content.
 
+use crate::cell::Columns;
 use crate::exhibit::{self, Exhibit, History, Layer};
+use crate::metrics::{self, Metric};
 use crate::output;
 use crate::plot;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use crate::yardsticks;
 use contract::disk::{self, fault};
 use engine::error::Result;
 use engine::text::number;
@@ -32,18 +34,28 @@ pub fn file(path: &Path, rows: usize) -> Result<String> {
     }
     if path.extension().is_some_and(|extension| extension == "parquet") {
         // A file named `.parquet` that cannot be read as Parquet gets one line with the reason.
+        let columns = Columns::of(path);
         let shown = match &glance {
-            Some(glance) => table(file, 0).map(|about| about + &at_a_glance(glance, rows)),
-            None => table(file, rows),
+            Some(glance) => {
+                table(file, &columns, 0).map(|about| about + &at_a_glance(glance, beside(path), rows))
+            }
+            None => table(file, &columns, rows),
         };
         return Ok(shown.unwrap_or_else(|error| format!("  not a readable table: {error}\n")));
     }
     text(file, path, rows)
 }
 
-fn at_a_glance(exhibit: &Exhibit, rows: usize) -> String {
+/// The metrics in the same folder; what cannot be read there is told where it is shown itself.
+fn beside(path: &Path) -> Vec<Metric> {
+    let folder = path.parent().unwrap_or(path);
+    let file = metrics::FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    file.and_then(|file| metrics::read(&file).ok()).unwrap_or_default()
+}
+
+fn at_a_glance(exhibit: &Exhibit, metrics: Vec<Metric>, rows: usize) -> String {
     match exhibit {
-        Exhibit::History(history) => sparklines(history),
+        Exhibit::History(history) => sparklines(history, &metrics),
         Exhibit::Links(links, all) => {
             let mut table = vec![["  ", "from", "to", "weight"].map(str::to_owned).to_vec()];
             for (i, (from, to, weight)) in links.iter().take(rows).enumerate() {
@@ -55,8 +67,8 @@ fn at_a_glance(exhibit: &Exhibit, rows: usize) -> String {
     }
 }
 
-/// One line for each column: a sparkline, its ends and its minimum.
-fn sparklines(history: &History) -> String {
+/// One line for each column: a sparkline, its ends, its extremes, and what others reach.
+fn sparklines(history: &History, metrics: &[Metric]) -> String {
     let History { along, steps, columns } = history;
     let mut table = Vec::new();
     for (name, values) in columns {
@@ -73,6 +85,11 @@ fn sparklines(history: &History) -> String {
             format!("{} → {}", number(*first), number(*last)),
             told("least", extreme(1.0)),
             told("most", extreme(-1.0)),
+            yardsticks::of(name, metrics)
+                .iter()
+                .map(|(other, value)| format!("{other} {}", number(*value)))
+                .collect::<Vec<_>>()
+                .join(", "),
         ]);
     }
     output::table(&table)
@@ -107,7 +124,7 @@ fn grouped(value: u64) -> String {
     shown
 }
 
-fn table(file: File, rows: usize) -> anyhow::Result<String> {
+fn table(file: File, columns: &Columns, rows: usize) -> anyhow::Result<String> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
     let total = builder.metadata().file_metadata().num_rows();
     let schema = builder.schema().clone();
@@ -122,31 +139,19 @@ fn table(file: File, rows: usize) -> anyhow::Result<String> {
             .with_batch_size(rows)
             .build()?
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let mut table = vec![schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()];
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let shown_names = columns.shown(&names);
+        let mut table = vec![shown_names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()];
         for batch in &batches {
-            let columns: Vec<ArrayFormatter<'_>> = batch
-                .columns()
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column, &FormatOptions::default()))
-                .collect::<std::result::Result<_, _>>()?;
-            let row =
-                |row: usize| columns.iter().map(|column| short(column.value(row).to_string())).collect();
-            table.extend((0..batch.num_rows()).map(row));
+            let cells =
+                |row: usize| shown_names.iter().map(|name| columns.cell(batch, name, row).text()).collect();
+            table.extend((0..batch.num_rows()).map(cells));
         }
         table.iter_mut().filter_map(|row| row.first_mut()).for_each(|cell| cell.insert_str(0, "  "));
         shown.push('\n');
         shown.push_str(&output::table(&table));
     }
     Ok(shown)
-}
-
-/// Formats a cell for people: long fractions get six digits.
-fn short(cell: String) -> String {
-    match cell.parse::<f64>() {
-        Ok(value) if cell.contains('.') && cell.len() > 9 && value.abs() >= 1e-3 => format!("{value:.6}"),
-        Ok(value) if cell.contains('.') && cell.len() > 9 => format!("{value:.5e}"),
-        _ => cell,
-    }
 }
 
 fn text(file: File, path: &Path, rows: usize) -> Result<String> {

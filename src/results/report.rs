@@ -18,6 +18,8 @@ pub use tensorboard::tensorboard;
 
 use crate::compare::{self, Comparison, Request};
 use crate::exhibit::{self, Exhibit, Sort};
+use crate::metrics::{self, Metric};
+use crate::warned::{self, Warned};
 use engine::error::{Error, Result};
 use engine::event::{Begun, Ended};
 use engine::graph::Graph;
@@ -45,6 +47,8 @@ pub struct Report<'a> {
     pub manifests: HashMap<NodeIndex, Manifest>,
     /// The content of the artifacts that can be shown.
     pub exhibits: Exhibits,
+    /// What the steps warned of.
+    pub warned: Vec<Warned>,
     /// The newest run of this file.
     pub last_run: Option<LastRun>,
     /// The command line that computes the results again.
@@ -65,6 +69,8 @@ pub struct LastRun {
 #[derive(Default)]
 pub struct Exhibits {
     by_step: HashMap<NodeIndex, Vec<(String, Exhibit)>>,
+    /// The metrics beside histories.
+    metrics: HashMap<NodeIndex, Vec<Metric>>,
     /// Files that cannot be read, and why.
     pub unreadable: Vec<String>,
 }
@@ -73,6 +79,11 @@ impl Exhibits {
     /// What can be shown of a step's artifact, with the file names.
     pub fn of(&self, node: NodeIndex) -> &[(String, Exhibit)] {
         self.by_step.get(&node).map_or(&[], Vec::as_slice)
+    }
+
+    /// The metrics of a step that has a history.
+    pub fn metrics_of(&self, node: NodeIndex) -> &[Metric] {
+        self.metrics.get(&node).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -94,8 +105,9 @@ impl<'a> Report<'a> {
             nodes.par_iter().map(manifest).collect::<Result<_>>()?;
         let manifests: HashMap<NodeIndex, Manifest> = manifests.into_iter().flatten().collect();
         let exhibits = look(survey, &manifests, comparison.as_ref().ok());
+        let warned = warned::of(survey, survey.plan.steps())?;
         let last_run = last_run(survey)?;
-        Ok(Report { graph, survey, comparison, manifests, exhibits, last_run, command })
+        Ok(Report { graph, survey, comparison, manifests, exhibits, warned, last_run, command })
     }
 
     /// The leading row: the best one that is not a control, by the first metric of the
@@ -124,25 +136,10 @@ pub struct Leading<'r> {
     pub metric: usize,
 }
 
-/// A step and everything that it depends on, in the order of the graph.
-pub fn above(graph: &Graph, node: NodeIndex) -> Vec<NodeIndex> {
-    let mut seen = HashSet::from([node]);
-    let mut found = vec![node];
-    let mut next = 0;
-    while let Some(node) = found.get(next).copied() {
-        found.extend(
-            graph.steps.neighbors_directed(node, Direction::Incoming).filter(|node| seen.insert(*node)),
-        );
-        next += 1;
-    }
-    found.sort_unstable();
-    found
-}
-
 /// A step, everything that it depends on, and what the same variant computes from those at the same point, such as
 /// what a model found in addition to its metrics.
 pub fn around(graph: &Graph, node: NodeIndex, variant: &str) -> Vec<NodeIndex> {
-    let mut found = above(graph, node);
+    let mut found = graph.above(&[node]);
     let mut included: HashSet<NodeIndex> = found.iter().copied().collect();
     let axes: HashMap<&str, &str> =
         graph.steps[node].axes.iter().map(|(axis, label)| (axis.as_str(), label.as_str())).collect();
@@ -216,6 +213,14 @@ fn look(
             Err(error) => exhibits.unreadable.push(format!("{}: {error:#}", graph.steps[node].name)),
         }
     }
+    let is_history = |(_, exhibit): &(String, Exhibit)| matches!(exhibit, Exhibit::History(_));
+    let fitted = exhibits.by_step.iter().filter(|(_, exhibits)| exhibits.iter().any(is_history));
+    let metrics = fitted.filter_map(|(node, _)| {
+        let path = metrics::find(survey.plan.state(*node).artifact()?)?;
+        // Where they cannot be read, the comparison says so.
+        Some((*node, metrics::read(&path).ok()?))
+    });
+    exhibits.metrics = metrics.collect();
     exhibits
 }
 

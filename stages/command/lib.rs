@@ -42,6 +42,9 @@ struct Command {
     /// Provides `$PIPELINE_CHECKPOINT`, a folder that is kept across kills until the step is done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     checkpoint: bool,
+    /// Allows it to write nothing at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    allow_empty: bool,
 }
 
 /// A path that stays inside its folder.
@@ -180,14 +183,14 @@ impl Command {
         }
     }
 
-    /// Checks that exactly the files in `outputs` were written.
+    /// Checks that exactly the files in `outputs` were written or, without `outputs`, any at all.
     fn check_outputs(&self, io: &Io) -> anyhow::Result<()> {
         let Tree { files, others, folders: _ } = disk::walk(&io.out)?;
         let written: Vec<String> =
             files.iter().chain(&others).map(|path| path.to_string_lossy().into_owned()).collect();
         let Some(outputs) = &self.outputs else {
-            if written.is_empty() {
-                io.warn("wrote nothing into $PIPELINE_OUT");
+            if written.is_empty() && !self.allow_empty {
+                bail!("{}", nothing_written(io)?);
             }
             return Ok(());
         };
@@ -212,6 +215,27 @@ impl Command {
             }
         }
     }
+}
+
+/// Why a step without output fails, and where the command wrote instead if that can be seen.
+fn nothing_written(io: &Io) -> anyhow::Result<String> {
+    const NAMED: usize = 3;
+    let Tree { files, .. } = disk::walk(&io.work)?;
+    let names: Vec<String> =
+        files.iter().take(NAMED).map(|path| format!("`{}`", path.to_string_lossy().escape_debug())).collect();
+    let otherwise = "say `allow_empty: true` if it has no results";
+    let Some(first) = files.first() else {
+        return Ok(format!(
+            "the command wrote nothing into $PIPELINE_OUT; write its results there, as in `… > \"$PIPELINE_OUT/result.txt\"`, or {otherwise}"
+        ));
+    };
+    let more = files.len() - names.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Ok(format!(
+        "the command wrote nothing into $PIPELINE_OUT, but {}{more} into its working folder, which is removed; write to \"$PIPELINE_OUT/{}\", or {otherwise}",
+        names.join(", "),
+        first.to_string_lossy().escape_debug()
+    ))
 }
 
 #[cfg(test)]

@@ -245,7 +245,9 @@ pub enum Report {
     },
     /// Output of an external program, as it came.
     Log(Vec<u8>),
-    /// A warning; the step goes on.
+    /// Something about this run that does not concern the result.
+    Remark(String),
+    /// A warning about the result, which is kept with the artifact; the step goes on.
     Warning(String),
 }
 
@@ -307,7 +309,12 @@ impl Io {
         (self.listener)(Report::Progress { done, total });
     }
 
-    /// Reports a warning.
+    /// Reports something about this run that does not concern the result: it goes on from a checkpoint.
+    pub fn remark(&self, text: impl Into<String>) {
+        (self.listener)(Report::Remark(text.into()));
+    }
+
+    /// Warns of something that everybody who uses the result must know. It is kept with the artifact.
     pub fn warn(&self, text: impl Into<String>) {
         (self.listener)(Report::Warning(text.into()));
     }

@@ -50,10 +50,13 @@ impl Matching {
                 continue;
             }
             let form = without_version(name).to_uppercase();
+            let was_date = || before_the_spreadsheet(name).iter().find_map(|was| forms.get(was));
             let found = forms.get(&form).or_else(|| forms.get(&name.to_uppercase()));
+            let found = found.map(|(index, way)| (index, *way));
+            let found = found.or_else(|| was_date().map(|(index, _)| (index, Way::Date)));
             match found.filter(|(index, _)| !matching.renamed.contains_key(index)) {
                 Some((index, way)) => {
-                    let way = if without_version(name) == name { *way } else { Way::Version };
+                    let way = if without_version(name) == name { way } else { Way::Version };
                     *matching.found.entry(way).or_default() += 1;
                     matching
                         .examples
@@ -124,6 +127,12 @@ pub fn is_barcode(name: &str) -> bool {
     bases >= 10
 }
 
+/// Whether one of two names is the date that a spreadsheet made of the other.
+pub fn differ_by_a_date(one: &str, other: &str) -> bool {
+    let made_of = |date: &str, name: &str| before_the_spreadsheet(date).contains(&name.to_uppercase());
+    made_of(one, other) || made_of(other, one)
+}
+
 /// The names, in upper case, that a spreadsheet may have turned into this date.
 pub fn before_the_spreadsheet(name: &str) -> Vec<String> {
     let Some((a, b)) = name.split_once('-') else { return Vec::new() };
@@ -169,6 +178,15 @@ mod tests {
              (`15-Sep` is `SEP15`); not found: 1 (`DMRT1`)"
         );
         assert_eq!(Matching::new(&genes(&["SOX9"]), ["SOX9"]).sentence("the network"), None);
+    }
+
+    #[test]
+    fn a_date_of_the_list_is_the_gene_that_it_was() {
+        let matching = Matching::new(&genes(&["SEP15", "Mar1"]), ["15-Sep", "1-Mar"]);
+        assert_eq!(matching.found, BTreeMap::from([(Way::Date, 1)]), "`MARCH1` is not `Mar1`");
+        assert_eq!(matching.renamed, BTreeMap::from([(0, "15-Sep".to_owned())]));
+        assert!(differ_by_a_date("SEP15", "15-Sep") && differ_by_a_date("1-Mar", "March1"));
+        assert!(!differ_by_a_date("SEP15", "SEP15") && !differ_by_a_date("SEP1", "15-Sep"));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Training {
         }
         let loaded = State::load(learner.tensors(), io)?;
         if let Some(state) = &loaded {
-            io.warn(format!("going on from the checkpoint of step {}", state.steps()));
+            io.remark(format!("going on from the checkpoint of step {}", state.steps()));
         }
         let saved_step = loaded.as_ref().map(State::steps);
         let mut state = loaded.unwrap_or_default();

@@ -20,6 +20,12 @@ const STEPS: usize = 8;
 pub struct Exhibit {
     seed: u64,
     skill: f64,
+    /// What it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+    /// The cross-entropy that a simpler model reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    yardstick: Option<f64>,
 }
 
 fn texts(values: impl IntoIterator<Item = String>) -> ArrayRef {
@@ -63,11 +69,41 @@ impl Stage for Exhibit {
         write(&io.out("attention.parquet"), shares.into())?;
         let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(1..=STEPS as i64));
         let losses = floats((1..=STEPS).map(|step| 1.0 / step as f64));
-        let history = vec![("step", steps), ("loss", losses), ("rate", floats(vec![0.1; STEPS]))];
+        let mut history = vec![("step", steps), ("loss", losses), ("rate", floats(vec![0.1; STEPS]))];
+        if let Some(yardstick) = self.yardstick {
+            history.push(("validation_loss", floats((1..=STEPS).map(|step| 2.0 / step as f64))));
+            let metrics: [(&str, ArrayRef); 2] = [
+                ("metric", texts(["cross_entropy", "cross_entropy_mean"].map(str::to_owned))),
+                ("value", floats([2.0 / STEPS as f64, yardstick])),
+            ];
+            write(&io.out("metrics.parquet"), metrics.into())?;
+        }
+        self.warning.iter().for_each(|warning| io.warn(warning));
         write(&io.out("history.parquet"), history)?;
         let header = r#"{"layer.0.bias":{"dtype":"F32","shape":[3],"data_offsets":[48,60]},"layer.0.weight":{"dtype":"F32","shape":[4,3],"data_offsets":[0,48]}}"#;
         let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 60]].concat();
         Ok(contract::disk::write(&io.out("model.safetensors"), &bytes)?)
+    }
+}
+
+/// Writes two cells of 300 genes, each 1 but for one gene of the second cell.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cells {
+    value: f32,
+}
+
+impl Stage for Cells {
+    fn run(&self, io: &Io) -> anyhow::Result<()> {
+        const GENES: u32 = 300;
+        let names: Vec<String> = (0..GENES).map(|gene| format!("n{gene}")).collect();
+        data::genes::write(&io.out(data::genes::FILE), &names)?;
+        let mut cells = data::cells::CellWriter::create(&io.out(data::cells::FILE))?;
+        let (genes, mut values): (Vec<u32>, Vec<f32>) = (0..GENES).map(|gene| (gene, 1.0)).unzip();
+        cells.push("c0", &genes, &values)?;
+        values[200] = self.value;
+        cells.push("c1", &genes, &values)?;
+        cells.finish()
     }
 }
 

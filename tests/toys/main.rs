@@ -21,7 +21,7 @@ fn main() -> std::process::ExitCode {
     cli::main(&kinds)
 }
 
-const TOYS: [Kind; 10] = [
+const TOYS: [Kind; 11] = [
     Kind::of::<Grow>("grow", "appends a line to what it is given", Slots::Any, &[("toys/grow.rs", "1")]),
     Kind::of::<Train>("train", "counts, slowly, and keeps checkpoints", Slots::Any, &[]),
     Kind::of::<Dice>("dice", "gives another result every time", Slots::Any, &[]),
@@ -32,6 +32,7 @@ const TOYS: [Kind; 10] = [
         .on_device(&[("toys/where.cu", "1")], no_gpus),
     Kind::of::<exhibit::Exhibit>("exhibit", "writes one of each table that can be shown", Slots::Any, &[]),
     Kind::of::<exhibit::Judge>("judge", "writes metrics and curves of an exhibit", Slots::Any, &[]),
+    Kind::of::<exhibit::Cells>("cells", "writes two cells of many genes", Slots::Any, &[]),
     Kind::of::<Typed>("typed", "has slots and typed params", Slots::Named(&TYPED_SLOTS), &[]),
 ];
 
@@ -56,6 +57,9 @@ struct Grow {
     files: usize,
     #[serde(default)]
     bytes: usize,
+    /// What it warns of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 fn one() -> usize {
@@ -64,6 +68,7 @@ fn one() -> usize {
 
 impl Stage for Grow {
     fn run(&self, io: &Io) -> anyhow::Result<()> {
+        self.warning.iter().for_each(|warning| io.warn(warning));
         let mut text = String::new();
         for path in io.inputs.values() {
             text.push_str(&read_all(path)?);
@@ -128,13 +133,13 @@ impl Stage for Train {
         let mut weights = Weights { step: 0, values: vec![0.5; 64] };
         if let Some(found) = io.checkpoints.load()? {
             for path in found.damaged {
-                io.warn(format!(
+                io.remark(format!(
                     "the checkpoint {} is damaged; going on from the one before",
                     path.display()
                 ));
             }
             weights = serde_json::from_slice(&found.state)?;
-            io.warn(format!("going on from step {}", weights.step));
+            io.remark(format!("going on from step {}", weights.step));
         }
         while weights.step < self.steps {
             if let Some(reason) = io.stop_reason() {

@@ -468,6 +468,7 @@ impl Jobs {
                     Remark::Progress { done, total } => {
                         self.messages.push(tell(Told::Report(Report::Progress { done, total })));
                     }
+                    Remark::Remark { text } => self.messages.push(tell(Told::Report(Report::Remark(text)))),
                     Remark::Warning { text } => self.messages.push(tell(Told::Report(Report::Warning(text)))),
                     Remark::Ended { end } => {
                         watch.end = Some(end);
@@ -616,7 +617,7 @@ impl Jobs {
             Ok((tries, resources, text)) => {
                 batch.settle(place)?;
                 let watch = self.watched.remove(&node).expect("it was just there");
-                self.messages.push(Message::Told(node, Told::Report(Report::Warning(text))));
+                self.messages.push(Message::Told(node, Told::Report(Report::Remark(text))));
                 let Wanted { node, task, .. } = watch.wanted;
                 self.wanted.push(Wanted { node, task, resources, tries });
             }

@@ -204,7 +204,10 @@ impl<'a> Expansion<'a> {
         let lookup = |name: &str| self.lookup(world, plan, name, at);
         let shown = match (template.text(&lookup), &hint) {
             (Ok(shown), _) => shown,
-            (Err(Unfit::Null(_)), Some(hint)) => return Ok(Source::Unset { hint: hint.clone() }),
+            (Err(Unfit::Null(_)), Some(hint)) => {
+                let shown = template.outline(&lookup).map_err(|unfit| unfit_fault(place("file"), unfit))?;
+                return Ok(Source::Unset { shown, hint: hint.clone() });
+            }
             (Err(Unfit::Null(name)), None) => {
                 let fault = StageFault::new(
                     place("file"),
@@ -327,7 +330,8 @@ impl<'a> Expansion<'a> {
                 Source::File { path, shown: _, optional } => {
                     write!(identity, "\0{slot}\0{path:?}{optional:?}")
                 }
-                Source::Unset { hint } => write!(identity, "\0{slot}\0-{hint:?}"),
+                // Two files that are not given are two files: they are missing one by one.
+                Source::Unset { shown, hint } => write!(identity, "\0{slot}\0-{shown:?}{hint:?}"),
             };
         }
         self.spend(identity.len())
@@ -387,6 +391,12 @@ impl<'a> Expansion<'a> {
         }
         let mut about_params = plan.when.iter().filter(|condition| condition.binding.axis().is_none());
         (about_params.all(|condition| self.holds(world, condition, |_| 0))).then_some(allowed)
+    }
+
+    /// Whether a condition on a param keeps the stage from having steps.
+    pub fn switched_off(&self, world: &World, plan: &StagePlan) -> bool {
+        let about_params = plan.when.iter().filter(|condition| condition.binding.axis().is_none());
+        about_params.into_iter().any(|condition| !self.holds(world, condition, |_| 0))
     }
 
     fn holds(&self, world: &World, condition: &super::plan::Condition, at: impl Fn(usize) -> usize) -> bool {

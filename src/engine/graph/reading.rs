@@ -125,7 +125,9 @@ impl<'a> Build<'a> {
         }
     }
 
-    pub fn warnings(&self, scope: &Scope) -> Vec<String> {
+    /// What the user should know of axes and stages that come to nothing. A stage that a param switches off is not
+    /// among them, and neither are those that read from it.
+    pub fn warnings(&self, scope: &Scope, world: &World, reading: &Reading) -> Vec<String> {
         let used: HashSet<usize> = self.tables.iter().flat_map(|(table, _)| table.axes()).copied().collect();
         let mut warnings = Vec::new();
         for (_, axis) in scope.axes.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
@@ -133,7 +135,15 @@ impl<'a> Build<'a> {
         }
         let alive = self.tables.iter().flat_map(|(table, _)| table.existing());
         let alive: HashSet<usize> = alive.map(|step| self.expansion.drafts[step].stage).collect();
-        for (_, name) in self.stages.iter().enumerate().filter(|(i, _)| !alive.contains(i)) {
+        let mut off: HashSet<usize> = HashSet::new();
+        for stage in reading.order.iter().copied() {
+            let reads_from_one = reading.targets[stage].iter().any(|target| off.contains(target));
+            if reads_from_one || self.expansion.switched_off(world, &world.plans[stage]) {
+                off.insert(stage);
+            }
+        }
+        let unexpected = |stage: &usize| !alive.contains(stage) && !off.contains(stage);
+        for (_, name) in self.stages.iter().enumerate().filter(|(i, _)| unexpected(i)) {
             warnings.push(format!(
                 "the stage `{name}` has no steps: its `when`, or that of its inputs, is never true"
             ));

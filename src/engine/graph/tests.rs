@@ -60,7 +60,7 @@ fn input(graph: &Graph, step: &str, slot: &str) -> String {
     match &step.inputs.iter().find(|input| input.slot == slot).unwrap().source {
         Source::Step(step) => graph.steps[*step].name.clone(),
         Source::File { path, .. } => path.display().to_string(),
-        Source::Unset { hint } => format!("unset: {hint}"),
+        Source::Unset { hint, .. } => format!("unset: {hint}"),
     }
 }
 
@@ -124,13 +124,17 @@ matrix: {seed: [1, 2, 3], size: [s, {name: l, big: yes}]}
 stages:
   a: {kind: command, with: {run: a}, when: {seed: [1, 3], size.big: yes, deep: true}}
   b: {kind: command, from: a, with: {run: 'b {seed}'}}
-  never: {kind: command, with: {run: n}, when: {deep: false}}
+  off: {kind: command, with: {run: n}, when: {deep: false}}
+  reads-off: {kind: command, from: off, with: {run: n}}
+  never: {kind: command, with: {run: n}, when: {size: s, size.big: yes}}
 ",
     );
     assert_eq!(names(&graph), ["a[seed=1,size=l]", "b[seed=1,size=l]", "b[seed=3,size=l]"]);
     assert_eq!(graph.warnings.len(), 1);
     assert!(graph.warnings[0].contains("`never` has no steps"), "{:?}", graph.warnings);
-    assert_eq!(graph.steps_of("never").unwrap(), []);
+    for stage in ["never", "off", "reads-off"] {
+        assert_eq!(graph.steps_of(stage).unwrap(), []);
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The binary form of a memo. It is read on every run, so decoding must be very cheap.
 //!
-//! A version, then the inputs, then the artifacts. A list is its length followed by its entries. All numbers
+//! A version, then the inputs, then the artifacts, each with the number of its warnings. A list is its length followed by its entries. All numbers
 //! are 64 bits, little-endian; a path is its length and its bytes; digests and keys are their 32 bytes.
 
-use super::{Facts, Remembered};
+use super::{Artifact, Facts, Remembered};
 use crate::hash::Stamp;
 use crate::key::{Digest, Key};
 use std::ffi::OsStr;
@@ -11,9 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Raised with every change of the format. Files from before it existed begin with `{`.
-const VERSION: i64 = 2;
-/// A key, a digest and the length of an empty list.
-const LEAST_ARTIFACT_BYTES: usize = 32 + 32 + 8;
+const VERSION: i64 = 3;
+/// A key, a number, a digest and the length of an empty list.
+const LEAST_ARTIFACT_BYTES: usize = 32 + 8 + 32 + 8;
 
 /// Encodes a memo.
 pub fn write(facts: &Facts) -> Vec<u8> {
@@ -26,9 +26,10 @@ pub fn write(facts: &Facts) -> Vec<u8> {
         self::remembered(remembered, &mut bytes);
     }
     number(artifacts.len() as i64, &mut bytes);
-    for (key, remembered) in artifacts {
+    for (key, Artifact { files, warnings }) in artifacts {
         bytes.extend_from_slice(key.as_bytes());
-        self::remembered(remembered, &mut bytes);
+        number(*warnings as i64, &mut bytes);
+        self::remembered(files, &mut bytes);
     }
     bytes
 }
@@ -67,7 +68,9 @@ pub fn read(bytes: &[u8]) -> Option<Facts> {
     let most = reader.bytes.len() / LEAST_ARTIFACT_BYTES;
     facts.artifacts.reserve(usize::try_from(artifacts).map_or(0, |count| count.min(most)));
     for _ in 0..artifacts {
-        facts.artifacts.insert(Key::from_bytes(reader.array()?), reader.remembered()?);
+        let key = Key::from_bytes(reader.array()?);
+        let warnings = usize::try_from(reader.number()?).ok()?;
+        facts.artifacts.insert(key, Artifact { files: reader.remembered()?, warnings });
     }
     reader.bytes.is_empty().then_some(facts)
 }
@@ -124,7 +127,8 @@ mod tests {
         let not_text = PathBuf::from(OsStr::from_bytes(b"not \xff text"));
         Facts {
             inputs: [(not_text, of(&["a"])), ("/b".into(), of(&[]))].into(),
-            artifacts: [(Key::from_bytes([7; 32]), of(&["", "out/x"]))].into(),
+            artifacts: [(Key::from_bytes([7; 32]), Artifact { files: of(&["", "out/x"]), warnings: 3 })]
+                .into(),
         }
     }
 

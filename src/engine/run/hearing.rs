@@ -71,6 +71,7 @@ impl Runner<'_> {
         self.tell(match report {
             Report::Note(text) => Event::Note { step, text },
             Report::Progress { done, total } => Event::Progress { step, done, total },
+            Report::Remark(text) => Event::Remark { step, text },
             Report::Warning(text) => Event::Warning { step: Some(step), text },
             Report::Log(_) => return Ok(()), // The worker writes it to the step's log file.
         })

@@ -45,7 +45,9 @@ impl Runner<'_> {
             Some(history) => history,
             None => {
                 let steps = self.plan.steps().map(|node| self.name(node));
-                History::read(self.store, &self.graph.file, steps, Some(self.log.run()))?
+                let history = History::read(self.store, &self.graph.file, steps, Some(self.log.run()))?;
+                self.tell_expected(&history)?;
+                history
             }
         };
         let reason = self.examiner.reason(&self.plan, node, &history)?;
@@ -56,6 +58,18 @@ impl Runner<'_> {
             self.tell(Event::Warning { step: Some(step.clone()), text })?;
         }
         self.tell(Event::Due { step, key, reason })
+    }
+
+    /// Tells the sink how long each step that is not settled took the last time.
+    fn tell_expected(&mut self, history: &History) -> Result<()> {
+        let mut expected = Vec::new();
+        for node in self.plan.steps().filter(|node| !self.plan.state(*node).settled()) {
+            let step = self.name(node);
+            let last = history.last(&step).map(|(key, _)| self.store.manifest(key)).transpose()?.flatten();
+            expected.push((step, last.map(|manifest| manifest.seconds)));
+        }
+        self.sink.expect(&expected);
+        Ok(())
     }
 
     /// Starts due steps in order, as long as the pools have room.

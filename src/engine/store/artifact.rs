@@ -15,11 +15,12 @@ pub struct Artifact {
     store: Store,
     key: Key,
     digest: Digest,
+    warnings: usize,
 }
 
 impl Artifact {
-    pub(super) fn new(store: Store, key: Key, digest: Digest) -> Artifact {
-        Artifact { store, key, digest }
+    pub(super) fn new(store: Store, key: Key, digest: Digest, warnings: usize) -> Artifact {
+        Artifact { store, key, digest, warnings }
     }
 
     /// The recipe's hash.
@@ -32,9 +33,14 @@ impl Artifact {
         self.digest
     }
 
+    /// How many warnings its manifest holds.
+    pub fn warnings(&self) -> usize {
+        self.warnings
+    }
+
     /// The folder with all of its files, for stages that read it.
     pub fn folder(&self) -> PathBuf {
-        self.store.entry(self.key).join("out")
+        self.store.output_folder(self.key)
     }
 
     /// One of its files, by its path in the manifest.

@@ -120,6 +120,7 @@ impl Draft {
         files: Vec<FileRecord>,
         folders: Vec<PathBuf>,
         origin: Origin,
+        warnings: Vec<String>,
     ) -> Result<Committed> {
         let sealed = files.iter().map(|file| self.out().join(&file.path));
         let unsynced: Vec<PathBuf> = sealed.chain(folders).collect();
@@ -134,6 +135,7 @@ impl Draft {
             at,
             seconds,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            warnings,
             adopted: None,
         };
         self.record(recipe, &manifest, unsynced)?;
@@ -220,17 +222,17 @@ impl Draft {
     }
 
     fn committed(&self, manifest: &Manifest, other: Option<Digest>) -> Committed {
-        let artifact = self.store.verified(self.key, manifest.output);
+        let artifact = self.store.verified(self.key, manifest.output, manifest.warnings.len());
         Committed { artifact, bytes: manifest.bytes(), other }
     }
 }
 
 impl Sealed {
     /// Makes the draft the artifact of its key, which takes no computing, only waiting for the disk. Once this
-    /// returns, the artifact survives a power cut.
-    pub fn commit(self, recipe: &str, origin: Origin) -> Result<Committed> {
+    /// returns, the artifact survives a power cut. `warnings` are what its stage warned of.
+    pub fn commit(self, recipe: &str, origin: Origin, warnings: Vec<String>) -> Result<Committed> {
         let Sealed { draft, files, folders } = self;
-        draft.commit(recipe, files, folders, origin)
+        draft.commit(recipe, files, folders, origin, warnings)
     }
 }
 

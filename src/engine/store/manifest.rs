@@ -33,6 +33,9 @@ pub struct Manifest {
     pub seconds: f64,
     /// The version of the program that made it.
     pub version: String,
+    /// What its stage warned of. Not part of `output`, so that consumers do not rerun for another wording.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Set if it was not computed from this recipe but adopted from an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
@@ -122,6 +125,7 @@ mod tests {
             at: 1,
             seconds: 0.5,
             version: "0".into(),
+            warnings: vec!["two genes are left out".into()],
             adopted: None,
         }
     }
@@ -129,6 +133,8 @@ mod tests {
     #[test]
     fn a_manifest_reads_back() {
         assert_eq!(Manifest::parse(&manifest().to_bytes()), Ok(manifest()));
+        let silent = Manifest { warnings: Vec::new(), ..manifest() };
+        assert_eq!(Manifest::parse(&silent.to_bytes()), Ok(silent), "as all manifests of older programs are");
         let value: serde_json::Value = serde_json::from_slice(&manifest().to_bytes()).unwrap();
         assert!(value["checksum"].is_string(), "other programs read it as JSON");
     }

@@ -1,6 +1,6 @@
 //! A comparison for programs.
 
-use super::{Block, Cell, Column, Comparison, Finding, Missing, Reading, Row};
+use super::{Block, Cell, Column, Comparison, Finding, Missing, Reading, Row, Upstream};
 use crate::statistics::Difference;
 use engine::graph::Graph;
 use petgraph::graph::NodeIndex;
@@ -33,12 +33,12 @@ impl Comparison {
             (column.name.clone(), value)
         };
         let row = |row: &Row| {
-            let Row { name, control, differs, cells, steps, missing, apart } = row;
+            let Row { name, control, differs, cells, steps, missing, apart, warned } = row;
             let cells: serde_json::Map<String, Value> = self.metrics.iter().zip(cells).map(cell).collect();
             let differs: serde_json::Map<String, Value> =
                 differs.iter().map(|(what, value)| (what.clone(), json!(value))).collect();
             json!({"name": name, "control": control, "differs": differs, "metrics": cells,
-                "steps": steps.iter().map(|node| step(*node)).collect::<Vec<_>>(), "missing": missing, "apart": apart})
+                "steps": steps.iter().map(|node| step(*node)).collect::<Vec<_>>(), "missing": missing, "apart": apart, "warned": warned})
         };
         let block = |block: &Block| {
             let Block { axes, rows, baseline, controls } = block;
@@ -53,6 +53,11 @@ impl Comparison {
                 .collect();
             json!({"axes": axes, "baseline": baseline, "rows": rows.iter().map(row).collect::<Vec<_>>(), "controls": controls})
         };
+        let upstream = |Upstream { warned, rows, of_all: _ }: &Upstream| {
+            let mut value = warned.to_json(graph);
+            value["rows"] = json!(rows);
+            value
+        };
         let metrics: Vec<Value> = self
             .metrics
             .iter()
@@ -66,6 +71,7 @@ impl Comparison {
         json!({
             "pipeline": graph.name, "rows": self.rows_by, "over": self.over, "metrics": metrics,
             "blocks": self.blocks.iter().map(block).collect::<Vec<_>>(), "missing": missing, "notes": self.notes, "warnings": self.warnings,
+            "upstream": self.upstream.iter().map(upstream).collect::<Vec<_>>(),
         })
     }
 }

@@ -83,6 +83,7 @@ impl Comparison {
             lines.push("† a control: only what exceeds its score is evidence for a method".to_owned());
         }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines.extend(self.upstream.iter().map(|upstream| format!("warning: {}", upstream.sentence(graph))));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         const SHOWN: usize = 20;
         for Missing { node, why } in self.missing.iter().take(SHOWN) {
@@ -98,15 +99,18 @@ impl Comparison {
         let metrics = block.metrics();
         let n = block.rows.iter().any(|row| row.counts() != "1");
         let differs = block.rows.iter().any(|row| !row.differs.is_empty());
+        let warned = block.rows.iter().any(|row| !row.warned.is_empty());
         let mut heading = vec![self.rows_by.clone()];
         heading.extend(n.then(|| "n".to_owned()));
         heading.extend(metrics.iter().map(|metric| self.metrics[*metric].name.clone()));
+        heading.extend(warned.then(|| "warnings".to_owned()));
         heading.extend(differs.then(|| "differs in".to_owned()));
         let row = |row: &Row| {
             let mark = if row.control { "†" } else { "" };
             let mut cells = vec![(format!("{}{mark}", row.name), false)];
             cells.extend(n.then(|| (row.counts(), false)));
             cells.extend(metrics.iter().map(|metric| (shown(&row.cells[*metric]), row.cells[*metric].best)));
+            cells.extend(warned.then(|| (row.warnings(), false)));
             let differs_in = || {
                 let parts = row.differs.iter().map(|(what, value)| format!("{what} = {value}"));
                 (parts.collect::<Vec<_>>().join("; "), false)
@@ -155,6 +159,7 @@ impl Comparison {
                 heading.extend(more.map(|suffix| format!("{name}_{suffix}")));
             }
         }
+        heading.push("warnings".to_owned());
         let plain = |value: Option<f64>| (value.map_or_else(String::new, |value| value.to_string()), false);
         let row = |block: &Block, row: &Row| {
             let value =
@@ -183,6 +188,7 @@ impl Comparison {
                     ]);
                 }
             }
+            cells.push((row.warnings(), false));
             cells
         };
         let rows = self.blocks.iter().flat_map(|block| block.rows.iter().map(move |of| (block, of)));
@@ -199,6 +205,12 @@ impl Block {
 }
 
 impl Row {
+    /// Which stages behind it warned, and how many of their steps, as far as not every row has the same behind it.
+    pub fn warnings(&self) -> String {
+        let stages = self.warned.iter().map(|(stage, steps)| format!("{steps} of {stage}"));
+        stages.collect::<Vec<_>>().join(", ")
+    }
+
     /// How many values its means are taken over, for every metric that it has.
     pub fn counts(&self) -> String {
         let counts = || self.cells.iter().map(|cell| cell.readings.len()).filter(|count| *count > 0);

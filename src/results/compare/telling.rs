@@ -1,9 +1,25 @@
 //! What a reader must know beside the numbers: notes, and warnings about scores that do not mean what they seem to.
 
 use super::{Cell, Comparison};
+use engine::text::count;
 use indexmap::{IndexMap, IndexSet};
 
 impl Comparison {
+    /// What so few pairs cannot show; `None` if there are enough of them, or a single one.
+    pub fn few(&self, pairs: usize) -> Option<String> {
+        // Six pairs are the fewest of which a permutation test of the signs can give a p below .05.
+        (2..6).contains(&pairs).then(|| {
+            let least = 2.0 / f64::from(1u32 << pairs);
+            let over = match &self.over[..] {
+                [axis] => count(pairs, axis),
+                _ => format!("{pairs} paired values"),
+            };
+            format!(
+                "with {over}, an interval rests on the assumption that differences are normally distributed, and no permutation test can give a p below {least:.2}"
+            )
+        })
+    }
+
     /// Adds the notes and warnings.
     pub(super) fn note(&mut self) {
         let rows = || self.blocks.iter().flat_map(|block| &block.rows);
@@ -16,13 +32,9 @@ impl Comparison {
             };
             self.notes.push(format!("one value each has no spread, so no row is called best{how}"));
         }
-        let with_p = rows().flat_map(|row| &row.cells).filter_map(|cell| cell.difference.as_ref());
-        if let Some(pairs) =
-            with_p.map(|difference| difference.pairs).max().filter(|pairs| (2..6).contains(pairs))
-        {
-            let least = 2.0 / f64::from(1u32 << pairs);
-            self.notes.push(format!("with {pairs} pairs, no permutation test can give a p below {least:.2}"));
-        }
+        let varying = rows().flat_map(|row| &row.cells).filter(|cell| !cell.is_steady());
+        let pairs = varying.map(|cell| cell.readings.len()).max().unwrap_or(0);
+        self.notes.extend(self.few(pairs).filter(|_| several));
         let mut apart: IndexMap<&str, IndexSet<&str>> = IndexMap::new();
         for row in rows() {
             if let Some(why) = &row.apart {

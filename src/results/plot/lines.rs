@@ -1,6 +1,9 @@
-//! A line chart, with the level of chance.
+//! A line chart, with lines to hold the curves against: the level of chance, a yardstick.
 
-use super::{BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, axes, dashes, open, path, put, range};
+use super::{
+    BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, Scale, TOP, WIDTH, axes, dashes, open, path, put, range,
+    reference_dashes,
+};
 use crate::markup::escape;
 
 /// A chart of lines.
@@ -17,8 +20,16 @@ pub struct Lines {
     pub series: Vec<Series>,
     /// The ranges of both axes; computed from the points if `None`.
     pub ranges: Option<[(f64, f64); 2]>,
-    /// The line of chance, from left to right.
-    pub chance: Vec<(f64, f64)>,
+    /// What the lines are to be held against.
+    pub references: Vec<Reference>,
+}
+
+/// A line that was not measured along the way, such as the level of chance.
+pub struct Reference {
+    /// Its name in the legend.
+    pub name: String,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// A line of a chart.
@@ -38,8 +49,9 @@ const POWERS: f64 = 3000.0;
 
 /// Draws lines.
 pub fn lines(chart: &Lines) -> String {
-    let Lines { title, about, x, y, series, ranges, chance } = chart;
-    let points = || series.iter().flat_map(|series| &series.points).chain(chance);
+    let Lines { title, about, x, y, series, ranges, references } = chart;
+    let references_points = || references.iter().flat_map(|reference| &reference.points);
+    let points = || series.iter().flat_map(|series| &series.points).chain(references_points());
     let bands = || series.iter().flat_map(|series| &series.band).flat_map(|(low, high)| [*low, *high]);
     let [x_range, y_range] = ranges.unwrap_or_else(|| {
         let ends = points()
@@ -58,12 +70,14 @@ pub fn lines(chart: &Lines) -> String {
     let mut svg = open(title, about, WIDTH, HEIGHT);
     axes(&mut svg, across, Some(up), [x, y]);
     let place = |(x, y): &(f64, f64)| (across.at(*x), up.at(y.clamp(up.low, up.high)));
-    if !chance.is_empty() {
-        let line = path(chance.iter().map(place));
+    for (i, Reference { name, points }) in references.iter().enumerate() {
+        let line = path(points.iter().map(place));
         put(
             &mut svg,
             format_args!(
-                "<path d=\"{line}\" fill=\"none\" stroke=\"var(--muted)\" stroke-dasharray=\"2 4\"><title>chance</title></path>\n"
+                "<path d=\"{line}\" fill=\"none\" stroke=\"var(--muted)\" stroke-dasharray=\"{}\"><title>{}</title></path>\n",
+                reference_dashes(i),
+                escape(name)
             ),
         );
     }
@@ -114,7 +128,7 @@ mod tests {
             y: "&".into(),
             series: vec![series],
             ranges: None,
-            chance: Vec::new(),
+            references: Vec::new(),
         };
         let svg = lines(&chart);
         assert_eq!(svg.matches("</svg>").count(), 1);

@@ -1,6 +1,6 @@
 //! Drawings that fit in a line: of a table cell, a legend or a terminal.
 
-use super::{COLOURS, Scale, dashes, put};
+use super::{COLOURS, Scale, dashes, put, reference_dashes};
 
 /// The mark of a legend entry.
 #[derive(Debug, Clone, Copy)]
@@ -9,8 +9,8 @@ pub enum Mark {
     Line(usize),
     /// A dot of this colour.
     Dot(usize),
-    /// The level of chance.
-    Chance,
+    /// The reference line of this number.
+    Reference(usize),
 }
 
 /// A mark as a legend shows it.
@@ -24,10 +24,10 @@ pub fn swatch(mark: Mark) -> String {
         Mark::Dot(colour) => {
             format!("<circle cx=\"14\" cy=\"4\" r=\"4\" fill=\"var(--c{})\"/>", colour % COLOURS)
         }
-        Mark::Chance => {
-            "<path d=\"M1 4H27\" stroke=\"var(--muted)\" stroke-width=\"2\" stroke-dasharray=\"2 4\"/>"
-                .to_owned()
-        }
+        Mark::Reference(number) => format!(
+            "<path d=\"M1 4H27\" stroke=\"var(--muted)\" stroke-width=\"2\" stroke-dasharray=\"{}\"/>",
+            reference_dashes(number)
+        ),
     };
     format!("<svg class=\"swatch\" viewBox=\"0 0 28 8\" aria-hidden=\"true\">{drawn}</svg>")
 }

@@ -8,7 +8,7 @@ mod plane;
 
 use super::Report;
 use crate::compare::{Block, Row};
-use crate::plot::{COLOURS, Mark, Series};
+use crate::plot::{COLOURS, Mark, Reference, Series};
 use std::collections::HashMap;
 
 /// The colours of figures that are saved as separate files; the page uses the same.
@@ -92,13 +92,11 @@ fn about(block: &Block) -> String {
     if block.axes.is_empty() { String::new() } else { format!(" ({})", block.title()) }
 }
 
-fn legend(series: &[Series], chance: &[(f64, f64)]) -> Vec<(Mark, String)> {
-    let mut legend: Vec<(Mark, String)> =
-        series.iter().map(|series| (Mark::Line(series.colour), series.name.clone())).collect();
-    if !chance.is_empty() {
-        legend.push((Mark::Chance, "chance".to_owned()));
-    }
-    legend
+fn legend(series: &[Series], references: &[Reference]) -> Vec<(Mark, String)> {
+    let lines = series.iter().map(|series| (Mark::Line(series.colour), series.name.clone()));
+    let references = references.iter().enumerate();
+    let references = references.map(|(i, reference)| (Mark::Reference(i), reference.name.clone()));
+    lines.chain(references).collect()
 }
 
 /// Mean and spread of curves at common positions. Positions that some curve does not reach are left out: a mean over

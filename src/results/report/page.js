@@ -28,5 +28,17 @@ for (const button of document.querySelectorAll("th button")) {
     told.textContent = `Sorted by ${button.textContent.trim()}, ${order}.`;
   });
 }
+// Says above a table that some of its columns are hidden.
+const hints = [...document.querySelectorAll(".scroll")].map((scroll) => {
+  const hint = document.createElement("p");
+  hint.className = "hint";
+  hint.textContent = "Scroll sideways for more columns →";
+  scroll.before(hint);
+  return () => { hint.hidden = scroll.scrollWidth <= scroll.clientWidth + 1; };
+});
+const hint = () => hints.forEach((update) => update());
+addEventListener("resize", hint);
+document.addEventListener("toggle", hint, true);
+hint();
 // On paper nothing can be opened.
 addEventListener("beforeprint", () => document.querySelectorAll("details:not(.long)").forEach((details) => { details.open = true; }));

@@ -5,6 +5,7 @@ mod tables;
 
 use super::figures::{Figure, Part};
 use super::{Report, origins, summary};
+use crate::compare::Upstream;
 use crate::markup::escape;
 use crate::plot;
 use engine::text::count;
@@ -20,7 +21,7 @@ pub fn page(report: &Report<'_>, figures: &[Figure]) -> String {
     let mut parts: Vec<(&str, &str, String)> = vec![("summary", "Summary", summarised(report))];
     if let Ok(comparison) = &report.comparison {
         parts.push(("comparison", "Comparison", tables::compared(report, comparison)));
-        if comparison.blocks.iter().any(|block| block.rows.iter().any(|row| row.control)) {
+        if comparison.blocks.iter().any(|block| !block.controls.is_empty()) {
             parts.push(("controls", "Controls", tables::controls(report, comparison)));
         }
     }
@@ -42,6 +43,9 @@ pub fn page(report: &Report<'_>, figures: &[Figure]) -> String {
                 format!("<p class=\"about\">{about}</p><div class=\"figures\">{drawn}</div>"),
             ));
         }
+    }
+    if !report.warned.is_empty() {
+        parts.push(("warnings", "Warnings", warnings(report)));
     }
     parts.push(("pipeline", "Pipeline", provenance::pipeline(report, &stages)));
     parts.push(("origins", "Origins", provenance::came_from(report)));
@@ -81,18 +85,64 @@ fn summarised(report: &Report<'_>) -> String {
         .iter()
         .map(|sentence| format!("<p class=\"lead\">{}</p>", escape(sentence)))
         .collect();
+    let mut warn = |warning: &str| {
+        put(
+            &mut text,
+            format_args!(
+                "<p class=\"warning\" role=\"note\"><strong>Warning.</strong> {}.</p>",
+                escape(&capital(warning))
+            ),
+        );
+    };
     if let Ok(comparison) = &report.comparison {
-        for warning in &comparison.warnings {
-            put(
-                &mut text,
-                format_args!(
-                    "<p class=\"warning\" role=\"note\"><strong>Warning.</strong> {}.</p>",
-                    escape(&capital(warning))
-                ),
-            );
+        comparison.warnings.iter().for_each(|warning| warn(warning));
+        if let Some(leading) = report.leading() {
+            let name = &leading.row.name;
+            let behind = comparison.upstream.iter().filter(|upstream| upstream.rows.contains(name));
+            let stages: indexmap::IndexSet<&str> =
+                behind.map(|upstream| upstream.warned.stage.as_str()).collect();
+            let stages: Vec<&str> = stages.into_iter().collect();
+            if !stages.is_empty() {
+                warn(&format!(
+                    "{name} is computed from steps that warned, of {}: see Warnings",
+                    stages.join(", ")
+                ));
+            }
         }
     }
     text
+}
+
+/// What steps warned of, and which rows are computed from them.
+fn warnings(report: &Report<'_>) -> String {
+    let mut table = String::from("<table><thead><tr>");
+    let mut titles = vec!["steps", "warning"];
+    titles.extend(report.comparison.is_ok().then_some("rows computed from them"));
+    titles.iter().for_each(|name| table.push_str(&heading(name, "ascending")));
+    table.push_str("</tr></thead><tbody>");
+    for warned in &report.warned {
+        put(
+            &mut table,
+            format_args!(
+                "<tr><th scope=\"row\">{}</th><td class=\"wide\">{}</td>",
+                escape(&warned.who(report.graph)),
+                escape(&warned.text)
+            ),
+        );
+        if let Ok(comparison) = &report.comparison {
+            let same = comparison.upstream.iter().find(|upstream| {
+                upstream.warned.text == warned.text && upstream.warned.stage == warned.stage
+            });
+            let rows = same.map_or_else(|| "none".to_owned(), Upstream::shown_rows);
+            put(&mut table, format_args!("<td>{}</td>", escape(&rows)));
+        }
+        table.push_str("</tr>");
+    }
+    table.push_str("</tbody></table>");
+    format!(
+        "<p class=\"about\">What steps said about their results when they were computed.</p>{}",
+        scroll("Warnings", &table)
+    )
 }
 
 fn capital(text: &str) -> String {
@@ -130,7 +180,7 @@ fn shown(figure: &Figure) -> String {
                 )
             })
             .collect();
-        format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+        scroll("Table", &format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
     });
     // Content that may be wider than the page must be scrollable with the keyboard too.
     let scrolled = if figure.wide { " role=\"group\" aria-label=\"Drawing\" tabindex=\"0\"" } else { "" };

@@ -19,18 +19,27 @@ pub fn sentences(report: &Report<'_>) -> Vec<String> {
 
 fn leads(comparison: &Comparison, Leading { block, row, metric }: Leading<'_>) -> String {
     let column = &comparison.metrics[metric];
-    let others = block.rows.iter().filter(|row| !row.control).count();
+    let all = block.rows.iter().filter(|row| !row.control);
+    let all: Vec<&Row> = all.collect();
+    let others = all.iter().filter(|row| row.cells[metric].mean().is_some()).count();
+    let without = all.len() - others;
     let best = if column.lower_is_better { "lowest" } else { "highest" };
     let within = if block.axes.is_empty() { String::new() } else { format!(" for {}", block.title()) };
     let what = match comparison.rows_by.as_str() {
         "variant" => count(others, "variant"),
         axis => format!("{} of {axis}", count(others, "value")),
     };
+    let rest = match without {
+        0 => String::new(),
+        1 => " One more has no value yet.".to_owned(),
+        without => format!(" {without} more have no value yet."),
+    };
     if others == 1 {
-        return format!("{}{within} reaches {}: {}.", row.name, column.name, value(comparison, row, metric));
+        let value = value(comparison, row, metric);
+        return format!("{}{within} reaches {}: {value}.{rest}", row.name, column.name);
     }
     format!(
-        "Of {what}{within}, {} reaches the {best} {}: {}.",
+        "Of {what}{within}, {} reaches the {best} {}: {}.{rest}",
         row.name,
         column.name,
         value(comparison, row, metric)
@@ -55,12 +64,13 @@ fn how_sure(comparison: &Comparison, leading: Leading<'_>) -> String {
         return "There is no other row that it could be held against.".to_owned();
     };
     let ahead = signed(difference.mean);
+    let few = comparison.few(difference.pairs).map_or_else(String::new, |few| format!(" But {few}."));
     match difference.interval {
         None => format!(
             "It is {ahead} ahead of {next}, the next one; a single pair does not tell whether that is chance."
         ),
         Some((low, high)) if low > 0.0 => format!(
-            "It is ahead of {next}, the next best, by {ahead} [{}, {}] in a paired comparison; the 95 % interval excludes 0.",
+            "It is ahead of {next}, the next best, by {ahead} [{}, {}] in a paired comparison; the 95 % interval excludes 0.{few}",
             signed(low),
             signed(high)
         ),

@@ -1,6 +1,7 @@
 //! The folders of GENELink, whose labels are indices into the rows of the expression.
 
 use super::{Beside, Orient, Sink, tables, text};
+use crate::names::{before_the_spreadsheet, differ_by_a_date};
 use anyhow::{Result, bail};
 use std::path::Path;
 
@@ -36,14 +37,27 @@ struct Checked<'a> {
 }
 
 impl Sink for Checked<'_> {
-    fn genes(&mut self, names: Vec<String>) -> Result<()> {
-        if let Some(indexed) = self.indexed.as_ref().filter(|indexed| **indexed != names) {
-            let differs = indexed
-                .iter()
-                .zip(&names)
-                .position(|(a, b)| a != b)
-                .unwrap_or(indexed.len().min(names.len()));
+    fn genes(&mut self, mut names: Vec<String>) -> Result<()> {
+        let Some(indexed) = &self.indexed else { return self.inner.genes(names) };
+        let same = |(a, b): (&String, &String)| a == b || differ_by_a_date(a, b);
+        let differs = indexed.iter().zip(&names).position(|pair| !same(pair));
+        if let Some(differs) =
+            differs.or((indexed.len() != names.len()).then(|| indexed.len().min(names.len())))
+        {
             bail!("{}: the gene at index {differs} is not that of the expression's row", self.place);
+        }
+        let mut dates = Vec::new();
+        for (own, indexed) in names.iter_mut().zip(indexed).filter(|(own, indexed)| own != indexed) {
+            let (date, name) = if before_the_spreadsheet(own).is_empty() {
+                (indexed, own.clone())
+            } else {
+                (&*own, indexed.clone())
+            };
+            dates.push(format!("`{date}` is `{name}`"));
+            *own = name;
+        }
+        if !dates.is_empty() {
+            self.inner.warn(format!("a spreadsheet made dates of names of genes: {}", dates.join(", ")));
         }
         self.inner.genes(names)
     }

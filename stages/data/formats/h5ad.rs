@@ -7,7 +7,7 @@
 
 use super::sparse::Sparse;
 use super::transpose::Transposer;
-use super::{Sink, obs};
+use super::{Sink, annotation, named_by};
 use crate::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -15,15 +15,18 @@ use std::path::Path;
 /// How many values of a dense matrix are read at a time.
 const VALUES_PER_WINDOW: u64 = 1 << 20;
 
-/// Reads `X`, the raw counts or a layer.
-pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
+/// Reads `X`, the raw counts or a layer. Genes are named by their index or by a column of `var`.
+pub fn read(path: &Path, matrix: &str, column: Option<&str>, sink: &mut dyn Sink) -> Result<()> {
     let file = Hdf5::open(path)?;
     if !["obs", "var"].iter().all(|name| file.has_group(name) || file.has_array(name)) {
         bail!("{}: is HDF5 and neither AnnData (no `obs` and `var`), nor 10x, nor loom", path.display());
     }
     let (matrix, var) = place_of(&file, matrix)?;
     let (cells, genes) = rayon::join(|| names(&file, "obs"), || names(&file, var));
-    let (cells, genes) = (cells?, genes?);
+    let (cells, mut genes) = (cells?, genes?);
+    if let Some(column) = column {
+        genes = named_by(annotation::column(&file, var, column)?, genes, column, sink)?;
+    }
     if file.has_array(&matrix) {
         return dense(&file.array(&matrix)?, &cells, genes, sink);
     }
@@ -58,11 +61,25 @@ pub fn read(path: &Path, matrix: &str, sink: &mut dyn Sink) -> Result<()> {
 /// The cells and a column of `obs`.
 pub fn labels(path: &Path, column: &str) -> Result<Vec<(String, Option<String>)>> {
     let file = Hdf5::open(path)?;
-    let (cells, labels) = (names(&file, "obs")?, obs::column(&file, column)?);
+    let (cells, labels) = (names(&file, "obs")?, annotation::column(&file, "obs", column)?);
     if cells.len() != labels.len() {
         bail!("{}: has {} cells and {} values of `{column}`", path.display(), cells.len(), labels.len());
     }
     Ok(cells.into_iter().zip(labels).collect())
+}
+
+/// The columns of genes, as far as they hold text for each gene.
+pub fn gene_columns(path: &Path, matrix: &str) -> Result<Vec<(String, Vec<String>)>> {
+    let file = Hdf5::open(path)?;
+    let (_, var) = place_of(&file, matrix)?;
+    if !file.has_group(var) {
+        return Ok(Vec::new());
+    }
+    let read = |name: String| {
+        let column = annotation::column(&file, var, &name).ok()?;
+        Some((name, column.into_iter().map(Option::unwrap_or_default).collect()))
+    };
+    Ok(annotation::columns(&file, var)?.into_iter().filter_map(read).collect())
 }
 
 /// The paths of the requested matrix and of its genes.

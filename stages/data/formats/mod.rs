@@ -1,11 +1,11 @@
 //! Readers for files of other programs: expression (first the genes, then the cells one by one) and NumPy arrays.
 
+mod annotation;
 mod beeline;
 mod genelink;
 mod h5ad;
 mod loom;
 pub mod npy;
-mod obs;
 mod parquet;
 mod slice;
 mod sparse;
@@ -23,6 +23,7 @@ use super::pseudotime::Moment;
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Receives what a reader finds.
@@ -87,14 +88,16 @@ pub enum Orient {
     CellsByGenes,
 }
 
-/// Which of a gene's two names to use if a file has both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Which of a gene's names to use if a file has several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
-    /// `SOX9`.
+    /// `SOX9`; in h5ad and loom, whatever the genes are named by.
     Symbol,
-    /// `ENSG00000125398`.
+    /// `ENSG00000125398`; in h5ad and loom, whatever the genes are named by.
     Id,
+    /// The name in this column of `var` (h5ad) or this attribute of rows (loom), such as CELLxGENE's `feature_name`.
+    Column(String),
 }
 
 /// What cannot be told from the file.
@@ -103,7 +106,7 @@ pub struct Choices {
     pub orient: Option<Orient>,
     /// For h5ad and loom: `X`, `raw`, or the name of a layer.
     pub matrix: String,
-    /// For 10x files.
+    /// For 10x files: symbol or id; for h5ad and loom: a column.
     pub names: Names,
 }
 
@@ -153,11 +156,20 @@ pub fn detect(path: &Path) -> Result<Format> {
 
 /// Reads a file or folder.
 pub fn read(path: &Path, format: Format, choices: &Choices, sink: &mut dyn Sink) -> Result<Beside> {
+    let column = match &choices.names {
+        Names::Column(column) => Some(column.as_str()),
+        Names::Symbol | Names::Id => None,
+    };
     match format {
-        Format::H5ad => h5ad::read(path, &choices.matrix, sink)?,
-        Format::TenxFolder => tenx_folder::read(path, choices.names, sink)?,
-        Format::TenxH5 => tenx_h5::read(path, choices.names, sink)?,
-        Format::Loom => loom::read(path, &choices.matrix, sink)?,
+        Format::H5ad => h5ad::read(path, &choices.matrix, column, sink)?,
+        Format::Loom => loom::read(path, &choices.matrix, column, sink)?,
+        other if column.is_some() => bail!(
+            "{}: {other:?} has no columns of genes, as h5ad and loom have; leave `names` out, or give `symbol` or `id` \
+             for 10x",
+            path.display()
+        ),
+        Format::TenxFolder => tenx_folder::read(path, choices.names == Names::Id, sink)?,
+        Format::TenxH5 => tenx_h5::read(path, choices.names == Names::Id, sink)?,
         Format::Beeline => return beeline::read(path, sink),
         Format::Genelink => return genelink::read(path, sink),
         Format::Text => text::read(path, orient(path, choices.orient)?, sink)?,
@@ -176,6 +188,42 @@ pub fn read_labels(path: &Path, format: Format, column: &str) -> Result<Vec<(Str
             path.display()
         ),
     }
+}
+
+/// The columns of genes that hold text, each with a name for each gene; none where the format has no such columns.
+pub fn gene_columns(path: &Path, format: Format, matrix: &str) -> Result<Vec<(String, Vec<String>)>> {
+    match format {
+        Format::H5ad => h5ad::gene_columns(path, matrix),
+        Format::Loom => loom::gene_columns(path),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Names that are in a column; a gene without one, or with one that another gene has too, keeps its own.
+fn named_by(
+    column: Vec<Option<String>>,
+    own: Vec<String>,
+    name: &str,
+    sink: &mut dyn Sink,
+) -> Result<Vec<String>> {
+    if column.len() != own.len() {
+        bail!("there are {} values of `{name}` for {} genes", column.len(), own.len());
+    }
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for found in column.iter().flatten() {
+        *counts.entry(found.as_str()).or_default() += 1;
+    }
+    let is_alone = |found: &&String| counts.get(found.as_str()) == Some(&1) && !found.trim().is_empty();
+    let names: Vec<Option<String>> =
+        column.iter().map(|found| found.as_ref().filter(is_alone).cloned()).collect();
+    let kept = names.iter().filter(|name| name.is_none()).count();
+    if kept > 0 {
+        sink.warn(format!(
+            "{kept} of {} genes have no name in `{name}`, or one that another gene has too, and keep their own",
+            own.len()
+        ));
+    }
+    Ok(names.into_iter().zip(own).map(|(name, own)| name.unwrap_or(own)).collect())
 }
 
 fn orient(path: &Path, orient: Option<Orient>) -> Result<Orient> {

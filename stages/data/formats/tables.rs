@@ -7,28 +7,67 @@ use crate::records::Records;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Reads `Gene1,Gene2[,Type]`; returns how many edges were left out as duplicates or self loops.
+/// What the columns of a network are called, in lower case: those of regulators, of targets and of signs.
+const REGULATOR: [&str; 4] = ["gene1", "tf", "regulator", "source"];
+const TARGET: [&str; 3] = ["gene2", "target", "gene"];
+const SIGN: [&str; 2] = ["type", "sign"];
+
+/// Reads a network, `Gene1,Gene2[,Type]` or `TF,target`, with a header or without; returns how many edges were left
+/// out as duplicates or self loops.
 pub fn network(path: &Path) -> Result<(Network, usize)> {
     let mut records = Records::open(path)?;
-    let (tf, target) = (records.column("Gene1")?, records.column("Gene2")?);
-    let sign = records.column("Type").ok();
     let mut network = Network::default();
     let mut left_out = 0;
-    while records.advance()? {
-        let record = records.record();
-        let effect = match sign.map(|column| record.field(column).trim()) {
-            None | Some("") => 0,
-            Some("+") => 1,
-            Some("-") => -1,
-            Some(other) => bail!("{}: the type `{other}` is neither `+` nor `-`", records.place()),
+    let mut add = |place: &dyn Fn() -> String, tf: &str, target: &str, sign: Option<&str>| -> Result<()> {
+        let Some(effect) = effect(sign.unwrap_or_default()) else {
+            bail!("{}: the type `{}` is neither `+` nor `-`", place(), sign.unwrap_or_default());
         };
-        let (tf, target) = (record.field(tf).trim(), record.field(target).trim());
+        let (tf, target) = (tf.trim(), target.trim());
         if tf.is_empty() || target.is_empty() {
-            bail!("{} lacks the name of a gene", records.place());
+            bail!("{} lacks the name of a gene", place());
         }
         left_out += usize::from(network.add(tf, target, effect) != Added::Kept);
+        Ok(())
+    };
+    let header = records.header().to_vec();
+    let called =
+        |names: &[&str]| header.iter().position(|name| names.contains(&name.to_lowercase().as_str()));
+    let (tf, target, sign) = match (called(&REGULATOR), called(&TARGET), &header[..]) {
+        (Some(tf), Some(target), _) => (tf, target, called(&SIGN)),
+        (None, None, [tf, target]) => {
+            add(&|| records.place(), tf, target, None)?;
+            (0, 1, None)
+        }
+        (None, None, [tf, target, sign]) if effect(sign).is_some() => {
+            add(&|| records.place(), tf, target, Some(sign))?;
+            (0, 1, Some(2))
+        }
+        _ => bail!(
+            "{}: line 1 names no columns `Gene1` and `Gene2`, or `TF` and `target`, only `{}`",
+            path.display(),
+            header.join("`, `")
+        ),
+    };
+    while records.advance()? {
+        let record = records.record();
+        add(
+            &|| records.place(),
+            record.field(tf),
+            record.field(target),
+            sign.map(|column| record.field(column)),
+        )?;
     }
     Ok((network, left_out))
+}
+
+/// What a type of regulation stands for; `None` if it is none.
+fn effect(of: &str) -> Option<i8> {
+    match of.trim() {
+        "" => Some(0),
+        "+" => Some(1),
+        "-" => Some(-1),
+        _ => None,
+    }
 }
 
 /// Reads BEELINE's pseudotimes: a column of cells, then a column `PseudoTime…` per lineage, `NA` where

@@ -1,7 +1,7 @@
 //! The folders of Cell Ranger: a Matrix Market file of genes × cells with two lists of names.
 
+use super::Sink;
 use super::transpose::Transposer;
-use super::{Names, Sink};
 use crate::lines::Lines;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// How many entries are inspected to tell whether the file is ordered by cell.
 const LOOKED_AT: usize = 1 << 16;
 
-/// Reads the genes' counts.
-pub fn read(path: &Path, names: Names, sink: &mut dyn Sink) -> Result<()> {
+/// Reads the genes' counts. Genes are named by id or by symbol.
+pub fn read(path: &Path, by_id: bool, sink: &mut dyn Sink) -> Result<()> {
     let find = |candidates: &[&str]| -> Result<PathBuf> {
         let names = candidates.iter().flat_map(|name| [(*name).to_owned(), format!("{name}.gz")]);
         let found = names.map(|name| path.join(name)).find(|path| path.exists());
@@ -18,7 +18,7 @@ pub fn read(path: &Path, names: Names, sink: &mut dyn Sink) -> Result<()> {
     };
     let cells = column(&find(&["barcodes.tsv"])?, 0)?;
     let features = find(&["features.tsv", "genes.tsv"])?;
-    let genes = column(&features, if names == Names::Symbol { 1 } else { 0 })?;
+    let genes = column(&features, if by_id { 0 } else { 1 })?;
     let types = if column_count(&features)? > 2 { column(&features, 2)? } else { Vec::new() };
     let mut only = GenesOnly::new(sink, &types);
     let mut entries = Entries::open(&find(&["matrix.mtx"])?, genes.len(), cells.len())?;

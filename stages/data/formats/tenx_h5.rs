@@ -3,9 +3,9 @@
 //! Since version 3 everything lies in `matrix`; older files have a group named after the genome. Both hold
 //! genes × cells by columns, which is the same as cells × genes by rows.
 
+use super::Sink;
 use super::sparse::Sparse;
 use super::tenx_folder::GenesOnly;
-use super::{Names, Sink};
 use crate::hdf5::Hdf5;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -18,14 +18,14 @@ pub fn group(file: &Hdf5) -> Option<String> {
         .find(|group| ["barcodes", "indptr"].iter().all(|name| file.has_array(&format!("{group}/{name}"))))
 }
 
-/// Reads the genes' counts.
-pub fn read(path: &Path, names: Names, sink: &mut dyn Sink) -> Result<()> {
+/// Reads the genes' counts. Genes are named by id or by symbol.
+pub fn read(path: &Path, by_id: bool, sink: &mut dyn Sink) -> Result<()> {
     let file = Hdf5::open(path)?;
     let group = group(&file).with_context(|| format!("{}: holds no 10x matrix", path.display()))?;
     let cells = file.array(&format!("{group}/barcodes"))?.strings()?;
-    let (since_version_3, before) = match names {
-        Names::Symbol => ("features/name", "gene_names"),
-        Names::Id => ("features/id", "genes"),
+    let (since_version_3, before) = match by_id {
+        false => ("features/name", "gene_names"),
+        true => ("features/id", "genes"),
     };
     let is_new = file.has_group(&format!("{group}/features"));
     let genes =

@@ -75,7 +75,7 @@ fn tell(rows: &[Row], io: &Io) {
     let Some(margin) = found("cross_entropy_below_gene_bins") else {
         return io.warn("no cell is held out for the test, so nothing says what the model is worth");
     };
-    let sentence = format!(
+    let figures = format!(
         "hidden genes of held-out cells: cross-entropy {:.3}, each gene's own bins {:.3}; squared error of the expected \
          bin {:.3}, ridge regression {:.3}, nearest cell {:.3}, each gene's own bins {:.3}",
         value("cross_entropy"),
@@ -87,14 +87,14 @@ fn tell(rows: &[Row], io: &Io) {
     );
     if margin.value.is_none_or(|margin| margin <= 0.0) {
         io.warn(format!(
-            "{sentence}: the model has learned nothing about cells; train longer, on more of them, \
-             or with a `model.cell_width`"
+            "the model has learned nothing about cells; train longer, on more of them, or with a \
+             `model.cell_width` ({figures})"
         ));
     } else if value("squared_error_below_ridge") < -WORSE * value("squared_error_ridge") {
         io.warn(format!(
-            "{sentence}: the model predicts worse than a linear one; train longer, or on more cells"
+            "the model predicts worse than a linear one; train longer, or on more cells ({figures})"
         ));
     } else {
-        io.note(sentence);
+        io.note(figures);
     }
 }

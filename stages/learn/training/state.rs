@@ -55,7 +55,7 @@ impl State {
     pub fn load(tensors: Vec<Named<'_>>, io: &Io) -> Result<Option<State>> {
         let Some(found) = io.checkpoints.load()? else { return Ok(None) };
         for path in found.damaged {
-            io.warn(format!("the checkpoint {} is damaged; going on from the one before", path.display()));
+            io.remark(format!("the checkpoint {} is damaged; going on from the one before", path.display()));
         }
         State::from_bytes(&found.state, tensors).context("reading the checkpoint").map(Some)
     }

@@ -109,8 +109,8 @@ fn training() -> Training {
     Training { epochs: 6, batch: 4, accumulate: 2, schedule, ..Training::default() }
 }
 
-fn io(folder: &Path, stop: StopFlag, warnings: &Arc<Mutex<Vec<String>>>) -> Io {
-    let heard = warnings.clone();
+fn io(folder: &Path, stop: StopFlag, remarks: &Arc<Mutex<Vec<String>>>) -> Io {
+    let heard = remarks.clone();
     Io {
         step: "t".to_owned(),
         root: folder.to_owned(),
@@ -126,7 +126,7 @@ fn io(folder: &Path, stop: StopFlag, warnings: &Arc<Mutex<Vec<String>>>) -> Io {
         checkpoints: Checkpoints::in_folder(folder.join("checkpoints")),
         wardens: contract::warden::Wardens::default(),
         listener: Box::new(move |report| {
-            if let Report::Warning(text) = report {
+            if let Report::Remark(text) = report {
                 heard.lock().unwrap().push(text);
             }
         }),
@@ -215,14 +215,14 @@ fn a_training_stopped_at_any_batch_goes_on_as_if_it_had_not_been() {
     assert_eq!((expected.epoch, expected.validation_loss), (4, Some(1.0)));
     for stop_after in 1..=whole.batches.len() {
         let folder = tempfile::tempdir().unwrap();
-        let warnings = Arc::default();
+        let remarks = Arc::default();
         let stop = StopFlag::default();
         let mut first = Classes {
             validation: validation.clone(),
             stop_after: Some((stop_after, stop.clone())),
             ..Classes::new()
         };
-        let stopped = training().run(&mut first, 7, &io(folder.path(), stop, &warnings));
+        let stopped = training().run(&mut first, 7, &io(folder.path(), stop, &remarks));
         if stop_after < whole.batches.len() {
             assert_eq!(stopped.unwrap_err().to_string(), "stopped by a signal");
         }
@@ -230,11 +230,11 @@ fn a_training_stopped_at_any_batch_goes_on_as_if_it_had_not_been() {
         let validated = first.validated;
         let mut second = Classes { validation: validation.clone(), validated, ..Classes::new() };
         let resumed =
-            training().run(&mut second, 7, &io(folder.path(), StopFlag::default(), &warnings)).unwrap();
+            training().run(&mut second, 7, &io(folder.path(), StopFlag::default(), &remarks)).unwrap();
         if stop_after < whole.batches.len() {
             assert_eq!(resumed, expected, "{stop_after}");
             assert_eq!(values(&second.weight), weights, "{stop_after}");
-            assert!(warnings.lock().unwrap()[0].starts_with("going on from the checkpoint of step "));
+            assert!(remarks.lock().unwrap()[0].starts_with("going on from the checkpoint of step "));
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Figure, MOST_BANDS, Part, Points, about, at, average, colours, legend};
 use crate::compare::Block;
 use crate::exhibit::Exhibit;
-use crate::plot::{self, Lines, Series};
+use crate::plot::{self, Lines, Reference, Series};
 use crate::report::Report;
 use indexmap::IndexMap;
 
@@ -43,13 +43,15 @@ pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
             }
             _ => Vec::new(),
         };
+        let chance = (!chance.is_empty()).then(|| Reference { name: "chance".to_owned(), points: chance });
+        let references: Vec<Reference> = chance.into_iter().collect();
         let highest = series.iter().flat_map(|series| &series.points).map(|(_, y)| *y).fold(0.0, f64::max);
         let ranges = match name {
             "roc" => Some([(0.0, 1.0), (0.0, 1.0)]),
             "precision_recall" => Some([(0.0, 1.0), (0.0, (highest * 1.04).clamp(0.05, 1.0))]),
             _ => None,
         };
-        let legend = legend(&series, &chance);
+        let legend = legend(&series, &references);
         let said: Vec<String> = series.iter().map(|series| series.name.clone()).collect();
         let svg = plot::lines(&Lines {
             title: format!("{}{}", shape.title, about(block)),
@@ -58,7 +60,7 @@ pub fn curves(report: &Report<'_>, block: &Block, figures: &mut Vec<Figure>) {
             y: shape.y,
             series,
             ranges,
-            chance,
+            references,
         });
         let several = rows.iter().any(|(_, curves)| curves.len() > 1);
         let how = match (several, rows.len() > MOST_BANDS) {

@@ -3,7 +3,7 @@
 use super::plane::{Plane, principal_places};
 use super::{Figure, Part, thin};
 use crate::exhibit::Exhibit;
-use crate::plot::{self, COLOURS, Lines, Link, Mark, Scatter, Series, Squares};
+use crate::plot::{self, COLOURS, Lines, Link, Mark, Reference, Scatter, Series, Squares};
 use crate::report::{Leading, Report, around};
 use engine::text::number;
 use indexmap::{IndexMap, IndexSet};
@@ -236,7 +236,10 @@ fn shares(
         y: "share of the weight".to_owned(),
         series: vec![Series { name: file.to_owned(), points: thin(points), band: Vec::new(), colour: 0 }],
         ranges: Some([(0.0, 1.0), (0.0, 1.0)]),
-        chance: vec![(0.0, 0.0), (1.0, 1.0)],
+        references: vec![Reference {
+            name: "equal weight for all".to_owned(),
+            points: vec![(0.0, 0.0), (1.0, 1.0)],
+        }],
     });
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let table = match by_label.is_empty() {

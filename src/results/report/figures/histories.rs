@@ -2,8 +2,9 @@
 
 use super::{Figure, MOST_BANDS, Part, Points, average, legend, thin, within};
 use crate::exhibit::{Exhibit, History};
-use crate::plot::{self, Lines, Series};
+use crate::plot::{self, Lines, Reference, Series};
 use crate::report::Report;
+use crate::yardsticks;
 use engine::graph::Step;
 use engine::text::number;
 use indexmap::IndexMap;
@@ -57,7 +58,16 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
             .iter()
             .filter_map(|series| Some(format!("{} ends at {}", series.name, number(series.points.last()?.1))))
             .collect();
-        let legend = if series.len() > 1 { legend(&series, &[]) } else { Vec::new() };
+        let along_all = || series.iter().flat_map(|series| &series.points).map(|(x, _)| *x);
+        let ends_of_x =
+            (along_all().fold(f64::INFINITY, f64::min), along_all().fold(f64::NEG_INFINITY, f64::max));
+        let references = references(report, &steps, column, ends_of_x);
+        let shown = series.len() + references.len() > 1;
+        let legend = if shown { legend(&series, &references) } else { Vec::new() };
+        let held = references
+            .iter()
+            .map(|reference| format!("{}: {}", reference.name, number(reference.points[0].1)));
+        let ends: Vec<String> = ends.into_iter().chain(held).collect();
         let svg = plot::lines(&Lines {
             title: format!("{column} of {stage}"),
             about: format!("{}.", ends.join("; ")),
@@ -65,7 +75,7 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
             y: column.to_owned(),
             series,
             ranges: None,
-            chance: Vec::new(),
+            references,
         });
         let how = match (several, bands) {
             (true, true) => ": mean and spread (one sd) over the runs of each line, as far as all of them go",
@@ -83,6 +93,27 @@ pub fn histories(report: &Report<'_>, figures: &mut Vec<Figure>) {
             wide: false,
         });
     }
+}
+
+/// What simpler predictors reach, as a mean over all steps.
+fn references(
+    report: &Report<'_>,
+    steps: &[(NodeIndex, &History)],
+    column: &str,
+    (from, to): (f64, f64),
+) -> Vec<Reference> {
+    let mut reached: IndexMap<String, Vec<f64>> = IndexMap::new();
+    for (node, _) in steps {
+        for (other, value) in yardsticks::of(column, report.exhibits.metrics_of(*node)) {
+            reached.entry(other).or_default().push(value);
+        }
+    }
+    let level = |(name, values): (String, Vec<f64>)| {
+        let value = crate::statistics::mean(&values)?;
+        let name = if values.len() > 1 { format!("{name} (mean)") } else { name };
+        Some(Reference { name, points: vec![(from, value), (to, value)] })
+    };
+    reached.into_iter().filter_map(level).collect()
 }
 
 /// Names each step by what distinguishes it from the others of its stage, except the axes that rows are averaged over.

@@ -9,6 +9,9 @@ use crate::report::figures::colours;
 use crate::statistics::Difference;
 use engine::text::{count, number, signed};
 
+/// A longer list of missing steps is folded.
+const UNFOLDED_STEPS: usize = 10;
+
 /// All tables of rows and of differences, with the notes that belong to them.
 pub fn compared(report: &Report<'_>, comparison: &Comparison) -> String {
     let directions =
@@ -40,7 +43,8 @@ pub fn compared(report: &Report<'_>, comparison: &Comparison) -> String {
         put(
             &mut text,
             format_args!(
-                "<details open><summary>{} without numbers</summary><ul>",
+                "<details{}><summary>{} without numbers</summary><ul>",
+                if comparison.missing.len() <= UNFOLDED_STEPS { " open" } else { "" },
                 count(comparison.missing.len(), "step")
             ),
         );
@@ -97,7 +101,11 @@ fn row_heading(row: &Row) -> String {
         0 => String::new(),
         missing => format!("<span class=\"differs\">{missing} of {} missing</span>", row.steps.len()),
     };
-    format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}</th>", escape(&row.name))
+    let warned = match row.warned.is_empty() {
+        true => String::new(),
+        false => format!("<span class=\"bad\">warnings: {}</span>", escape(&row.warnings())),
+    };
+    format!("<th scope=\"row\">{}{control}{differs}{apart}{missing}{warned}</th>", escape(&row.name))
 }
 
 /// What a row differs in; a long list is collapsed.

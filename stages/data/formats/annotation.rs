@@ -1,4 +1,4 @@
-//! The columns of cells in AnnData's `obs`, as text.
+//! The columns of AnnData's tables `obs` and `var`, as text.
 //!
 //! A categorical column has codes and categories. They lie in a group of the column's name; before AnnData 0.8 the
 //! categories lay in `obs/__categories`; in legacy files, whose `obs` is a compound table, in `uns`.
@@ -6,16 +6,16 @@
 use crate::hdf5::{Array, Hdf5};
 use anyhow::{Result, bail};
 
-/// A value for each cell; `None` where it is missing.
+/// A value for each row; `None` where it is missing.
 pub type Column = Vec<Option<String>>;
 
-/// Reads a column.
-pub fn column(file: &Hdf5, column: &str) -> Result<Column> {
-    if file.has_array("obs") {
-        return of_compound(file, column);
+/// Reads a column of a table.
+pub fn column(file: &Hdf5, table: &str, column: &str) -> Result<Column> {
+    if file.has_array(table) {
+        return of_compound(file, table, column);
     }
-    let path = format!("obs/{column}");
-    let categories = format!("obs/__categories/{column}");
+    let path = format!("{table}/{column}");
+    let categories = format!("{table}/__categories/{column}");
     if file.has_group(&path) {
         let part = |name: &str| file.array(&format!("{path}/{name}"));
         if file.has_array(&format!("{path}/categories")) {
@@ -26,9 +26,7 @@ pub fn column(file: &Hdf5, column: &str) -> Result<Column> {
         return Ok(values);
     }
     if !file.has_array(&path) {
-        let mut known = file.members("obs")?;
-        known.retain(|name| !name.starts_with('_'));
-        bail!("{} is not there, only `{}`", file.place(&path), known.join("`, `"));
+        bail!("{} is not there, only `{}`", file.place(&path), columns(file, table)?.join("`, `"));
     }
     let array = file.array(&path)?;
     if file.has_array(&categories) {
@@ -37,8 +35,15 @@ pub fn column(file: &Hdf5, column: &str) -> Result<Column> {
     texts(&array)
 }
 
-fn of_compound(file: &Hdf5, column: &str) -> Result<Column> {
-    let table = file.array("obs")?;
+/// The names of the columns of a table that is a group.
+pub fn columns(file: &Hdf5, table: &str) -> Result<Vec<String>> {
+    let mut known = file.members(table)?;
+    known.retain(|name| !name.starts_with('_'));
+    Ok(known)
+}
+
+fn of_compound(file: &Hdf5, table: &str, column: &str) -> Result<Column> {
+    let table = file.array(table)?;
     let categories = format!("uns/{column}_categories");
     if file.has_array(&categories) {
         return categorical(&table.member_integers(column)?, &file.array(&categories)?);
@@ -55,7 +60,7 @@ fn categorical(codes: &[i64], categories: &Array) -> Result<Column> {
     let name = |code: &i64| match usize::try_from(*code) {
         Err(_) => Ok(None),
         Ok(code) if code < names.len() => Ok(names[code].clone()),
-        Ok(code) => bail!("{} has {} names, and a cell has the code {code}", categories.place(), names.len()),
+        Ok(code) => bail!("{} has {} names, and a row has the code {code}", categories.place(), names.len()),
     };
     codes.iter().map(name).collect()
 }
