@@ -1,6 +1,7 @@
 //! Tests of the engine's promises, through a program with toy kinds.
 
 mod cache;
+mod cluster;
 mod command;
 mod concurrency;
 mod crash;

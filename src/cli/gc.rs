@@ -60,7 +60,7 @@ impl Gc {
             true => candidates,
             false => {
                 runlog::forget_all_but(&store, RUNS_KEPT)?;
-                store.sweep(|run| runlog::lives(&store, run).unwrap_or(true))?;
+                record::sweep(&store)?;
                 store.collect(candidates, || record::needed(&store))?
             }
         };
