@@ -141,7 +141,7 @@ fn warnings(report: &Report<'_>) -> String {
     table.push_str("</tbody></table>");
     format!(
         "<p class=\"about\">What steps said about their results when they were computed.</p>{}",
-        scroll("Warnings", &table)
+        scroll("Table of warnings", &table)
     )
 }
 
