@@ -180,7 +180,8 @@ fn shown(figure: &Figure) -> String {
                 )
             })
             .collect();
-        scroll("Table", &format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
+        let name = format!("Table of {}", figure.name);
+        scroll(&name, &format!("<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"))
     });
     // Content that may be wider than the page must be scrollable with the keyboard too.
     let scrolled = if figure.wide { " role=\"group\" aria-label=\"Drawing\" tabindex=\"0\"" } else { "" };
