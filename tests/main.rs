@@ -1,7 +1,6 @@
 //! Tests of the engine's promises, through a program with toy kinds.
 
 mod cache;
-mod cluster;
 mod command;
 mod concurrency;
 mod crash;

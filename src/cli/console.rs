@@ -215,10 +215,6 @@ impl Sink for Console {
             Event::Due { step, reason, .. } => {
                 self.why.insert(step.clone(), reason.to_string());
             }
-            Event::Queued { step, job, adopted } => {
-                let word = if *adopted { "taken up" } else { "queued" };
-                self.normal(&format!("{word} {step}: job {job}"));
-            }
             Event::Started { step, attempt, gpus: _ } => self.started(step.clone(), *attempt),
             Event::Waiting { step, process } => {
                 self.normal(&format!("waiting for {step}: {} is computing it", who(*process)));

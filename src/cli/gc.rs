@@ -60,7 +60,7 @@ impl Gc {
             true => candidates,
             false => {
                 runlog::forget_all_but(&store, RUNS_KEPT)?;
-                record::sweep(&store)?;
+                store.sweep(|run| runlog::lives(&store, run).unwrap_or(true))?;
                 store.collect(candidates, || record::needed(&store))?
             }
         };

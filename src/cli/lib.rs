@@ -22,7 +22,6 @@ mod show;
 mod status;
 mod verify;
 mod why;
-mod worker;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use contract::stage::Kind;
@@ -77,7 +76,6 @@ enum Command {
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Man(man::Man),
-    Worker(worker::Worker),
 }
 
 /// Options that name the pipeline and its cache.
@@ -216,7 +214,6 @@ pub fn main(kinds: &[Kind]) -> ExitCode {
         Command::Doctor(command) => command.run(kinds),
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
-        Command::Worker(command) => command.run(kinds),
     };
     match result {
         Ok(code) => ExitCode::from(code),

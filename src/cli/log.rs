@@ -112,9 +112,6 @@ fn describe(event: &Event) -> String {
         }
         Event::Cached { step, key, warnings: _ } => format!("cached {step} ({})", key.short()),
         Event::Due { step, key, reason } => format!("due {step} ({}): {reason}", key.short()),
-        Event::Queued { step, job, adopted } => {
-            format!("{} {step}: job {job}", if *adopted { "taken up" } else { "queued" })
-        }
         Event::Started { step, attempt, gpus } => match gpus.is_empty() {
             true => format!("started {step}, attempt {attempt}"),
             false => format!("started {step}, attempt {attempt}, GPUs {gpus:?}"),

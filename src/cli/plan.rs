@@ -115,7 +115,7 @@ impl Plan {
                 Wanted::Cuda(Some(_)) => 1,
                 _ => gpu::ids().len(),
             };
-            run::check_gpus(&survey.plan, offered, |_| false)?;
+            run::check_gpus(&survey.plan, offered)?;
         }
         Ok(if self.exit_code && due > 0 { WORK_IS_DUE } else { 0 })
     }

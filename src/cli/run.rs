@@ -10,16 +10,13 @@ use engine::device::{self, Wanted};
 use engine::error::{Error, Result};
 use engine::event::{Ended, Sink};
 use engine::executor::Message;
-use engine::executor::cluster::OnInterrupt;
 use engine::parsed;
 use engine::pools::{self, Pools};
-use engine::profile::Profile;
 use engine::run::{self, Options};
 use engine::text;
 use results::output;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
@@ -42,12 +39,6 @@ pub struct Run {
     /// The ids of the GPUs that may be leased to steps [default: all]
     #[arg(long, value_delimiter = ',', value_name = "IDS")]
     gpus: Option<Vec<u32>>,
-    /// Run steps as jobs of a cluster's scheduler, as profiles/NAME.yaml or this file says
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-    /// After a signal, leave jobs with the scheduler or cancel them [default: ask on a terminal, else detach]
-    #[arg(long, value_name = "WHAT", requires = "profile")]
-    on_interrupt: Option<Interrupted>,
     /// Continue with other steps after one has failed
     #[arg(short, long)]
     keep_going: bool,
@@ -59,14 +50,6 @@ pub struct Run {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Interrupted {
-    /// They go on, and the next run takes them up
-    Detach,
-    /// They are cancelled
-    Cancel,
-}
-
 impl Run {
     pub fn run(self, kinds: &[Kind]) -> Result<u8> {
         if self.jobs == Some(0) {
@@ -74,10 +57,7 @@ impl Run {
         }
         let (graph, store, new) = self.source.load_new(kinds)?;
         let cpus = self.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-        let profile =
-            self.profile.as_deref().map(|name| Profile::find(name, &graph.file, kinds)).transpose()?;
-        // The nodes of a cluster may have GPUs where this machine has none.
-        if let (None, Some(refusal)) = (&profile, device::refusal(graph, self.source.device)) {
+        if let Some(refusal) = device::refusal(graph, self.source.device) {
             return Err(Error::Device(refusal));
         }
         let gpus = match (self.gpus, self.source.device) {
@@ -91,8 +71,6 @@ impl Run {
             pools: Pools::new(cpus, pools::machine_memory(), gpus)
                 .shared_in(pools::runtime_folder(), device::identities(device::usable(kinds))),
             arguments: std::env::args().collect(),
-            profile,
-            on_interrupt: Box::new(move |jobs| on_interrupt(self.on_interrupt, jobs)),
         };
         let stop = StopFlag::default();
         let (sender, receiver) = mpsc::channel();
@@ -112,28 +90,6 @@ impl Run {
             }
         }
         result.map(|()| 0)
-    }
-}
-
-/// What becomes of jobs after a signal. The question can be left unanswered: the process ends all the same, and the jobs
-/// go on.
-fn on_interrupt(given: Option<Interrupted>, jobs: usize) -> OnInterrupt {
-    let asked = || {
-        let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-        if !stdin.is_terminal() || !stderr.is_terminal() {
-            return None;
-        }
-        let jobs = text::count(jobs, "job");
-        write!(stderr, "{jobs} with the scheduler: [l]eave them for the next run, or [c]ancel them? [l] ")
-            .ok()?;
-        stderr.flush().ok()?;
-        let mut answer = String::new();
-        stdin.lock().read_line(&mut answer).ok()?;
-        answer.trim().to_lowercase().starts_with('c').then_some(Interrupted::Cancel)
-    };
-    match given.or_else(asked) {
-        Some(Interrupted::Cancel) => OnInterrupt::Cancel,
-        Some(Interrupted::Detach) | None => OnInterrupt::Detach,
     }
 }
 

@@ -3,26 +3,19 @@
 use super::PipelineArgs;
 use clap::Args;
 use contract::stage::Kind;
-use engine::batch;
-use engine::clock;
 use engine::error::Result;
 use engine::event::Ended;
-use engine::journal::{Reader, Remark};
-use engine::key::Key;
 use engine::plan::Selection;
 use engine::record::{Record, Standing};
 use engine::runlog;
 use engine::state::State;
-use engine::store::Store;
 use engine::survey::Survey;
 use engine::text;
 use indexmap::IndexMap;
-use petgraph::graph::NodeIndex;
 use results::output::{self, table};
 use results::warned;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashMap;
 
 /// Show the state of a pipeline, stage by stage
 #[derive(Args)]
@@ -90,38 +83,7 @@ impl Status {
             };
             report.push_str(&format!("last run on this cache: {run}, {how}\n"));
         }
-        report.push_str(&jobs(&store, &survey)?);
         output::write(&report)?;
         Ok(0)
     }
-}
-
-/// A line for each due step that a scheduler has.
-fn jobs(store: &Store, survey: &Survey<'_>) -> Result<String> {
-    let due: HashMap<Key, NodeIndex> =
-        survey.plan.due().iter().filter_map(|node| Some((survey.plan.state(*node).key()?, *node))).collect();
-    let mut lines = String::new();
-    for batch in batch::open(store, |_| false)? {
-        let id = batch.id()?;
-        for (place, key) in batch.record.keys.iter().enumerate() {
-            let Some(node) = due.get(key).filter(|_| !batch.settled(place)) else { continue };
-            let step = &survey.plan.graph().steps[*node].name;
-            let (mut state, mut said) =
-                (format!("queued since {}", clock::date(batch.record.at)), String::new());
-            for remark in Reader::new(batch.journal(place)).news()? {
-                match remark {
-                    Remark::Began { host, at, .. } => {
-                        state = format!("running on {host} since {}", clock::date(at));
-                    }
-                    Remark::Progress { done, total } => said = format!(": {done}/{total}"),
-                    Remark::Note { text } => said = format!(": {text}"),
-                    Remark::Ended { .. } => state = "ended; the next run takes its result".to_owned(),
-                    Remark::Alive | Remark::Remark { .. } | Remark::Warning { .. } => {}
-                }
-            }
-            let job = id.as_ref().map(|id| format!(" (job {id}_{place})")).unwrap_or_default();
-            lines.push_str(&format!("{step}{job} {state}{said}\n"));
-        }
-    }
-    Ok(lines)
 }

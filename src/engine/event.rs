@@ -31,15 +31,6 @@ pub enum Event {
         /// Why the artifact is missing.
         reason: Reason,
     },
-    /// The step's job waits in a scheduler's queue.
-    Queued {
-        /// The step's name.
-        step: String,
-        /// The scheduler's name for its job.
-        job: String,
-        /// Whether an earlier run, or another one, had submitted it.
-        adopted: bool,
-    },
     /// The step started.
     Started {
         /// The step's name.

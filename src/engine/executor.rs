@@ -1,11 +1,6 @@
-//! Executors, which run tasks: on threads of this process, or as jobs of a cluster's scheduler.
+//! Executors, which run tasks. The only one so far runs them in this process.
 
-mod ask;
-pub mod cluster;
-mod jobs;
 pub mod local;
-pub mod scheduler;
-pub mod slurm;
 
 use crate::task::{Outcome, Told};
 use petgraph::graph::NodeIndex;
@@ -16,8 +11,6 @@ pub enum Message {
     Told(NodeIndex, Told),
     /// A task has ended.
     Finished(NodeIndex, Outcome),
-    /// A warning about all of the tasks.
-    Warned(String),
     /// The process received a signal.
     Signal(i32),
 }

@@ -5,9 +5,6 @@
 //! state of every step and makes the decisions; `examine` looks up files and artifacts for it; `executor`
 //! hands tasks to workers, which claim keys, compute and commit on their own.
 
-pub mod assignment; // a task as a file, for a worker on another machine
-pub mod attempt; // one attempt at an assignment, in a process of its own
-pub mod batch; // steps given to a scheduler together, on disk
 pub mod clock; // dates and times, for display only
 pub mod complaint; // errors in a pipeline file, shown with the source line
 pub mod device; // whether steps compute on a GPU
@@ -18,16 +15,13 @@ pub mod executor; // runs tasks
 pub mod graph; // spec + kinds -> checked graph of steps
 pub mod hash; // digests of files and folders
 pub mod history; // what earlier runs recorded for the same steps
-pub mod journal; // what a worker says of its step, in a file that grows
 pub mod key; // digest, key, recipe
 pub mod locate; // finds a place in a YAML text; only for complaints
 pub mod memo; // digests of files hashed before
 mod parallel; // loops on several threads
 pub mod parsed; // the parsed pipeline file, cached
 pub mod plan; // owns the state of every step; never sees a disk
-pub mod platform; // what about the processor decides the bits of a result
 pub mod pools; // the machine's resources, and which of them are free
-pub mod profile; // how steps are given to a cluster's scheduler
 pub mod quantity; // sizes and times as users write them
 pub mod reason; // why a step is due
 pub mod record; // reads the records of runs

@@ -161,11 +161,7 @@ impl<'g> Plan<'g> {
             (State::Running(work, _), News::Busy(at)) => {
                 State::Later(Work { waits: work.waits + 1, ..work }, at)
             }
-            // A job that fails before its worker begins has used up an attempt too.
-            (State::Running(work, None), News::Failed(Some(at))) => {
-                State::Later(Work { attempts: work.attempts + 1, ..work }, at)
-            }
-            (State::Running(work, Some(_)), News::Failed(Some(at))) => State::Later(work, at),
+            (State::Running(work, _), News::Failed(Some(at))) => State::Later(work, at),
             (State::Running(..), News::Failed(None)) => State::Failed,
             (State::Running(..), News::Computed(artifact)) => State::Computed(artifact),
             (State::Later(work, _), News::Awaited) => State::Due(work),

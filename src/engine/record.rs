@@ -2,7 +2,6 @@
 //!
 //! A record is history, not state, so damaged lines are skipped.
 
-use crate::batch;
 use crate::error::{Error, Result};
 use crate::event::{Begun, Ended, Event};
 use crate::key::Key;
@@ -123,16 +122,9 @@ fn parse(bytes: &[u8]) -> Vec<(f64, Event)> {
     lines.map(|Line { t, event }| (t, event)).collect()
 }
 
-/// Removes the drafts of runs and workers that are dead, and what is left of batches closed long ago.
-pub fn sweep(store: &Store) -> Result<()> {
-    store.sweep(|owner| batch::awaits(store, owner) || runlog::lives(store, owner).unwrap_or(true))?;
-    batch::forget_closed(store)
-}
-
-/// Every key named by a run that is pinned or in progress, including keys that were merely due, and every key that a
-/// scheduler's job makes or reads.
+/// Every key named by a run that is pinned or in progress, including keys that were merely due.
 pub fn needed(store: &Store) -> Result<HashSet<Key>> {
-    let mut keys = batch::needed(store)?;
+    let mut keys = HashSet::new();
     for run in runlog::runs(store)? {
         if runlog::is_pinned(store, &run) || runlog::lives(store, &run)? {
             let record = Record::read(store, &run)?;

@@ -9,16 +9,13 @@ use crate::error::{Error, Result};
 use crate::event::{Begun, Ended, Event, Sink};
 use crate::examine::{self, Examiner};
 use crate::executor::Message;
-use crate::executor::cluster::{Cluster, OnInterrupt};
 use crate::executor::local::Local;
 use crate::graph::Graph;
 use crate::history::History;
 use crate::memo::Memo;
 use crate::plan::{Plan, Selection};
 use crate::pools::{Lease, Pools};
-use crate::profile::Profile;
-use crate::record;
-use crate::runlog::RunLog;
+use crate::runlog::{self, RunLog};
 use crate::state::{News, State};
 use crate::store::{Store, lock_warning};
 use crate::text;
@@ -34,10 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How long steps with checkpoints may take; SLURM kills 30 seconds after its first signal.
 const PATIENCE_FOR_CHECKPOINTS: Duration = Duration::from_secs(22);
 
-/// How long a scheduler may take to cancel jobs.
-const PATIENCE_FOR_CANCELLING: Duration = Duration::from_secs(20);
-
 /// How to run a plan.
+#[derive(Debug)]
 pub struct Options {
     /// Which steps.
     pub selection: Selection,
@@ -47,10 +42,6 @@ pub struct Options {
     pub pools: Pools,
     /// The command line, for the run's record.
     pub arguments: Vec<String>,
-    /// Runs steps as jobs of a scheduler.
-    pub profile: Option<Profile>,
-    /// Asked once, if a signal comes while jobs are with a scheduler: what becomes of this many.
-    pub on_interrupt: Box<dyn FnMut(usize) -> OnInterrupt>,
 }
 
 /// Runs a graph. Every event goes to the run's record and to `sink`. Once the run has begun, its summary is
@@ -68,13 +59,10 @@ pub fn run(
     examine::check_files(&plan)?;
     store.prepare()?;
     let log = RunLog::create(store)?;
-    record::sweep(store)?;
+    store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
     let memo = Memo::open(&store.memos(), &graph.file)?;
     let examiner = Examiner::new(graph, store, memo, stop.clone());
     let (messages, inbox) = channel;
-    let cluster = options
-        .profile
-        .map(|profile| Cluster::start(profile, store.clone(), log.run().to_owned(), messages.clone()));
     let mut runner = Runner {
         graph,
         store,
@@ -82,15 +70,12 @@ pub fn run(
         examiner,
         history: None,
         executor: Local::new(Worker::new(store.clone(), kinds, stop.clone()), messages),
-        cluster: cluster.transpose()?,
         inbox,
         pools: options.pools,
         leases: HashMap::new(),
-        remote: HashSet::new(),
         keep_going: options.keep_going,
         stop,
         signal: None,
-        on_interrupt: options.on_interrupt,
         told_of_gpu: HashSet::new(),
         log,
         sink,
@@ -103,7 +88,7 @@ pub fn run(
     runner.executor.close();
     let ended = runner.end()?;
     // Runs that died during this one may have left drafts, and there may be no later run to sweep them.
-    record::sweep(store)?;
+    store.sweep(|run| runlog::lives(store, run).unwrap_or(true))?;
     runner.log.close()?;
     Ok((ended, result))
 }
@@ -123,11 +108,10 @@ pub fn begun(run: &str, graph: &Graph, steps: usize, arguments: Vec<String>) -> 
     }
 }
 
-/// Whether each step that is yet to be computed here gets the GPUs that it asks for; a profile's jobs ask elsewhere.
-/// Prereq: every ready step was looked up.
-pub fn check_gpus(plan: &Plan<'_>, offered: usize, jobs_take: impl Fn(&str) -> bool) -> Result<()> {
+/// Whether each step that is yet to be computed gets the GPUs that it asks for. Prereq: every ready step was looked up.
+pub fn check_gpus(plan: &Plan<'_>, offered: usize) -> Result<()> {
     let to_come = plan.steps().filter(|node| plan.may_compute(*node) && !plan.state(*node).settled());
-    for node in to_come.filter(|node| !jobs_take(plan.graph().steps[*node].kind.name)) {
+    for node in to_come {
         let step = &plan.graph().steps[node];
         let gpus = step.takes().gpus;
         if gpus > offered {
@@ -149,18 +133,14 @@ struct Runner<'a> {
     /// Read once the first step turns out to be due.
     history: Option<History>,
     executor: Local,
-    cluster: Option<Cluster>,
     inbox: Receiver<Message>,
     pools: Pools,
     /// What running steps have leased. A step gives it back when it only waits for the disk.
     leases: HashMap<NodeIndex, Lease>,
-    /// The steps that a scheduler has, or is to get.
-    remote: HashSet<NodeIndex>,
     keep_going: bool,
     stop: StopFlag,
     /// The first signal, and when it came.
     signal: Option<(i32, Instant)>,
-    on_interrupt: Box<dyn FnMut(usize) -> OnInterrupt>,
     /// Steps for which `WaitingForGpu` was already reported.
     told_of_gpu: HashSet<NodeIndex>,
     log: RunLog,
@@ -219,8 +199,7 @@ impl Runner<'_> {
             if self.may_start() {
                 self.examine_ready()?;
                 if std::mem::take(&mut first) {
-                    let takes = |kind: &str| self.cluster.as_ref().is_some_and(|cluster| cluster.takes(kind));
-                    check_gpus(&self.plan, self.pools.gpus(), takes)?;
+                    check_gpus(&self.plan, self.pools.gpus())?;
                 }
                 self.start_due()?;
             }
@@ -284,9 +263,8 @@ impl Runner<'_> {
             _ => false,
         };
         let saving = self.plan.running().iter().any(saves);
-        let patience = if saving { PATIENCE_FOR_CHECKPOINTS } else { PATIENCE };
-        let patience = if self.remote.is_empty() { patience } else { patience.max(PATIENCE_FOR_CANCELLING) };
-        since.elapsed() > patience || self.stop.reason() == Some(StopReason::Now)
+        since.elapsed() > if saving { PATIENCE_FOR_CHECKPOINTS } else { PATIENCE }
+            || self.stop.reason() == Some(StopReason::Now)
     }
 
     /// Waits for the next message, or until a waiting step may be looked at again.

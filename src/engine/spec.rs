@@ -7,7 +7,6 @@ use contract::stage::Kind;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -106,23 +105,15 @@ pub struct Resources {
     #[schemars(range(min = 1))]
     pub cpus: usize,
     /// Bytes, written like `1GiB`.
-    #[serde(deserialize_with = "optional_bytes", serialize_with = "bytes_as_text")]
+    #[serde(deserialize_with = "optional_bytes")]
     #[schemars(with = "Option<String>")]
     pub memory: Option<u64>,
     /// GPUs.
     pub gpus: usize,
     /// The longest time a step is expected to take, such as `10m`.
-    #[serde(deserialize_with = "optional_duration", serialize_with = "duration_as_text")]
+    #[serde(deserialize_with = "optional_duration")]
     #[schemars(with = "Option<String>")]
     pub time: Option<Duration>,
-}
-
-fn bytes_as_text<S: Serializer>(bytes: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    bytes.map(|bytes| format!("{bytes}B")).serialize(serializer)
-}
-
-fn duration_as_text<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|time| format!("{}s", time.as_secs_f64())).serialize(serializer)
 }
 
 impl Default for Resources {
@@ -203,13 +194,11 @@ fn with_or_without_value<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// For fields with a unit.
-pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     optional_text(deserializer, "a time such as `90s`, `10m` or `1h30m`", quantity::duration)
 }
 
-/// For fields with a unit.
-pub fn optional_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+fn optional_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     optional_text(deserializer, "a size such as `1GiB` or `500MB`", quantity::bytes)
 }
 

@@ -9,7 +9,6 @@
 //! v1/quarantine/<key>.<n>/                                       damaged artifacts, for diagnosis
 //! v1/memo/                                                       see memo.rs
 //! runs/<run>.jsonl                                               see runlog.rs
-//! jobs/<batch>/                                                  see batch.rs
 //! ```
 
 mod artifact;
@@ -38,8 +37,6 @@ use std::sync::Arc;
 const FOLDERS: [&str; 6] = ["entries", "tmp", "locks", "checkpoints", "quarantine", "memo"];
 /// The lock that garbage collection holds exclusively and lookups share.
 const COLLECTION_LOCK: &str = "collection";
-/// The lock of [`Store::lock_jobs`].
-const JOBS_LOCK: &str = "jobs";
 
 /// A cache folder.
 #[derive(Debug, Clone)]
@@ -102,21 +99,6 @@ impl Store {
         self.root.join("runs")
     }
 
-    /// Where batches of steps are recorded for a scheduler.
-    pub fn jobs(&self) -> PathBuf {
-        self.root.join("jobs")
-    }
-
-    /// A folder to prepare something in; it is swept once its owner, the name up to the first dot, is dead.
-    pub fn draft_folder(&self, name: &str) -> PathBuf {
-        self.folder("tmp").join(name)
-    }
-
-    /// Held while a run decides which steps to submit, so that no other run submits the same ones.
-    pub fn lock_jobs(&self) -> Result<Lock> {
-        Ok(Lock::alone(&self.folder("locks").join(JOBS_LOCK))?)
-    }
-
     /// Where memos are kept.
     pub fn memos(&self) -> PathBuf {
         self.folder("memo")
@@ -159,23 +141,6 @@ impl Store {
     /// The same for callers that do not update a memo.
     pub fn open(&self, key: Key, memo: &Memo) -> Result<Lookup> {
         Ok(self.look_up(key, memo)?.0)
-    }
-
-    /// The artifact that another machine has committed, if all of it can be seen here. Its files are not read:
-    /// the machine that hashed them has just written them. Listing the folders comes first, because a network
-    /// file system answers for a name from what it remembers.
-    pub fn arrived(&self, key: Key) -> Result<Option<Artifact>> {
-        let entry = self.entry(key);
-        disk::list_if_there(entry.parent().expect("an entry lies on a shelf of two digits"))?;
-        disk::list_if_there(&entry)?;
-        let Some(manifest) = self.manifest(key)?.filter(|manifest| manifest.key == key) else {
-            return Ok(None);
-        };
-        let is_whole = |file: &FileRecord| {
-            let path = entry.join("out").join(&file.path);
-            std::fs::metadata(path).is_ok_and(|found| found.len() == file.size)
-        };
-        Ok(manifest.files.iter().all(is_whole).then(|| self.whole(key, &manifest)))
     }
 
     /// A handle on an artifact that the caller knows to be verified.

@@ -47,22 +47,6 @@ pub struct Task {
     pub log: PathBuf,
 }
 
-impl Task {
-    /// The artifacts that it reads.
-    pub fn artifacts(&self) -> impl Iterator<Item = Key> {
-        self.inputs.values().filter_map(|filling| match filling {
-            Filling::Artifact(key) => Some(*key),
-            Filling::File(_) => None,
-        })
-    }
-
-    /// Whom its drafts belong to: the run, or the worker of another process. Nobody else makes drafts under
-    /// this name.
-    pub fn owner(&self) -> &str {
-        self.draft.split('.').next().unwrap_or_default()
-    }
-}
-
 /// What fills a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,13 +68,6 @@ pub struct Watched {
 
 /// A message about a running task.
 pub enum Told {
-    /// A scheduler has it.
-    Queued {
-        /// The scheduler's name for its job.
-        job: String,
-        /// Whether an earlier run, or another one, had submitted it.
-        adopted: bool,
-    },
     /// It acquired its lock and starts.
     Begun {
         /// Its checkpoints, which show whether it saves any.
@@ -123,8 +100,6 @@ pub enum Outcome {
     Busy(Option<u32>),
     /// It was told to stop.
     Stopped(StopReason),
-    /// Its job stays with the scheduler, and a later run will take it up.
-    Left,
     /// It failed.
     Failed {
         /// What went wrong.

@@ -70,7 +70,7 @@ impl Worker {
         if prepared.params != task.recipe.params {
             return failed(format!("this program's kind `{name}` is not the one that the key was made for"));
         }
-        let work = self.scratches.take(&self.store, task.owner())?;
+        let work = self.scratches.take(&self.store, &task.run)?;
         let io = Io {
             step: task.step.clone(),
             root: task.root.clone(),

@@ -31,23 +31,14 @@ impl Runner<'_> {
                 self.release(node);
                 Ok(())
             }
-            Message::Told(node, Told::Queued { job, adopted }) => {
-                self.tell(Event::Queued { step: self.name(node), job, adopted })
-            }
-            Message::Warned(text) => self.tell(Event::Warning { step: None, text }),
             Message::Finished(node, outcome) => {
                 self.release(node);
-                self.remote.remove(&node);
                 self.finish(node, outcome)
             }
             Message::Signal(signal) => {
                 if self.signal.is_none() {
-                    self.tell(Event::Stopping { signal })?;
-                    self.sink.flush()?;
-                    if let Some(cluster) = self.cluster.as_ref().filter(|_| !self.remote.is_empty()) {
-                        cluster.stop((self.on_interrupt)(self.remote.len()));
-                    }
                     self.signal = Some((signal, Instant::now()));
+                    self.tell(Event::Stopping { signal })?;
                 }
                 Ok(())
             }
@@ -97,10 +88,6 @@ impl Runner<'_> {
             Outcome::Stopped(StopReason::Asked | StopReason::Now) => {
                 self.advance(node, News::GivenUp("stopped by a signal".to_owned()))
             }
-            Outcome::Left => {
-                let why = "its job stays with the scheduler; the next run takes it up";
-                self.advance(node, News::GivenUp(why.to_owned()))
-            }
             Outcome::Stopped(StopReason::Timeout(limit)) => {
                 self.fail(node, format!("stopped after its time limit of {limit:?}"), Vec::new(), None)
             }
@@ -123,8 +110,7 @@ impl Runner<'_> {
     }
 
     fn fail(&mut self, node: NodeIndex, why: String, tail: Vec<String>, log: Option<PathBuf>) -> Result<()> {
-        // A job may fail before its worker begins.
-        let attempt = self.work(node).attempts.max(1);
+        let attempt = self.work(node).attempts;
         let again = attempt <= self.graph.steps[node].retries && self.signal.is_none();
         let wait = FIRST_RETRY.saturating_mul(1 << (attempt - 1).min(16)).min(LAST_RETRY);
         let retry_in = again.then_some(wait.as_secs_f64());

@@ -11,7 +11,7 @@ use crate::state::{News, State};
 use crate::task::Task;
 use petgraph::graph::NodeIndex;
 use std::ops::Bound::{Excluded, Unbounded};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How many steps may wait for the disk, so that drafts do not pile up if it is slower than the steps.
 const WAITING_PER_CPU: usize = 4;
@@ -78,25 +78,16 @@ impl Runner<'_> {
             self.advance(node, News::Awaited)?;
         }
         let mut next = self.plan.due().first().copied();
-        while let Some(node) = next.filter(|_| self.has_room() || self.cluster_has_room()) {
+        while let Some(node) = next.filter(|_| self.has_room()) {
             next = self.plan.due().range((Excluded(node), Unbounded)).next().copied();
             // Steps with equal keys: the first one computes, and the others will find its artifact.
             let key = self.plan.state(node).key();
             if self.plan.running().iter().any(|other| self.plan.state(*other).key() == key) {
                 continue;
             }
-            if self.cluster.as_ref().is_some_and(|cluster| cluster.takes(self.graph.steps[node].kind.name)) {
-                if self.cluster_has_room() {
-                    self.start_remote(node)?;
-                }
-                continue;
-            }
-            if !self.has_room() {
-                continue;
-            }
             match self.pools.take(&self.graph.steps[node].takes())? {
                 Taken::Lease(lease) => self.start(node, lease)?,
-                Taken::Later if self.leases.is_empty() && self.plan.running().len() == self.remote.len() => {
+                Taken::Later if self.plan.running().is_empty() => {
                     unreachable!("a step fits an idle machine: see check_gpus and Pools::take");
                 }
                 Taken::Later => {}
@@ -112,44 +103,17 @@ impl Runner<'_> {
 
     /// Whether a further step may start: a processor is free, and not too many steps wait for the disk.
     fn has_room(&self) -> bool {
-        let waiting = self.plan.running().len() - self.leases.len() - self.remote.len();
+        let waiting = self.plan.running().len() - self.leases.len();
         !self.pools.exhausted() && waiting < WAITING_PER_CPU * self.pools.all_cpus()
     }
 
-    /// Whether the scheduler may be given a further step.
-    fn cluster_has_room(&self) -> bool {
-        self.cluster.as_ref().is_some_and(|cluster| self.remote.len() < cluster.capacity())
-    }
-
     fn start(&mut self, node: NodeIndex, lease: Lease) -> Result<()> {
-        let step = &self.graph.steps[node];
-        let limit = step.timeout.or(step.resources.time);
-        let task = self.task(node, lease.cpus, lease.gpus.clone(), limit);
-        self.executor.start(node, task)?;
-        self.leases.insert(node, lease);
-        self.advance(node, News::Handed)
-    }
-
-    fn start_remote(&mut self, node: NodeIndex) -> Result<()> {
-        let step = &self.graph.steps[node];
-        let resources = step.takes();
-        // The scheduler keeps to `resources.time`, and the worker knows which GPUs it got.
-        let task = self.task(node, resources.cpus, Vec::new(), step.timeout);
-        if let Some(cluster) = &self.cluster {
-            cluster.run(node, task, resources);
-        }
-        self.remote.insert(node);
-        self.advance(node, News::Handed)
-    }
-
-    /// The task of a step that is due.
-    fn task(&self, node: NodeIndex, cpus: usize, gpus: Vec<u32>, limit: Option<Duration>) -> Task {
         let step = &self.graph.steps[node];
         let work = self.plan.state(node).work().expect("what starts is due");
         let recipe = self.examiner.recipe(&self.plan, node);
         let inputs = self.examiner.fillings(&self.plan, node);
         let (recipe, inputs) = recipe.zip(inputs).expect("the inputs of a step that is due are known");
-        Task {
+        let task = Task {
             step: step.name.clone(),
             run: self.log.run().to_owned(),
             key: work.key,
@@ -160,11 +124,14 @@ impl Runner<'_> {
             anew: self.plan.forced(node),
             draft: format!("{}.{}.{}", self.log.run(), node.index(), work.attempts),
             root: self.graph.root.clone(),
-            cpus,
-            gpus,
-            limit,
+            cpus: lease.cpus,
+            gpus: lease.gpus.clone(),
+            limit: step.timeout.or(step.resources.time),
             log: self.log.output_folder().join(file_name(&step.name)),
-        }
+        };
+        self.executor.start(node, task)?;
+        self.leases.insert(node, lease);
+        self.advance(node, News::Handed)
     }
 }
 

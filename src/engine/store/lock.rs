@@ -60,13 +60,6 @@ impl Lock {
         }
     }
 
-    /// A second handle: the lock is held until both are closed. Given to another program, it is held as long as
-    /// that program lives, even if this one is killed.
-    pub fn share(&self) -> disk::Result<File> {
-        let file = self.file.as_ref().expect("a lock that is released is gone");
-        file.try_clone().map_err(|error| fault("sharing the lock", &self.path, error))
-    }
-
     /// Releases it. Dropping does so too, but cannot report an error.
     pub fn release(mut self) -> disk::Result<()> {
         match self.file.take() {
