@@ -10,7 +10,7 @@ use data::embeddings::{self, ByCellWriter, Embeddings, Writer};
 use data::metrics::summary::Row;
 use data::metrics::table;
 use data::network::{self, Network};
-use data::random::Random;
+use data::random::choose;
 use data::tokens::{self, About, TokenReader};
 use data::types;
 use learn::model::saved::{self, Saved};
@@ -54,6 +54,7 @@ pub const KIND: Kind = Kind::of::<Embed>(
 
 /// The random stream that draws the cells.
 const CELLS_STREAM: u64 = 1 << 53;
+
 /// Encodes cells. Memory does not grow with the number of cells.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -235,10 +236,9 @@ impl Embed {
 
     /// Marks the cells that are used.
     fn choose(&self, cells: usize) -> Vec<bool> {
-        let mut order: Vec<usize> = (0..cells).collect();
-        Random::new(self.seed, CELLS_STREAM).shuffle(&mut order);
         let mut wanted = vec![false; cells];
-        order.iter().take(self.cells.unwrap_or(cells)).for_each(|cell| wanted[*cell] = true);
+        let chosen = choose(cells, self.cells.unwrap_or(cells), self.seed, CELLS_STREAM);
+        chosen.into_iter().for_each(|cell| wanted[cell] = true);
         wanted
     }
 }

@@ -14,7 +14,7 @@ use attention::Attention;
 use contract::bounds::{MOST, WIDEST, above_zero, within};
 use contract::code;
 use contract::stage::{Io, Kind, Mistake, Slot, Slots, Stage, Wires};
-use data::random::Random;
+use data::random::choose;
 use data::tokens::{self, About, Corpus};
 use gradient::Gradient;
 use learn::model::saved::{self, Saved};
@@ -139,7 +139,7 @@ impl Probe {
             return Ok(readout::scores(readout, &asked));
         }
         let corpus = Corpus::read(folder, about, || Ok(io.check_stop()?))?;
-        let cells = Cells::read(&corpus, &self.choose(corpus.cells()));
+        let cells = Cells::read(&corpus, &choose(corpus.cells(), self.cells, self.seed, CELLS_STREAM));
         if cells.count() == 0 {
             bail!("{}: has no cells to ask about", folder.display());
         }
@@ -157,14 +157,5 @@ impl Probe {
         };
         scores.iter_mut().for_each(|score| *score /= cells.count() as f64);
         Ok(scores)
-    }
-
-    /// The cells to ask about, in ascending order.
-    fn choose(&self, all: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..all).collect();
-        Random::new(self.seed, CELLS_STREAM).shuffle(&mut order);
-        order.truncate(self.cells);
-        order.sort_unstable();
-        order
     }
 }

@@ -125,6 +125,17 @@ impl Random {
     }
 }
 
+/// At most `most` random indices below `all`, ascending.
+pub fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..all).collect();
+    if all > most {
+        Random::new(seed, stream).shuffle(&mut order);
+        order.truncate(most);
+        order.sort_unstable();
+    }
+    order
+}
+
 fn split_mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

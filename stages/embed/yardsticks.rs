@@ -6,7 +6,7 @@
 use anyhow::Result;
 use contract::stage::Io;
 use data::embeddings::cosine;
-use data::metrics::summary::{Row, limits};
+use data::metrics::summary::{Row, over_units};
 use data::metrics::{Ranking, Scored};
 use data::network::Network;
 use data::random::Random;
@@ -40,7 +40,6 @@ const NEIGHBOURS: usize = 15;
 /// The parts of the cells whose types are told by a regression of the other parts.
 const FOLDS: usize = 5;
 const PENALTY: f64 = 1.0;
-const REPLICATES: usize = 1000;
 const FOLDS_STREAM: u64 = (1 << 53) + 1;
 const BOOTSTRAP_STREAM: u64 = (1 << 53) + 2;
 
@@ -253,27 +252,15 @@ fn centred(vectors: &[f32], width: usize) -> Vec<f32> {
 
 /// Means over units by their weights, with 95 % intervals over units.
 fn rows<const COUNT: usize>(units: &[(f64, [f64; COUNT])], metrics: [&str; COUNT], seed: u64) -> Vec<Row> {
-    if units.is_empty() {
-        return Vec::new();
-    }
-    let mean = |chosen: &mut dyn Iterator<Item = usize>| {
+    let mean = |chosen: &[usize]| {
         let (mut sums, mut weights) = ([0.0; COUNT], 0.0);
-        for (weight, values) in chosen.map(|unit| units[unit]) {
+        for (weight, values) in chosen.iter().map(|unit| units[*unit]) {
             weights += weight;
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
         }
         sums.map(|sum| sum / weights)
     };
-    let mut random = Random::new(seed, BOOTSTRAP_STREAM);
-    let replicates: Vec<[f64; COUNT]> =
-        (0..REPLICATES).map(|_| mean(&mut (0..units.len()).map(|_| random.below(units.len())))).collect();
-    let values = mean(&mut (0..units.len()));
-    let row = |(index, metric): (usize, &str)| {
-        let mut draws: Vec<f64> = replicates.iter().map(|values| values[index]).collect();
-        let interval = if units.len() > 1 { limits(&mut draws) } else { None };
-        Row { metric: metric.to_owned(), value: Some(values[index]), interval, count: units.len() }
-    };
-    metrics.into_iter().enumerate().map(row).collect()
+    over_units(metrics, units.len(), seed, BOOTSTRAP_STREAM, mean)
 }
 
 /// Says what the vectors and the components reach, and warns of vectors that hold less.
@@ -287,7 +274,9 @@ fn tell(rows: &[Row], [own, pca, above]: [&str; 3], what: &str, io: &Io) {
         value(pca)
     );
     match above.interval {
-        Some((_, high)) if high < 0.0 => io.warn(format!("{sentence}: the model's vectors hold less")),
+        Some((_, high)) if high < 0.0 => io.warn(format!(
+            "{sentence}: the model's vectors hold less; pre-train longer, on more cells, or with a `model.cell_width`"
+        )),
         _ => io.note(sentence),
     }
 }

@@ -1,10 +1,10 @@
 //! The transformer's gene vectors, as inputs of `joint`.
 
-use super::inputs::choose;
 use super::{Joint, PoolBy};
 use anyhow::{Result, bail};
 use contract::stage::Io;
 use data::embeddings::{self, ByCell, Embeddings};
+use data::random::choose;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;

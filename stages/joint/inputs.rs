@@ -8,7 +8,7 @@ use data::cells;
 use data::columns::{Column, Columns};
 use data::genes;
 use data::pairs::{self, Part};
-use data::random::Random;
+use data::random::{Random, choose};
 use learn::model::scorer::Biases;
 use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap};
@@ -60,17 +60,6 @@ impl Genes {
         let features = tensor(device, values, names.len(), width);
         Ok(Genes { features, embedded })
     }
-}
-
-/// At most `most` random indices below `all`, ascending.
-pub fn choose(all: usize, most: usize, seed: u64, stream: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..all).collect();
-    if all > most {
-        Random::new(seed, stream).shuffle(&mut order);
-        order.truncate(most);
-        order.sort_unstable();
-    }
-    order
 }
 
 /// (x - mean) / deviation over all cells, for the chosen ones; zeros if all values are equal.

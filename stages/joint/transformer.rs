@@ -4,12 +4,12 @@
 //! validation and scoring use all of them.
 
 use super::embedded::{Embedded, places};
-use super::inputs::choose;
 use super::{Joint, PoolBy};
 use anyhow::{Result, bail};
 use contract::bounds::{MOST, WIDEST, within};
 use contract::disk;
 use contract::stage::{Io, Mistake, Wires};
+use data::random::choose;
 use data::tokens::{About, Corpus, VOCABULARY};
 use learn::model::parameters::{Named, Role};
 use learn::model::saved::{self, Saved};

@@ -1,7 +1,8 @@
 //! The binary form of a memo. It is read on every run, so decoding must be very cheap.
 //!
-//! A version, then the inputs, then the artifacts, each with the number of its warnings. A list is its length followed by its entries. All numbers
-//! are 64 bits, little-endian; a path is its length and its bytes; digests and keys are their 32 bytes.
+//! A version, then the inputs, then the artifacts, each with the number of its warnings. A list is its length followed by
+//! its entries. All numbers are 64 bits, little-endian; a path is its length and its bytes; digests and keys are their 32
+//! bytes.
 
 use super::{Artifact, Facts, Remembered};
 use crate::hash::Stamp;

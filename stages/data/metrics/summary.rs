@@ -110,6 +110,39 @@ impl Subject<'_> {
     }
 }
 
+/// Resamples of the units of a measurement.
+const RESAMPLES: usize = 1000;
+
+/// Values for resamples of `units` units with replacement, given by their indices; none of fewer than two units.
+pub fn resampled<T>(units: usize, seed: u64, stream: u64, of: impl Fn(&[usize]) -> T) -> Vec<T> {
+    let mut random = Random::new(seed, stream);
+    let mut sample = || (0..units).map(|_| random.below(units)).collect::<Vec<usize>>();
+    let count = if units > 1 { RESAMPLES } else { 0 };
+    (0..count).map(|_| of(&sample())).collect()
+}
+
+/// Metrics of units that do not depend on each other, such as cells, with 95 % intervals over the units; empty without
+/// any. `of` gives the metrics of the units with these indices.
+pub fn over_units<const COUNT: usize>(
+    metrics: [&str; COUNT],
+    units: usize,
+    seed: u64,
+    stream: u64,
+    of: impl Fn(&[usize]) -> [f64; COUNT],
+) -> Vec<Row> {
+    if units == 0 {
+        return Vec::new();
+    }
+    let values = of(&(0..units).collect::<Vec<usize>>());
+    let replicates = resampled(units, seed, stream, of);
+    let row = |(index, metric): (usize, &str)| {
+        let mut draws: Vec<f64> = replicates.iter().map(|values| values[index]).collect();
+        let interval = limits(&mut draws);
+        Row { metric: metric.to_owned(), value: Some(values[index]), interval, count: units }
+    };
+    metrics.into_iter().enumerate().map(row).collect()
+}
+
 /// The quantiles that leave out equal shares on both sides, interpolated linearly; `None` if there are few draws.
 pub fn limits(draws: &mut [f64]) -> Option<(f64, f64)> {
     if draws.len() < MIN_REPLICATES {

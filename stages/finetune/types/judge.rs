@@ -3,8 +3,7 @@
 use anyhow::Result;
 use arrow::array::{Float64Array, Int64Array, StringArray};
 use contract::stage::Io;
-use data::metrics::summary::{Row, limits};
-use data::random::Random;
+use data::metrics::summary::{Row, limits, over_units, resampled};
 use data::table;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ pub const PER_TYPE: &str = "per-type.parquet";
 /// Columns: `type`, `predicted` (text), `cells` (i64): how many test cells; one row for each pair of types.
 pub const CONFUSION: &str = "confusion.parquet";
 
-const REPLICATES: usize = 1000;
 const BOOTSTRAP_STREAM: u64 = 1 << 55;
 
 /// A test cell: its type and what each predictor says.
@@ -61,40 +59,17 @@ impl Judged<'_> {
         counts
     }
 
-    fn metrics(&self, cells: &[usize]) -> Vec<f64> {
+    fn metrics(&self, cells: &[usize]) -> [f64; METRICS.len()] {
         let counts = [0, 1, 2].map(|predictor| self.counts(predictor, cells));
         let [model, regression, frequent] = counts
             .each_ref()
             .map(|counts| counts.iter().map(|[.., right]| right).sum::<f64>() / cells.len() as f64);
-        vec![model, macro_f1(&counts[0]), frequent, regression, macro_f1(&counts[1]), model - regression]
-    }
-
-    /// Values for bootstrap samples of the cells.
-    fn replicates<T>(&self, of: impl Fn(&[usize]) -> T) -> Vec<T> {
-        let mut random = Random::new(self.seed, BOOTSTRAP_STREAM);
-        let count = self.cells.len();
-        let mut sample = || (0..count).map(|_| random.below(count)).collect::<Vec<usize>>();
-        (0..REPLICATES).map(|_| of(&sample())).collect()
+        [model, macro_f1(&counts[0]), frequent, regression, macro_f1(&counts[1]), model - regression]
     }
 
     /// The metrics with 95 % intervals over cells; empty if there are no test cells.
     pub fn rows(&self) -> Vec<Row> {
-        let all: Vec<usize> = (0..self.cells.len()).collect();
-        if all.is_empty() {
-            return Vec::new();
-        }
-        let replicates =
-            if all.len() > 1 { self.replicates(|cells| self.metrics(cells)) } else { Vec::new() };
-        let row = |(index, (metric, value)): (usize, (&str, f64))| {
-            let mut draws: Vec<f64> = replicates.iter().map(|metrics| metrics[index]).collect();
-            Row {
-                metric: metric.to_owned(),
-                value: Some(value),
-                interval: limits(&mut draws),
-                count: all.len(),
-            }
-        };
-        METRICS.into_iter().zip(self.metrics(&all)).enumerate().map(row).collect()
+        over_units(METRICS, self.cells.len(), self.seed, BOOTSTRAP_STREAM, |cells| self.metrics(cells))
     }
 
     /// Writes the table of types and the confusion matrix.
@@ -105,7 +80,7 @@ impl Judged<'_> {
         let recalls =
             |counts: &Counts| counts.iter().map(|[of, _, right]| share(*right, *of)).collect::<Vec<_>>();
         let replicates =
-            if all.len() > 1 { self.replicates(|cells| recalls(&self.counts(0, cells))) } else { Vec::new() };
+            resampled(all.len(), self.seed, BOOTSTRAP_STREAM, |cells| recalls(&self.counts(0, cells)));
         let intervals: Vec<Option<(f64, f64)>> = (0..counts.len())
             .map(|of| limits(&mut replicates.iter().filter_map(|recalls| recalls[of]).collect::<Vec<_>>()))
             .collect();

@@ -5,11 +5,9 @@
 
 use super::yardsticks::{Frequencies, Looked, expected};
 use super::{NO_TARGET, expected_bin, weights};
-use data::metrics::summary::{Row, limits};
-use data::random::Random;
+use data::metrics::summary::{Row, over_units};
 
-/// Bootstrap replicates. Whole cells are resampled, because the genes of a cell are not independent.
-const REPLICATES: usize = 1000;
+/// The random stream that resamples cells: whole ones, because the genes of a cell are not independent.
 const BOOTSTRAP_STREAM: u64 = 1 << 52;
 
 /// One target and its prediction.
@@ -180,24 +178,12 @@ pub fn compare(judged: &[Judged], frequencies: &Frequencies, looked: &[Vec<Looke
         Sums::of([model, &overall, &genes, &nearest, &ridge])
     };
     let cells: Vec<Sums> = judged.iter().zip(looked).map(of_cell).filter(|cell| cell.targets > 0.0).collect();
-    if cells.is_empty() {
-        return Vec::new();
-    }
-    let total = |chosen: &mut dyn Iterator<Item = usize>| {
+    let total = |chosen: &[usize]| {
         let mut sums = Sums::default();
-        chosen.for_each(|cell| sums.add(&cells[cell]));
+        chosen.iter().for_each(|cell| sums.add(&cells[*cell]));
         sums.metrics()
     };
-    let mut random = Random::new(seed, BOOTSTRAP_STREAM);
-    let replicates: Vec<[f64; METRICS.len()]> =
-        (0..REPLICATES).map(|_| total(&mut (0..cells.len()).map(|_| random.below(cells.len())))).collect();
-    let values = total(&mut (0..cells.len()));
-    let row = |(index, metric): (usize, &str)| {
-        let mut draws: Vec<f64> = replicates.iter().map(|metrics| metrics[index]).collect();
-        let interval = if cells.len() > 1 { limits(&mut draws) } else { None };
-        Row { metric: metric.to_owned(), value: Some(values[index]), interval, count: cells.len() }
-    };
-    METRICS.into_iter().enumerate().map(row).collect()
+    over_units(METRICS, cells.len(), seed, BOOTSTRAP_STREAM, total)
 }
 
 #[cfg(test)]

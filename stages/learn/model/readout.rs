@@ -1,8 +1,8 @@
 //! A vector of a whole cell, from which its hidden genes are predicted beside their own encodings.
 //!
 //! c = Σ z_g s_g / √genes over the visible genes of a cell, with z_g = (token_g − mean_g) / (deviation_g + 0.1): a
-//! projection of the cell that begins as its principal components and is trained to predict what is hidden. Gene g's logits gain
-//! b_g + (c · u_g) d, where b_g are the log shares of its bins in the training cells and d is a direction over the
+//! projection of the cell that begins as its principal components and is trained to predict what is hidden. Gene g's
+//! logits gain b_g + (c · u_g) d, where b_g are the log shares of its bins in the training cells and d is a direction over the
 //! bins, at first their numbers. The encoder then has to explain only what the gene's own bins and c leave open.
 
 use super::layers::{Input, Linear, List};
